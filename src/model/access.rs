@@ -1,0 +1,414 @@
+//! Access: access points, policies, network rules, client keys, and the decision. Deny is the default.
+//!
+//! ```text
+//! NetworkRule  1..n <- Policy.rules
+//! Policy       1..3 <- AccessPoint
+//! ClientKey    0..3 -> AccessPoint
+//! ```
+//!
+//! A caller gets what any policy of its access point grants on that policy's instance, from an address that the policy's rules
+//! list. A policy without rules grants to any address; a policy whose rules are gone grants to none. A dangling reference
+//! grants nothing.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use crate::base::{Error, Result, Timestamp};
+use crate::model::{ClientKeyId, InstanceId, KeyId, Name};
+
+/// The most policies of an access point.
+pub const POLICIES_PER_ACCESS_POINT: usize = 3;
+/// The most client keys of an access point.
+pub const CLIENT_KEYS_PER_ACCESS_POINT: usize = 3;
+/// The most addresses of a network rule, and resources of a policy: ours, the API names none.
+pub const LIST_LIMIT: usize = 1000;
+
+/// A named list of source addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkRule {
+    /// Its name.
+    pub name: Name,
+    /// Which endpoints it speaks of.
+    pub kind: NetworkRuleKind,
+    /// The addresses that it lists.
+    pub sources: Vec<IpNet>,
+    /// `sources` as they were given, so that an answer repeats them.
+    pub sources_text: Vec<String>,
+    /// Free text.
+    pub description: String,
+}
+
+/// The API's `Type` of a network rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NetworkRuleKind {
+    /// Instance endpoints.
+    Private,
+    /// The shared gateway.
+    Public,
+    /// The shared gateway, from within a VPC.
+    Vpc,
+}
+
+impl NetworkRuleKind {
+    /// The API's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Private => "Private",
+            Self::Public => "Public",
+            Self::Vpc => "VPC",
+        }
+    }
+}
+
+impl FromStr for NetworkRuleKind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Private, Self::Public, Self::Vpc]
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| Error::invalid(format!("The Type {text:?} is not known; it is Private, Public or VPC.")))
+    }
+}
+
+/// An address or a block of addresses, as `10.0.0.0/8` or `172.16.0.4`.
+///
+/// # Errors
+/// [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter), naming the text.
+pub fn parse_source(text: &str) -> Result<IpNet> {
+    let parsed = if text.contains('/') { text.parse().ok() } else { text.parse::<IpAddr>().ok().map(IpNet::from) };
+    parsed.ok_or_else(|| Error::invalid(format!("{text:?} is not an IP address or a CIDR block.")))
+}
+
+/// What a policy grants on its resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// The cryptographic operations of the instance endpoint on keys.
+    CryptoServiceKeyUser,
+    /// GetSecretValue at the instance endpoint.
+    CryptoServiceSecretUser,
+    /// GetSecretValue at the shared gateway.
+    SecretUser,
+}
+
+impl Permission {
+    /// The API's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CryptoServiceKeyUser => "RbacPermission/Template/CryptoServiceKeyUser",
+            Self::CryptoServiceSecretUser => "RbacPermission/Template/CryptoServiceSecretUser",
+            Self::SecretUser => "RbacPermission/Template/SecretUser",
+        }
+    }
+}
+
+impl FromStr for Permission {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::CryptoServiceKeyUser, Self::CryptoServiceSecretUser, Self::SecretUser]
+            .into_iter()
+            .find(|permission| permission.name() == text)
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "The permission {text:?} is not known; it is RbacPermission/Template/ and CryptoServiceKeyUser, \
+                     CryptoServiceSecretUser or SecretUser."
+                ))
+            })
+    }
+}
+
+/// The keys and secrets that one entry of a policy's `Resources` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResourcePattern {
+    /// `key/<id>` or a prefix of the id and `*`.
+    Key(Glob),
+    /// `secret/<name>` or a prefix of the name and `*`.
+    Secret(Glob),
+}
+
+/// An exact text, or the beginning of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Glob {
+    /// Exactly this.
+    Exact(String),
+    /// Everything that begins so: what stood before a trailing `*`.
+    Prefix(String),
+}
+
+impl Glob {
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_suffix('*') {
+            Some(prefix) if !prefix.contains('*') => Some(Self::Prefix(prefix.to_owned())),
+            Some(_) => None,
+            None if text.is_empty() || text.contains('*') => None,
+            None => Some(Self::Exact(text.to_owned())),
+        }
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == text,
+            Self::Prefix(prefix) => text.starts_with(prefix.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(text) => f.write_str(text),
+            Self::Prefix(text) => write!(f, "{text}*"),
+        }
+    }
+}
+
+impl ResourcePattern {
+    fn matches(&self, resource: Resource<'_>) -> bool {
+        match (self, resource) {
+            (Self::Key(glob), Resource::Key(id)) => glob.matches(id.as_str()),
+            (Self::Secret(glob), Resource::Secret(name)) => glob.matches(name),
+            (Self::Key(_), Resource::Secret(_) | Resource::None) | (Self::Secret(_), Resource::Key(_) | Resource::None) => false,
+        }
+    }
+}
+
+impl FromStr for ResourcePattern {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parsed = if let Some(rest) = text.strip_prefix("key/") {
+            Glob::parse(rest).map(Self::Key)
+        } else if let Some(rest) = text.strip_prefix("secret/") {
+            Glob::parse(rest).map(Self::Secret)
+        } else {
+            None
+        };
+        parsed.ok_or_else(|| {
+            Error::invalid(format!(
+                "{text:?} is not a resource; it is key/ or secret/ and an id, a name, or a prefix with * at its end."
+            ))
+        })
+    }
+}
+
+impl fmt::Display for ResourcePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(glob) => write!(f, "key/{glob}"),
+            Self::Secret(glob) => write!(f, "secret/{glob}"),
+        }
+    }
+}
+
+/// Where a policy holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// At the endpoint of one instance.
+    Instance(InstanceId),
+    /// At the shared gateway: `shared`.
+    Shared,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instance(id) => id.fmt(f),
+            Self::Shared => f.write_str("shared"),
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "shared" { Ok(Self::Shared) } else { text.parse().map(Self::Instance) }
+    }
+}
+
+/// A permission policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name.
+    pub name: Name,
+    /// Where it holds.
+    pub scope: Scope,
+    /// What it grants.
+    pub permissions: Vec<Permission>,
+    /// On what.
+    pub resources: Vec<ResourcePattern>,
+    /// The names of its network rules; none means any address.
+    pub rules: Vec<Name>,
+    /// `AccessControlRules` as it was given: Terraform compares the text.
+    pub rules_text: String,
+    /// Free text.
+    pub description: String,
+}
+
+/// An application access point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessPoint {
+    /// Its name.
+    pub name: Name,
+    /// How its callers prove who they are.
+    pub method: AuthenticationMethod,
+    /// The names of its policies, at most [`POLICIES_PER_ACCESS_POINT`].
+    pub policies: Vec<Name>,
+    /// Free text.
+    pub description: String,
+}
+
+/// The API's `AuthenticationMethod`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthenticationMethod {
+    /// By a client key.
+    ClientKey,
+}
+
+impl AuthenticationMethod {
+    /// The API's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientKey => "ClientKey",
+        }
+    }
+}
+
+impl FromStr for AuthenticationMethod {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == Self::ClientKey.name() {
+            Ok(Self::ClientKey)
+        } else {
+            Err(Error::invalid(format!("The AuthenticationMethod {text:?} is not served; ClientKey is.")))
+        }
+    }
+}
+
+/// A client key: what the service keeps of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientKey {
+    /// Its id.
+    pub id: ClientKeyId,
+    /// The access point that it belongs to.
+    pub access_point: Name,
+    /// Its certificate, DER.
+    pub certificate: Vec<u8>,
+    /// From when it may be used.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// What somebody wants to use.
+#[derive(Clone, Copy, Debug)]
+pub enum Resource<'a> {
+    /// A key.
+    Key(&'a KeyId),
+    /// A secret.
+    Secret(&'a str),
+    /// Nothing that a policy names, as GenerateRandom: the permission on the instance is enough.
+    None,
+}
+
+/// What somebody wants, and from where.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// At this instance's endpoint.
+    pub instance: &'a InstanceId,
+    /// Needing this.
+    pub permission: Permission,
+    /// On this.
+    pub resource: Resource<'a>,
+    /// From this address.
+    pub source: IpAddr,
+}
+
+/// The answer to a [`Wish`], with its reason for the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Granted by the policy of this name.
+    Allow(Name),
+    /// Not granted.
+    Deny(Reason),
+}
+
+/// Why nothing granted it; of several the one that came closest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The access point has no policy that exists.
+    NoPolicy,
+    /// No policy holds at that instance.
+    OtherInstance,
+    /// No policy there has the permission.
+    NoPermission,
+    /// No policy with the permission names the resource.
+    OtherResource,
+    /// The policies that name the resource do not list the address.
+    OtherAddress,
+}
+
+/// What [`decide`] looks policies and rules up in.
+pub trait Directory {
+    /// The policy of this name.
+    fn policy(&self, name: &Name) -> Option<&Policy>;
+    /// The network rule of this name.
+    fn network_rule(&self, name: &Name) -> Option<&NetworkRule>;
+}
+
+/// Decides. Policies add up; there is no deny among them, so the first that grants is enough.
+pub fn decide(access_point: &AccessPoint, directory: &impl Directory, wish: &Wish<'_>) -> Decision {
+    let mut closest = Reason::NoPolicy;
+    for policy in access_point.policies.iter().filter_map(|name| directory.policy(name)) {
+        match grants(policy, directory, wish) {
+            Ok(()) => return Decision::Allow(policy.name.clone()),
+            Err(reason) => closest = closest.max(reason),
+        }
+    }
+    Decision::Deny(closest)
+}
+
+fn grants(policy: &Policy, directory: &impl Directory, wish: &Wish<'_>) -> Result<(), Reason> {
+    match &policy.scope {
+        Scope::Instance(instance) if instance == wish.instance => {}
+        Scope::Instance(_) | Scope::Shared => return Err(Reason::OtherInstance),
+    }
+    if !policy.permissions.contains(&wish.permission) {
+        return Err(Reason::NoPermission);
+    }
+    let named = match wish.resource {
+        Resource::None => true,
+        Resource::Key(_) | Resource::Secret(_) => policy.resources.iter().any(|pattern| pattern.matches(wish.resource)),
+    };
+    if !named {
+        return Err(Reason::OtherResource);
+    }
+    let listed = policy.rules.is_empty()
+        || policy
+            .rules
+            .iter()
+            .filter_map(|name| directory.network_rule(name))
+            .filter(|rule| rule.kind == NetworkRuleKind::Private)
+            .any(|rule| lists(rule, wish.source));
+    if listed { Ok(()) } else { Err(Reason::OtherAddress) }
+}
+
+/// Whether a rule lists an address. An IPv4 address that came in over an IPv6 socket is its IPv4 self.
+fn lists(rule: &NetworkRule, source: IpAddr) -> bool {
+    let source = match source {
+        IpAddr::V6(v6) => unmapped(v6),
+        v4 @ IpAddr::V4(_) => v4,
+    };
+    rule.sources.iter().any(|block| block.contains(&source))
+}
+
+fn unmapped(address: Ipv6Addr) -> IpAddr {
+    address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
+}

@@ -1,0 +1,160 @@
+//! Keys: where their material is, what state they are in, what a state allows.
+
+use crate::base::{Error, Kind, Result, SecretBytes};
+use crate::model::algorithm::{KeySpec, KeyUsage};
+#[cfg(feature = "server")]
+use crate::{
+    base::Timestamp,
+    model::{InstanceId, KeyId, KeyVersionId},
+};
+
+/// Where the material of a key version is and how its tier finds it again.
+pub enum Material {
+    /// The software tier's: the secret itself. AES: the key; RSA and EC: PKCS #8 (RFC 5208), DER.
+    Held(SecretBytes),
+    /// The hardware tier's: a token object with this CKA_ID, which is the text of its key version id.
+    Resident(Vec<u8>),
+}
+
+/// A public key as SubjectPublicKeyInfo (RFC 5280, section 4.1), DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectPublicKeyInfo(Vec<u8>);
+
+impl SubjectPublicKeyInfo {
+    /// Takes DER as it is; whoever uses the key parses it.
+    pub fn from_der(der: Vec<u8>) -> Self {
+        Self(der)
+    }
+
+    /// The DER.
+    pub fn as_der(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The API's `KeyState`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyState {
+    /// May be used.
+    Enabled,
+    /// May not be used until it is enabled.
+    Disabled,
+    /// Will be destroyed.
+    PendingDeletion,
+    /// Has no material yet.
+    PendingImport,
+}
+
+impl KeyState {
+    /// The API's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enabled => "Enabled",
+            Self::Disabled => "Disabled",
+            Self::PendingDeletion => "PendingDeletion",
+            Self::PendingImport => "PendingImport",
+        }
+    }
+
+    /// Whether a key in this state may be used for cryptography.
+    ///
+    /// # Errors
+    /// The state's kind.
+    pub fn usable(self, key: &str) -> Result<()> {
+        match self {
+            Self::Enabled => Ok(()),
+            Self::Disabled => Err(Error::new(Kind::KeyDisabled, format!("The key {key} is disabled."))),
+            Self::PendingDeletion => {
+                Err(Error::new(Kind::KeyPendingDeletion, format!("The key {key} is waiting for its deletion.")))
+            }
+            Self::PendingImport => {
+                Err(Error::new(Kind::KeyPendingImport, format!("The key {key} is waiting for its key material.")))
+            }
+        }
+    }
+}
+
+impl std::str::FromStr for KeyState {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Enabled, Self::Disabled, Self::PendingDeletion, Self::PendingImport]
+            .into_iter()
+            .find(|state| state.name() == text)
+            .ok_or_else(|| Error::invalid(format!("The KeyState {text:?} is not known.")))
+    }
+}
+
+/// The API's `Origin`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Made by the service: `Aliyun_KMS`.
+    Service,
+    /// Imported: `EXTERNAL`.
+    External,
+}
+
+impl Origin {
+    /// The API's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Service => "Aliyun_KMS",
+            Self::External => "EXTERNAL",
+        }
+    }
+}
+
+/// What a tier reported of a key object after it was made, read back from the token (PKCS #11, section 4.9 and 4.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyAttributes {
+    /// CKA_LOCAL: generated in the token.
+    pub local: bool,
+    /// CKA_SENSITIVE: never shown in the clear.
+    pub sensitive: bool,
+    /// CKA_ALWAYS_SENSITIVE: never was otherwise.
+    pub always_sensitive: bool,
+    /// CKA_EXTRACTABLE: may leave, wrapped.
+    pub extractable: bool,
+    /// CKA_NEVER_EXTRACTABLE: never could leave.
+    pub never_extractable: bool,
+}
+
+/// A key as the service knows it: one version so far.
+#[cfg(feature = "server")]
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Its id.
+    pub id: KeyId,
+    /// The instance that it lives in.
+    pub instance: InstanceId,
+    /// What kind of key.
+    pub spec: KeySpec,
+    /// What it may do.
+    pub usage: KeyUsage,
+    /// Who made the material.
+    pub origin: Origin,
+    /// Its state.
+    pub state: KeyState,
+    /// Free text, at most 8192 characters.
+    pub description: String,
+    /// The AccessKey that made it.
+    pub creator: String,
+    /// When.
+    pub created: Timestamp,
+    /// The first version, which Encrypt, Decrypt, Sign and Verify of the instance protocol use.
+    pub initial_version: KeyVersionId,
+    /// The newest version, which the Advance operations and the OpenAPI encrypt with.
+    pub primary_version: KeyVersionId,
+}
+
+/// What fits together: a usage that the spec has.
+///
+/// # Errors
+/// [`Kind::InvalidParameter`] when it has not.
+pub fn fitting_usage(spec: KeySpec, usage: Option<KeyUsage>) -> Result<KeyUsage> {
+    match usage {
+        None => Ok(spec.usages()[0]),
+        Some(usage) if spec.usages().contains(&usage) => Ok(usage),
+        Some(usage) => Err(Error::invalid(format!("The KeyUsage {usage} does not fit the KeySpec {spec}."))),
+    }
+}

@@ -1,0 +1,13 @@
+//! Floor 1: data and rules, pure. No I/O, no clock, no wire format: `now` and randomness are arguments.
+
+#[cfg(feature = "server")]
+pub mod access;
+pub mod algorithm;
+mod ids;
+#[cfg(feature = "server")]
+pub mod instance;
+pub mod key;
+
+#[cfg(feature = "server")]
+pub use ids::{AccessKeyId, ClientKeyId, Name};
+pub use ids::{InstanceId, KeyId, KeyVersionId};
