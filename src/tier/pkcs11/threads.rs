@@ -1,0 +1,123 @@
+//! Session threads: where calls run that take longer than handing them over.
+//!
+//! A slot has at most as many threads as sessions, so a job always finds one: parked, the last parked first, or new. A parked
+//! thread that nobody wants for [`IDLE`] ends.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a thread stays parked.
+const IDLE: Duration = Duration::from_secs(60);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads that wait, each with its number and the way to give it a job; the last parked is the last.
+type Parked = Vec<(u64, Sender<Job>)>;
+
+/// The threads of one slot.
+#[derive(Clone)]
+pub(super) struct Threads {
+    name: Arc<str>,
+    parked: Arc<Mutex<Parked>>,
+}
+
+impl Threads {
+    /// None yet; `name` is what a person sees in a list of threads.
+    pub(super) fn new(name: &str) -> Self {
+        Self { name: name.into(), parked: Arc::default() }
+    }
+
+    /// Runs `job` soon. Whoever calls bounds how many jobs run at once.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn run(&self, mut job: Job) -> std::io::Result<()> {
+        loop {
+            let parked = self.parked().pop();
+            let Some((_, thread)) = parked else { return self.start(job) };
+            match thread.send(job) {
+                Ok(()) => return Ok(()),
+                // It ended in this moment: the job comes back.
+                Err(mpsc::SendError(back)) => job = back,
+            }
+        }
+    }
+
+    fn start(&self, job: Job) -> std::io::Result<()> {
+        let threads = self.clone();
+        std::thread::Builder::new().name(self.name.to_string()).spawn(move || threads.work(job)).map(|_| ())
+    }
+
+    fn work(&self, job: Job) {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let mut job = Some(job);
+        loop {
+            if let Some(job) = job.take() {
+                job();
+            }
+            self.parked().push((number, sender.clone()));
+            job = match jobs.recv_timeout(IDLE) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    let mut parked = self.parked();
+                    let Some(at) = parked.iter().position(|(other, _)| *other == number) else {
+                        // Somebody took this thread off the stack just now: its job is on the way.
+                        drop(parked);
+                        match jobs.recv() {
+                            Ok(job) => {
+                                job();
+                                continue;
+                            }
+                            Err(mpsc::RecvError) => return,
+                        }
+                    };
+                    parked.remove(at);
+                    return;
+                }
+            };
+        }
+    }
+
+    fn parked(&self) -> std::sync::MutexGuard<'_, Parked> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parked_thread_is_used_again() {
+        let threads = Threads::new("test");
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..8 {
+            let sender = sender.clone();
+            threads.run(Box::new(move || sender.send(std::thread::current().id()).unwrap())).unwrap();
+            receiver.recv().unwrap();
+            // It parks after the job: wait until it shows.
+            while threads.parked().is_empty() {
+                std::thread::yield_now();
+            }
+        }
+        assert_eq!(threads.parked().len(), 1);
+    }
+
+    #[test]
+    fn jobs_at_once_have_a_thread_each() {
+        let threads = Threads::new("test");
+        let barrier = Arc::new(std::sync::Barrier::new(9));
+        for _ in 0..8 {
+            let barrier = Arc::clone(&barrier);
+            threads
+                .run(Box::new(move || {
+                    barrier.wait();
+                }))
+                .unwrap();
+        }
+        barrier.wait();
+    }
+}
