@@ -231,7 +231,8 @@ pub(crate) fn agree_p256k(private: &k256::SecretKey, public: &k256::PublicKey) -
 /// A scalar out of the process's DRBG: the group's order lies so close to 2^256 that the first draw does.
 fn ephemeral_p256k() -> k256::SecretKey {
     loop {
-        let draw = SecretBytes::new(random::bytes::<32>().to_vec());
+        let mut draw = SecretBytes::new(vec![0; 32]);
+        random::fill(draw.expose_mut());
         if let Ok(scalar) = k256::SecretKey::from_slice(draw.expose()) {
             return scalar;
         }
