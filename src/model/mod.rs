@@ -8,6 +8,4 @@ mod ids;
 pub mod instance;
 pub mod key;
 
-#[cfg(feature = "server")]
-pub use ids::{AccessKeyId, ClientKeyId, Name};
-pub use ids::{InstanceId, KeyId, KeyVersionId};
+pub use ids::{AccessKeyId, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};

@@ -307,6 +307,9 @@ impl Slot {
     {
         let slot = Arc::clone(self);
         let job = move || {
+            if slot.closed.load(Ordering::Acquire) {
+                return;
+            }
             // Without a permit: whoever gave up may have given up because none came free.
             let Ok(session) = slot.check_out() else { return };
             if let Err(fault) = job(&Calling { slot: &slot, session: &session }) {
