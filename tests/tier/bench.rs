@@ -22,7 +22,6 @@ pub enum Keeping {
     /// It goes out with `Created`; `residents` is empty.
     Nothing,
     /// In the tier: `residents` lists it, and what was destroyed cannot be opened.
-    #[allow(dead_code, reason = "for tiers with a token")]
     ItsKeys,
 }
 

@@ -18,4 +18,5 @@ mod signatures;
 mod tampering;
 mod wycheproof;
 
+mod softhsm;
 mod software;

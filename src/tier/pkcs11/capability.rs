@@ -256,7 +256,7 @@ fn new_pair(spec: KeySpec) -> Result<SecretBytes, Error> {
 
 fn reason(fault: Fault) -> String {
     match fault {
-        Fault::Module(failure) => format!("the token says {failure}"),
+        Fault::Module(failure) => format!("the token's {}", rv::name(&failure)),
         Fault::Ours(error) => error.message().trim_end_matches('.').to_owned(),
     }
 }

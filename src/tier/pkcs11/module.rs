@@ -55,7 +55,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Module {
     fn load(path: &Path) -> Result<Self> {
         let broken = |failure: Failure| {
-            Error::new(Kind::Unavailable, format!("{} is not a PKCS#11 module that can be loaded: {failure}", path.display()))
+            Error::new(Kind::Unavailable, format!("{} is not a PKCS#11 module that can be loaded: {failure}.", path.display()))
         };
         Ok(Self {
             path: path.to_owned(),
@@ -95,7 +95,11 @@ impl Lease {
                 Err(failure) => {
                     return Err(Error::new(
                         Kind::Unavailable,
-                        format!("The PKCS#11 module {} cannot be initialised: {failure}", module.path.display()),
+                        format!(
+                            "The PKCS#11 module {} cannot be initialised: {}.",
+                            module.path.display(),
+                            super::rv::name(&failure)
+                        ),
                     ));
                 }
             };
@@ -122,7 +126,7 @@ impl Lease {
 
     /// The tokens that are there. A slot whose token cannot be read is left out and logged.
     pub(super) fn tokens(&self) -> Result<Vec<TokenSummary>> {
-        let slots = self.module.context.get_slots_with_token().map_err(super::rv::public)?;
+        let slots = self.module.context.get_slots_with_token().map_err(|failure| super::rv::public(&failure))?;
         Ok(slots
             .into_iter()
             .filter_map(|slot| match self.module.functions.token(slot.into()) {

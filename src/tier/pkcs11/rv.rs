@@ -77,9 +77,29 @@ pub(super) fn is_session_limit(failure: &Failure) -> bool {
     matches!(failure, Failure::Pkcs11(RvError::SessionCount, Function::OpenSession))
 }
 
+/// A failure as an engineer looks it up: `C_EncryptInit answered CKR_MECHANISM_INVALID`.
+pub(super) fn name(failure: &Failure) -> String {
+    match failure {
+        Failure::Pkcs11(RvError::VendorDefined(rv) | RvError::UnknownErrorCode(rv), function) => {
+            format!("C_{function:?} answered {rv:#010x}")
+        }
+        Failure::Pkcs11(rv, function) => {
+            let mut name = format!("C_{function:?} answered CKR");
+            for letter in format!("{rv:?}").chars() {
+                if letter.is_ascii_uppercase() {
+                    name.push('_');
+                }
+                name.push(letter.to_ascii_uppercase());
+            }
+            name
+        }
+        other => other.to_string(),
+    }
+}
+
 /// What the caller is told of a failed call.
-pub(super) fn public(failure: Failure) -> Error {
-    let error = match &failure {
+pub(super) fn public(failure: &Failure) -> Error {
+    let error = match failure {
         Failure::Pkcs11(rv, function) if is_bad_input(*rv, *function) => Error::undecryptable(),
         Failure::Pkcs11(RvError::SessionCount | RvError::OperationActive | RvError::HostMemory | RvError::DeviceMemory, _) => {
             Error::new(Kind::Throttled, "The hardware security module is busy; try again.")
@@ -100,7 +120,7 @@ pub(super) fn public(failure: Failure) -> Error {
         ) => Error::new(Kind::Unavailable, "The hardware security module cannot serve the request at the moment."),
         _ => Error::new(Kind::Internal, "The hardware security module refused the operation."),
     };
-    error.caused_by(failure)
+    error.caused_by(name(failure))
 }
 
 #[cfg(test)]
@@ -111,17 +131,18 @@ mod tests {
     fn what_a_caller_provokes_is_mute_and_costs_no_session() {
         for rv in [RvError::GeneralError, RvError::EncryptedDataInvalid, RvError::EncryptedDataLenRange] {
             let failure = || Failure::Pkcs11(rv, Function::Decrypt);
-            assert_eq!(public(failure()).kind(), Kind::Undecryptable);
+            assert_eq!(public(&failure()).kind(), Kind::Undecryptable);
             assert_eq!(session_fate(&failure()), SessionFate::Keep);
         }
         let failure = || Failure::Pkcs11(RvError::GeneralError, Function::Encrypt);
-        assert_eq!(public(failure()).kind(), Kind::Unavailable);
+        assert_eq!(public(&failure()).kind(), Kind::Unavailable);
         assert_eq!(session_fate(&failure()), SessionFate::Close);
     }
 
     #[test]
     fn the_caller_reads_no_ckr() {
-        let error = public(Failure::Pkcs11(RvError::DeviceRemoved, Function::Sign));
-        assert!(!error.message().contains("Device") && error.causes().contains("Sign"), "{error:?}");
+        let error = public(&Failure::Pkcs11(RvError::DeviceRemoved, Function::Sign));
+        assert!(!error.message().contains("DEVICE"), "{error:?}");
+        assert_eq!(error.causes(), "C_Sign answered CKR_DEVICE_REMOVED");
     }
 }

@@ -65,7 +65,7 @@ impl From<Error> for Fault {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Module(failure) => rv::public(failure),
+            Fault::Module(failure) => rv::public(&failure),
             Fault::Ours(error) => error,
         }
     }
@@ -102,7 +102,7 @@ impl Slot {
     pub(super) fn connect(settings: &Settings) -> Result<Self> {
         let (claim, token) = Lease::acquire(&settings.module)?.claim(&settings.token)?;
         let slot = slot_of(&token)?;
-        let login = claim.context().open_rw_session_no_drop(slot).map_err(rv::public)?;
+        let login = claim.context().open_rw_session_no_drop(slot).map_err(|failure| rv::public(&failure))?;
         if let Err(failure) = log_in(&login, settings) {
             let _ = login.close();
             return Err(refused_login(failure, &token));
@@ -246,7 +246,7 @@ impl Slot {
         let result = call(&Calling { slot: self, session: &session });
         match &result {
             Err(Fault::Module(failure)) if rv::session_fate(failure) == SessionFate::Close => {
-                tracing::warn!(token = %self.token.label, %failure, "a call failed, its session is replaced");
+                tracing::warn!(token = %self.token.label, failure = rv::name(failure), "a call failed, its session is replaced");
                 let _ = session.close();
             }
             Ok(_) | Err(Fault::Module(_) | Fault::Ours(_)) => lock(&self.idle).push(session),
@@ -496,7 +496,7 @@ fn refused_login(failure: Failure, token: &TokenSummary) -> Error {
         Failure::Pkcs11(RvError::UserAlreadyLoggedIn, _) => {
             format!("The token {} is logged in to already by this process.", token.label)
         }
-        _ => format!("The login to the token {} failed: {failure}", token.label),
+        _ => format!("The login to the token {} failed: {}.", token.label, rv::name(&failure)),
     };
     Error::new(Kind::Unavailable, text).caused_by(failure)
 }
