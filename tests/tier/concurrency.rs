@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use keystead::base::SecretBytes;
+use keystead::base::{Kind, SecretBytes};
 use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use keystead::tier::public_key::{Validity, sha256};
 use keystead::tier::{KeyHandle, Work};
@@ -116,5 +116,36 @@ pub async fn aborted_tasks_harm_nothing(bench: &Bench) {
             assert!(result.unwrap_err().is_cancelled(), "no task failed by itself");
         }
         still_works(bench, &*aes, &signing).await;
+    }
+}
+
+pub async fn closing_answers_everybody(bench: &Bench) {
+    let signing = signing_keys(bench).await;
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let signing = signing.clone();
+        callers.spawn(async move {
+            // Until the close: every call is either done or refused, none hangs and none is a fault.
+            for key in signing.iter().cycle() {
+                let (algorithm, digest) = (key.spec().signature_algorithms()[0], sha256(&text(caller)));
+                match key.signer().unwrap().sign(algorithm, digest).await {
+                    Ok(signature) => {
+                        assert_eq!(key.public_key().unwrap().verify(algorithm, &digest, &signature).unwrap(), Validity::Valid);
+                    }
+                    Err(error) => {
+                        assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
+                        break;
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    for key in &signing {
+        sign_and_verify(&**key, b"while they run").await;
+    }
+    bench.tier.close().await.unwrap();
+    while let Some(result) = callers.join_next().await {
+        result.unwrap();
     }
 }

@@ -34,7 +34,7 @@ macro_rules! conformance {
                 only_pkcs1_repeats_itself,
             ]
             randomness: [lengths_have_limits, draws_differ]
-            concurrency: [sixty_four_callers, dropped_futures_harm_nothing, aborted_tasks_harm_nothing]
+            concurrency: [sixty_four_callers, dropped_futures_harm_nothing, aborted_tasks_harm_nothing, closing_answers_everybody]
             wycheproof: [aes_gcm, rsa_oaep, rsa_pss, rsa_pkcs1, ecdsa_p256, ecdsa_secp256k1]
         }
     };
