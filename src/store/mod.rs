@@ -1,1 +1,143 @@
-//! To be written.
+//! Floor 2: the store, what is kept: keys, access, operators, authorities. SQL is written once, for SQLite and PostgreSQL.
+//!
+//! Called by the service alone. It knows no tier and no protocol. Every write is a named transaction, repeated while the database
+//! is busy, and raises the change counter, by which every node sees that its snapshot is old. Secret columns are sealed.
+
+mod access;
+mod instances;
+mod keys;
+mod operators;
+mod seal;
+mod transaction;
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::base::{Error, Kind, Result, SecretBytes};
+
+pub use access::AccessTables;
+pub use keys::{KeyIntent, KeyVersion};
+pub use operators::{ADMINISTRATOR, AccessKey, Authorities};
+pub use seal::RootKey;
+
+use seal::{Place, Sealer};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
+
+/// Connections to the database: reads go beside the one write.
+const CONNECTIONS: u32 = 4;
+/// How long a statement waits for another process's write.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Where the check value is sealed for.
+const CHECK: Place<'static> = Place { table: "installation", row: "1", column: "check_value" };
+const CHECK_VALUE: &[u8] = b"keystead";
+
+/// What is kept. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: SqlitePool,
+    sealer: Arc<Sealer>,
+}
+
+impl Store {
+    /// Makes the database when it is not there, brings it to this version's schema, opens it.
+    ///
+    /// # Errors
+    /// As [`Store::open`], but for the missing file.
+    pub async fn create(path: &Path, root: &RootKey) -> Result<Self> {
+        // SQLite would make it readable by everybody; its -wal and -shm get the mode of the database.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| unavailable(format!("The database {} cannot be made: {error}.", path.display())))?;
+        Self::connect(path, root).await
+    }
+
+    /// Opens the database and brings it to this version's schema.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] with one line: the file is not there (`keystead init` makes it), is no database of ours or one of a
+    /// newer version, or the root key is another one.
+    pub async fn open(path: &Path, root: &RootKey) -> Result<Self> {
+        if !path.exists() {
+            return Err(unavailable(format!("There is no database {}: run `keystead init`.", path.display())));
+        }
+        Self::connect(path, root).await
+    }
+
+    async fn connect(path: &Path, root: &RootKey) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        let failed =
+            |error: sqlx::Error| unavailable(format!("The database {} cannot be opened.", path.display())).caused_by(error);
+        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await.map_err(failed)?;
+        MIGRATIONS.run(&pool).await.map_err(|error| match error {
+            MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => {
+                unavailable(format!("The database {} was written by a newer version of Keystead.", path.display()))
+            }
+            error => {
+                unavailable(format!("The database {} cannot be brought to this version's schema.", path.display())).caused_by(error)
+            }
+        })?;
+        let store = Self { pool, sealer: Arc::new(Sealer::new(root)?) };
+        store.check_root_key(path).await?;
+        Ok(store)
+    }
+
+    /// The first to open it leaves a sealed value; whoever comes later must be able to open that.
+    async fn check_root_key(&self, path: &Path) -> Result<()> {
+        let check = self.sealer.seal(CHECK, &SecretBytes::new(CHECK_VALUE.to_vec()))?;
+        sqlx::query("INSERT INTO installation (id, revision, check_value) VALUES (1, 0, $1) ON CONFLICT (id) DO NOTHING")
+            .bind(check)
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        let sealed: Vec<u8> =
+            sqlx::query_scalar("SELECT check_value FROM installation").fetch_one(&self.pool).await.map_err(failed)?;
+        match self.sealer.open(CHECK, &sealed) {
+            Ok(value) if value.constant_time_eq(CHECK_VALUE) => Ok(()),
+            Ok(_) | Err(_) => Err(unavailable(format!("The root key is not the one that {} was sealed with.", path.display()))),
+        }
+    }
+
+    /// The change counter: it rises with every write that a snapshot would show.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn revision(&self) -> Result<u64> {
+        let revision: i64 = sqlx::query_scalar("SELECT revision FROM installation").fetch_one(&self.pool).await.map_err(failed)?;
+        Ok(revision.cast_unsigned())
+    }
+
+    /// Ends: statements that run are waited for.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn unavailable(text: String) -> Error {
+    Error::new(Kind::Unavailable, text)
+}
+
+/// What the caller is told of a database that fails.
+fn failed(error: sqlx::Error) -> Error {
+    Error::new(Kind::Unavailable, "The store cannot serve the request at the moment.").caused_by(error)
+}
+
+/// What does not parse in the database was not written by us.
+fn corrupt(error: impl std::fmt::Display) -> Error {
+    Error::internal(format!("the database holds what does not parse: {error}"))
+}

@@ -1,0 +1,289 @@
+//! Access points, policies, network rules, client keys.
+
+use sqlx::{Row, SqliteConnection};
+
+use super::transaction::{Fault, is_taken};
+use super::{Store, corrupt, failed};
+use crate::base::{Error, Kind, Result, Timestamp};
+use crate::model::access::{AccessPoint, CLIENT_KEYS_PER_ACCESS_POINT, ClientKey, NetworkRule, Policy, parse_source};
+use crate::model::{ClientKeyId, Name};
+
+/// All that decides about access, read in one go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessTables {
+    /// By name.
+    pub network_rules: Vec<NetworkRule>,
+    /// By name.
+    pub policies: Vec<Policy>,
+    /// By name.
+    pub access_points: Vec<AccessPoint>,
+    /// The oldest first.
+    pub client_keys: Vec<ClientKey>,
+}
+
+impl Store {
+    /// Keeps a network rule.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceExists`] when the name is taken.
+    pub async fn create_network_rule(&self, rule: &NetworkRule) -> Result<()> {
+        self.write("create network rule", |writing| Box::pin(insert_network_rule(writing.connection, rule))).await
+    }
+
+    /// Keeps a policy.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceExists`] when the name is taken.
+    pub async fn create_policy(&self, policy: &Policy) -> Result<()> {
+        self.write("create policy", |writing| Box::pin(insert_policy(writing.connection, policy))).await
+    }
+
+    /// Keeps an access point.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceExists`] when the name is taken.
+    pub async fn create_access_point(&self, access_point: &AccessPoint) -> Result<()> {
+        self.write("create access point", |writing| Box::pin(insert_access_point(writing.connection, access_point))).await
+    }
+
+    /// Keeps a client key.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`] without its access point, [`Kind::LimitExceeded`] when that has three already.
+    pub async fn create_client_key(&self, client_key: &ClientKey) -> Result<()> {
+        self.write("create client key", |writing| Box::pin(insert_client_key(writing.connection, client_key))).await
+    }
+
+    /// Keeps a policy, an access point and its client key, or none of them.
+    ///
+    /// # Errors
+    /// Those of the three.
+    pub async fn quick_create(&self, policy: &Policy, access_point: &AccessPoint, client_key: &ClientKey) -> Result<()> {
+        self.write("quick creation", |writing| {
+            Box::pin(async move {
+                let connection = writing.connection;
+                insert_policy(connection, policy).await?;
+                insert_access_point(connection, access_point).await?;
+                insert_client_key(connection, client_key).await
+            })
+        })
+        .await
+    }
+
+    /// Forgets a network rule; policies that name it grant nothing by it.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`].
+    pub async fn delete_network_rule(&self, name: &Name) -> Result<()> {
+        self.delete("delete network rule", "DELETE FROM network_rules WHERE name = $1", "network rule", name.as_str()).await
+    }
+
+    /// Forgets a policy; access points that name it get nothing by it.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`].
+    pub async fn delete_policy(&self, name: &Name) -> Result<()> {
+        self.delete("delete policy", "DELETE FROM policies WHERE name = $1", "policy", name.as_str()).await
+    }
+
+    /// Forgets an access point and its client keys.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`].
+    pub async fn delete_access_point(&self, name: &Name) -> Result<()> {
+        self.delete("delete access point", "DELETE FROM access_points WHERE name = $1", "application access point", name.as_str())
+            .await
+    }
+
+    /// Forgets a client key.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`].
+    pub async fn delete_client_key(&self, id: &ClientKeyId) -> Result<()> {
+        self.delete("delete client key", "DELETE FROM client_keys WHERE id = $1", "client key", id.as_str()).await
+    }
+
+    async fn delete(&self, name: &'static str, statement: &'static str, what: &'static str, key: &str) -> Result<()> {
+        self.write(name, |writing| {
+            Box::pin(async move {
+                let connection = writing.connection;
+                match sqlx::query(statement).bind(key).execute(connection).await?.rows_affected() {
+                    0 => Err(Error::new(Kind::ResourceNotFound, format!("There is no {what} {key}.")).into()),
+                    _ => Ok(()),
+                }
+            })
+        })
+        .await
+    }
+
+    /// All that decides about access, as of one moment.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn access(&self) -> Result<AccessTables> {
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        Ok(AccessTables {
+            network_rules: network_rules(&mut transaction).await?,
+            policies: policies(&mut transaction).await?,
+            access_points: access_points(&mut transaction).await?,
+            client_keys: client_keys(&mut transaction).await?,
+        })
+    }
+}
+
+/// A list of texts as the JSON text of its column.
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let texts: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    serde_json::Value::from(texts).to_string()
+}
+
+/// The texts of a list column.
+fn texts(json: &str) -> Result<Vec<String>> {
+    serde_json::from_str(json).map_err(Error::internal)
+}
+
+/// The parsed items of a list column.
+fn items<T: std::str::FromStr<Err = Error>>(json: &str) -> Result<Vec<T>> {
+    texts(json)?.iter().map(|text| text.parse().map_err(corrupt)).collect()
+}
+
+fn taken(error: sqlx::Error, what: &str, name: &Name) -> Fault {
+    if is_taken(&error) {
+        Error::new(Kind::ResourceExists, format!("There is a {what} {name} already.")).into()
+    } else {
+        error.into()
+    }
+}
+
+async fn insert_network_rule(connection: &mut SqliteConnection, rule: &NetworkRule) -> Result<(), Fault> {
+    sqlx::query("INSERT INTO network_rules (name, kind, sources, description) VALUES ($1, $2, $3, $4)")
+        .bind(rule.name.as_str())
+        .bind(rule.kind.name())
+        .bind(list(&rule.sources_text))
+        .bind(&rule.description)
+        .execute(connection)
+        .await
+        .map_err(|error| taken(error, "network rule", &rule.name))?;
+    Ok(())
+}
+
+async fn insert_policy(connection: &mut SqliteConnection, policy: &Policy) -> Result<(), Fault> {
+    let statement = "INSERT INTO policies (name, scope, permissions, resources, rules, rules_text, description)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    sqlx::query(statement)
+        .bind(policy.name.as_str())
+        .bind(policy.scope.to_string())
+        .bind(list(policy.permissions.iter().map(|permission| permission.name())))
+        .bind(list(&policy.resources))
+        .bind(list(&policy.rules))
+        .bind(&policy.rules_text)
+        .bind(&policy.description)
+        .execute(connection)
+        .await
+        .map_err(|error| taken(error, "policy", &policy.name))?;
+    Ok(())
+}
+
+async fn insert_access_point(connection: &mut SqliteConnection, access_point: &AccessPoint) -> Result<(), Fault> {
+    sqlx::query("INSERT INTO access_points (name, method, policies, description) VALUES ($1, $2, $3, $4)")
+        .bind(access_point.name.as_str())
+        .bind(access_point.method.name())
+        .bind(list(&access_point.policies))
+        .bind(&access_point.description)
+        .execute(connection)
+        .await
+        .map_err(|error| taken(error, "application access point", &access_point.name))?;
+    Ok(())
+}
+
+async fn insert_client_key(connection: &mut SqliteConnection, key: &ClientKey) -> Result<(), Fault> {
+    let name = key.access_point.as_str();
+    let access_point: Option<String> =
+        sqlx::query_scalar("SELECT name FROM access_points WHERE name = $1").bind(name).fetch_optional(&mut *connection).await?;
+    if access_point.is_none() {
+        return Err(Error::new(Kind::ResourceNotFound, format!("There is no application access point {name}.")).into());
+    }
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM client_keys WHERE access_point = $1")
+        .bind(name)
+        .fetch_one(&mut *connection)
+        .await?;
+    if usize::try_from(count).is_ok_and(|count| count >= CLIENT_KEYS_PER_ACCESS_POINT) {
+        let text = format!(
+            "The application access point {name} has {CLIENT_KEYS_PER_ACCESS_POINT} client keys already: delete one first."
+        );
+        return Err(Error::new(Kind::LimitExceeded, text).into());
+    }
+    let statement =
+        "INSERT INTO client_keys (id, access_point, certificate, not_before, not_after, created) VALUES ($1, $2, $3, $4, $5, $6)";
+    sqlx::query(statement)
+        .bind(key.id.as_str())
+        .bind(name)
+        .bind(&key.certificate)
+        .bind(key.not_before.unix())
+        .bind(key.not_after.unix())
+        .bind(key.created.unix())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn network_rules(connection: &mut SqliteConnection) -> Result<Vec<NetworkRule>> {
+    let statement = "SELECT name, kind, sources, description FROM network_rules ORDER BY name";
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as(statement).fetch_all(connection).await.map_err(failed)?;
+    rows.into_iter()
+        .map(|(name, kind, sources, description)| {
+            let sources_text = texts(&sources)?;
+            let sources = sources_text.iter().map(|text| parse_source(text).map_err(corrupt)).collect::<Result<_>>()?;
+            let name = name.parse().map_err(corrupt)?;
+            Ok(NetworkRule { name, kind: kind.parse().map_err(corrupt)?, sources, sources_text, description })
+        })
+        .collect()
+}
+
+async fn policies(connection: &mut SqliteConnection) -> Result<Vec<Policy>> {
+    let statement = "SELECT name, scope, permissions, resources, rules, rules_text, description FROM policies ORDER BY name";
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let text = |column: &str| row.try_get::<String, _>(column).map_err(failed);
+            Ok(Policy {
+                name: text("name")?.parse().map_err(corrupt)?,
+                scope: text("scope")?.parse().map_err(corrupt)?,
+                permissions: items(&text("permissions")?)?,
+                resources: items(&text("resources")?)?,
+                rules: items(&text("rules")?)?,
+                rules_text: text("rules_text")?,
+                description: text("description")?,
+            })
+        })
+        .collect()
+}
+
+async fn access_points(connection: &mut SqliteConnection) -> Result<Vec<AccessPoint>> {
+    let statement = "SELECT name, method, policies, description FROM access_points ORDER BY name";
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as(statement).fetch_all(connection).await.map_err(failed)?;
+    rows.into_iter()
+        .map(|(name, method, policies, description)| {
+            let name = name.parse().map_err(corrupt)?;
+            Ok(AccessPoint { name, method: method.parse().map_err(corrupt)?, policies: items(&policies)?, description })
+        })
+        .collect()
+}
+
+async fn client_keys(connection: &mut SqliteConnection) -> Result<Vec<ClientKey>> {
+    let statement = "SELECT id, access_point, certificate, not_before, not_after, created FROM client_keys ORDER BY created, id";
+    let rows: Vec<(String, String, Vec<u8>, i64, i64, i64)> =
+        sqlx::query_as(statement).fetch_all(connection).await.map_err(failed)?;
+    rows.into_iter()
+        .map(|(id, access_point, certificate, not_before, not_after, created)| {
+            Ok(ClientKey {
+                id: id.parse().map_err(corrupt)?,
+                access_point: access_point.parse().map_err(corrupt)?,
+                certificate,
+                not_before: Timestamp::from_unix(not_before),
+                not_after: Timestamp::from_unix(not_after),
+                created: Timestamp::from_unix(created),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,313 @@
+//! Keys and their versions. A key is made in three steps, intent, tier, commit, so that a crash in between leaves something that
+//! can be found.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, SqliteConnection};
+
+use super::seal::Place;
+use super::transaction::{Fault, Writing};
+use super::{Store, corrupt, failed};
+use crate::base::{Error, Result, Timestamp};
+use crate::model::algorithm::{KeySpec, KeyUsage};
+use crate::model::key::{Key, KeyAttributes, Material, Origin, SubjectPublicKeyInfo};
+use crate::model::{InstanceId, KeyId, KeyVersionId};
+
+/// A key that is about to be made in a tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyIntent {
+    /// The key.
+    pub key: KeyId,
+    /// Its first version, by which the tier's object is found.
+    pub version: KeyVersionId,
+    /// Where.
+    pub instance: InstanceId,
+    /// What kind of key.
+    pub spec: KeySpec,
+    /// What it may do.
+    pub usage: KeyUsage,
+    /// When it was begun.
+    pub created: Timestamp,
+}
+
+/// A version of a key with its material.
+pub struct KeyVersion {
+    /// Its id.
+    pub id: KeyVersionId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Where its material is.
+    pub material: Material,
+    /// The public half of a pair.
+    pub public_key: Option<SubjectPublicKeyInfo>,
+    /// What the token said of the object.
+    pub attributes: Option<KeyAttributes>,
+    /// AES-GCM encryptions counted, ahead of the real number.
+    pub encryptions: u64,
+}
+
+const KEY_COLUMNS: &str =
+    "id, instance, spec, usage, origin, state, description, creator, created, initial_version, primary_version";
+const VERSION_COLUMNS: &str = "id, key_id, created, held, resident, public_key, local, sensitive, always_sensitive, extractable, \
+                               never_extractable, encryptions";
+
+impl Store {
+    /// Notes that a key is about to be made.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn intend_key(&self, intent: &KeyIntent) -> Result<()> {
+        self.write("intend key", |writing| {
+            Box::pin(async move {
+                let connection = writing.connection;
+                let statement =
+                    "INSERT INTO key_intents (version_id, key_id, instance, spec, usage, created) VALUES ($1, $2, $3, $4, $5, $6)";
+                sqlx::query(statement)
+                    .bind(intent.version.as_str())
+                    .bind(intent.key.as_str())
+                    .bind(intent.instance.as_str())
+                    .bind(intent.spec.name())
+                    .bind(intent.usage.name())
+                    .bind(intent.created.unix())
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Keeps a key that was made; its intent goes in the same transaction.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn commit_key(&self, key: &Key, version: &KeyVersion) -> Result<()> {
+        let (held, resident) = match &version.material {
+            Material::Held(secret) => (Some(self.sealer.seal(held_place(version.id.as_str()), secret)?), None),
+            Material::Resident(id) => (None, Some(id.as_slice())),
+        };
+        let held = held.as_deref();
+        self.write("commit key", |writing| {
+            Box::pin(async move {
+                let Writing { connection, revision, .. } = writing;
+                insert_key(connection, key, revision).await?;
+                insert_version(connection, &key.id, version, held, resident).await?;
+                delete_intent(connection, &version.id).await
+            })
+        })
+        .await
+    }
+
+    /// Forgets a key that was not made after all.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn withdraw_intent(&self, version: &KeyVersionId) -> Result<()> {
+        self.write("withdraw intent", |writing| Box::pin(delete_intent(writing.connection, version))).await
+    }
+
+    /// The keys that were begun and neither kept nor withdrawn.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn intents(&self) -> Result<Vec<KeyIntent>> {
+        let statement = "SELECT version_id, key_id, instance, spec, usage, created FROM key_intents ORDER BY created, version_id";
+        sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)
+    }
+
+    /// All keys with their versions, the oldest first.
+    ///
+    /// # Errors
+    /// The database fails, or holds what does not open under the root key.
+    pub async fn keys(&self) -> Result<Vec<(Key, Vec<KeyVersion>)>> {
+        let statement = const_format(KEY_COLUMNS, "FROM keys ORDER BY created, id");
+        let keys: Vec<Key> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        let statement = const_format(VERSION_COLUMNS, "FROM key_versions ORDER BY created, id");
+        let rows = sqlx::query(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        let mut versions = std::collections::HashMap::<String, Vec<KeyVersion>>::new();
+        for row in &rows {
+            versions.entry(row.try_get("key_id").map_err(failed)?).or_default().push(self.version(row)?);
+        }
+        Ok(keys
+            .into_iter()
+            .map(|key| {
+                let versions = versions.remove(key.id.as_str()).unwrap_or_default();
+                (key, versions)
+            })
+            .collect())
+    }
+
+    /// One key with its versions.
+    ///
+    /// # Errors
+    /// As [`Store::keys`].
+    pub async fn key(&self, id: &KeyId) -> Result<Option<(Key, Vec<KeyVersion>)>> {
+        let statement = const_format(KEY_COLUMNS, "FROM keys WHERE id = $1");
+        let key: Option<Key> = sqlx::query_as(statement).bind(id.as_str()).fetch_optional(&self.pool).await.map_err(failed)?;
+        let Some(key) = key else { return Ok(None) };
+        let statement = const_format(VERSION_COLUMNS, "FROM key_versions WHERE key_id = $1 ORDER BY created, id");
+        let rows = sqlx::query(statement).bind(id.as_str()).fetch_all(&self.pool).await.map_err(failed)?;
+        let versions = rows.iter().map(|row| self.version(row)).collect::<Result<_>>()?;
+        Ok(Some((key, versions)))
+    }
+
+    /// The keys that were written after the change counter showed `revision`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn keys_since(&self, revision: u64) -> Result<Vec<KeyId>> {
+        let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM keys WHERE revision > $1 ORDER BY revision, id")
+            .bind(revision.cast_signed())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        ids.iter().map(|id| id.parse().map_err(corrupt)).collect()
+    }
+
+    /// Notes how many AES-GCM encryptions are counted for versions. A number that is lower than what is noted changes nothing, and
+    /// the change counter stays: no snapshot shows the numbers of others.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn record_encryptions(&self, counts: &[(KeyVersionId, u64)]) -> Result<()> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        for (version, count) in counts {
+            sqlx::query("UPDATE key_versions SET encryptions = $2 WHERE id = $1 AND encryptions < $2")
+                .bind(version.as_str())
+                .bind(count.cast_signed())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    fn version(&self, row: &SqliteRow) -> Result<KeyVersion> {
+        let id: String = row.try_get("id").map_err(failed)?;
+        let material = match (row.try_get("held").map_err(failed)?, row.try_get("resident").map_err(failed)?) {
+            (Some::<Vec<u8>>(held), None) => Material::Held(self.sealer.open(held_place(&id), &held)?),
+            (None, Some::<Vec<u8>>(resident)) => Material::Resident(resident),
+            (None, None) | (Some(_), Some(_)) => return Err(Error::internal(format!("the version {id} has no material or two"))),
+        };
+        Ok(KeyVersion {
+            created: Timestamp::from_unix(row.try_get("created").map_err(failed)?),
+            material,
+            public_key: row.try_get::<Option<Vec<u8>>, _>("public_key").map_err(failed)?.map(SubjectPublicKeyInfo::from_der),
+            attributes: attributes(row).map_err(failed)?,
+            encryptions: row.try_get::<i64, _>("encryptions").map_err(failed)?.cast_unsigned(),
+            id: id.parse().map_err(corrupt)?,
+        })
+    }
+}
+
+/// Statements are made of constants only.
+fn const_format(columns: &'static str, rest: &'static str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!("SELECT {columns} {rest}"))
+}
+
+fn held_place(version: &str) -> Place<'_> {
+    Place { table: "key_versions", row: version, column: "held" }
+}
+
+async fn insert_key(connection: &mut SqliteConnection, key: &Key, revision: i64) -> Result<(), Fault> {
+    let statement = "INSERT INTO keys (id, instance, spec, usage, origin, state, description, creator, created, initial_version,
+        primary_version, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    sqlx::query(statement)
+        .bind(key.id.as_str())
+        .bind(key.instance.as_str())
+        .bind(key.spec.name())
+        .bind(key.usage.name())
+        .bind(key.origin.name())
+        .bind(key.state.name())
+        .bind(&key.description)
+        .bind(&key.creator)
+        .bind(key.created.unix())
+        .bind(key.initial_version.as_str())
+        .bind(key.primary_version.as_str())
+        .bind(revision)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert_version(
+    connection: &mut SqliteConnection,
+    key: &KeyId,
+    version: &KeyVersion,
+    held: Option<&[u8]>,
+    resident: Option<&[u8]>,
+) -> Result<(), Fault> {
+    let statement = "INSERT INTO key_versions (id, key_id, created, held, resident, public_key, local, sensitive, always_sensitive,
+        extractable, never_extractable, encryptions) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let attribute = |read: fn(&KeyAttributes) -> bool| version.attributes.as_ref().map(|attributes| i64::from(read(attributes)));
+    sqlx::query(statement)
+        .bind(version.id.as_str())
+        .bind(key.as_str())
+        .bind(version.created.unix())
+        .bind(held)
+        .bind(resident)
+        .bind(version.public_key.as_ref().map(SubjectPublicKeyInfo::as_der))
+        .bind(attribute(|attributes| attributes.local))
+        .bind(attribute(|attributes| attributes.sensitive))
+        .bind(attribute(|attributes| attributes.always_sensitive))
+        .bind(attribute(|attributes| attributes.extractable))
+        .bind(attribute(|attributes| attributes.never_extractable))
+        .bind(version.encryptions.cast_signed())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn delete_intent(connection: &mut SqliteConnection, version: &KeyVersionId) -> Result<(), Fault> {
+    sqlx::query("DELETE FROM key_intents WHERE version_id = $1").bind(version.as_str()).execute(connection).await?;
+    Ok(())
+}
+
+/// All five or none.
+fn attributes(row: &SqliteRow) -> Result<Option<KeyAttributes>, sqlx::Error> {
+    let read = |column: &str| row.try_get::<Option<i64>, _>(column).map(|value| value.map(|value| value != 0));
+    let all = (read("local")?, read("sensitive")?, read("always_sensitive")?, read("extractable")?, read("never_extractable")?);
+    Ok(match all {
+        (Some(local), Some(sensitive), Some(always_sensitive), Some(extractable), Some(never_extractable)) => {
+            Some(KeyAttributes { local, sensitive, always_sensitive, extractable, never_extractable })
+        }
+        _ => None,
+    })
+}
+
+/// Reads a column and parses it into a type of the model.
+fn parsed<T: std::str::FromStr<Err = Error>>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error> {
+    let text: String = row.try_get(column)?;
+    text.parse().map_err(|error: Error| sqlx::Error::Decode(error.into()))
+}
+
+impl FromRow<'_, SqliteRow> for KeyIntent {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            key: parsed(row, "key_id")?,
+            version: parsed(row, "version_id")?,
+            instance: parsed(row, "instance")?,
+            spec: parsed(row, "spec")?,
+            usage: parsed(row, "usage")?,
+            created: Timestamp::from_unix(row.try_get("created")?),
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for Key {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let origin: String = row.try_get("origin")?;
+        Ok(Self {
+            id: parsed(row, "id")?,
+            instance: parsed(row, "instance")?,
+            spec: parsed(row, "spec")?,
+            usage: parsed(row, "usage")?,
+            origin: if origin == Origin::External.name() { Origin::External } else { Origin::Service },
+            state: parsed(row, "state")?,
+            description: row.try_get("description")?,
+            creator: row.try_get("creator")?,
+            created: Timestamp::from_unix(row.try_get("created")?),
+            initial_version: parsed(row, "initial_version")?,
+            primary_version: parsed(row, "primary_version")?,
+        })
+    }
+}

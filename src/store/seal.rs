@@ -1,0 +1,136 @@
+//! Sealing of columns: AES-256-GCM under a key derived from the root key, bound to table, row and column.
+//!
+//! The database is not trusted: a value that was changed, or moved to another row or column, does not open. That an old value
+//! was put back in its own place is not seen.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+
+use crate::base::{Error, Kind, Result, SecretBytes, random};
+
+/// Length of the root key in bytes.
+const ROOT_KEY: usize = 32;
+
+/// The key that everything secret in the store is sealed under.
+pub struct RootKey(SecretBytes);
+
+impl RootKey {
+    /// A new one.
+    pub fn generate() -> Self {
+        let mut key = SecretBytes::new(vec![0; ROOT_KEY]);
+        random::fill(key.expose_mut());
+        Self(key)
+    }
+
+    /// Reads it from its file.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`], naming the file and what to do, when it is not there, is readable by others, or is not 32 bytes.
+    pub fn load(path: &Path) -> Result<Self> {
+        let unavailable = |text: String| Error::new(Kind::Unavailable, text);
+        let shown = path.display();
+        let mut file = std::fs::File::open(path).map_err(|error| {
+            unavailable(format!("The root key file {shown} cannot be read: {error}. `keystead init` makes one."))
+        })?;
+        let mode = file.metadata().map_err(Error::internal)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(unavailable(format!("The root key file {shown} is open to others: chmod 600 {shown}.")));
+        }
+        // One byte more than it should have, to see whether it has more.
+        let mut key = SecretBytes::new(vec![0; ROOT_KEY + 1]);
+        let mut filled = 0;
+        loop {
+            let read = file
+                .read(&mut key.expose_mut()[filled..])
+                .map_err(|error| unavailable(format!("The root key file {shown} cannot be read: {error}.")))?;
+            filled += read;
+            if read == 0 {
+                break;
+            }
+        }
+        if filled != ROOT_KEY {
+            return Err(unavailable(format!(
+                "The root key file {shown} does not hold a root key: it has other than {ROOT_KEY} bytes."
+            )));
+        }
+        key.truncate(ROOT_KEY);
+        Ok(Self(key))
+    }
+
+    /// Writes it to a new file that only the owner may read.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceExists`] when the file is there: nothing is overwritten.
+    pub fn write_new(&self, path: &Path) -> Result<()> {
+        let failed = |error: std::io::Error| {
+            let kind = if error.kind() == std::io::ErrorKind::AlreadyExists { Kind::ResourceExists } else { Kind::Unavailable };
+            Error::new(kind, format!("The root key file {} cannot be written: {error}.", path.display()))
+        };
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+        file.write_all(self.0.expose()).and_then(|()| file.sync_all()).map_err(failed)
+    }
+}
+
+/// Where a sealed value belongs.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) table: &'a str,
+    pub(super) row: &'a str,
+    pub(super) column: &'a str,
+}
+
+impl Place<'_> {
+    /// Each part with its length before it, so that no two places read alike.
+    fn aad(self) -> Vec<u8> {
+        let mut aad = Vec::new();
+        for part in [self.table, self.row, self.column] {
+            aad.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            aad.extend_from_slice(part.as_bytes());
+        }
+        aad
+    }
+}
+
+/// Seals and opens.
+pub(super) struct Sealer(LessSafeKey);
+
+impl Sealer {
+    pub(super) fn new(root: &RootKey) -> Result<Self> {
+        let unspecified = |_: aws_lc_rs::error::Unspecified| Error::internal("the sealing key cannot be derived");
+        let secret = Salt::new(HKDF_SHA256, b"keystead").extract(root.0.expose());
+        let key = secret.expand(&[b"sealed columns, version 1"], &AES_256_GCM).map_err(unspecified)?;
+        Ok(Self(LessSafeKey::new(UnboundKey::from(key))))
+    }
+
+    /// Nonce, ciphertext, tag.
+    pub(super) fn seal(&self, place: Place<'_>, secret: &SecretBytes) -> Result<Vec<u8>> {
+        // Random nonces: 2^32 values may be sealed under one key (SP 800-38D, section 8.3), far more than a store has.
+        let nonce: [u8; NONCE_LEN] = random::bytes();
+        let mut sealed = Vec::with_capacity(NONCE_LEN + secret.len() + AES_256_GCM.tag_len());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(secret.expose());
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place.aad()), &mut sealed[NONCE_LEN..])
+            .map_err(|_| Error::internal("a value cannot be sealed"))?;
+        sealed.extend_from_slice(tag.as_ref());
+        Ok(sealed)
+    }
+
+    pub(super) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<SecretBytes> {
+        let failed = || Error::internal(format!("{}.{} of {} does not open", place.table, place.column, place.row));
+        let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(failed)?;
+        let mut secret = SecretBytes::new(ciphertext.to_vec());
+        let length = self
+            .0
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(place.aad()), secret.expose_mut())
+            .map_err(|_| failed())?
+            .len();
+        secret.truncate(length);
+        Ok(secret)
+    }
+}

@@ -1,0 +1,450 @@
+//! The store through its public doors, on SQLite.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use keystead::base::{Kind, SecretBytes, Timestamp, random};
+use keystead::model::access::{
+    AccessPoint, AuthenticationMethod, ClientKey, NetworkRule, NetworkRuleKind, Permission, Policy, Scope, parse_source,
+};
+use keystead::model::algorithm::{KeySpec, KeyUsage};
+use keystead::model::instance::InstanceKind;
+use keystead::model::key::{Key, KeyAttributes, KeyState, Material, Origin, SubjectPublicKeyInfo};
+use keystead::model::{AccessKeyId, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
+use keystead::store::{AccessKey, Authorities, KeyIntent, KeyVersion, RootKey, Store};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+
+const NOW: Timestamp = Timestamp::from_unix(1_790_000_000);
+/// What must not be found in the file.
+const SECRET: &[u8; 33] = b"a secret that stands out in files";
+
+struct Bench {
+    directory: tempfile::TempDir,
+    root: RootKey,
+    store: Store,
+}
+
+async fn bench() -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    let root = RootKey::generate();
+    let store = Store::create(&directory.path().join("keystead.db"), &root).await.unwrap();
+    Bench { directory, root, store }
+}
+
+impl Bench {
+    fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("keystead.db")
+    }
+
+    async fn again(&self) -> Store {
+        Store::open(&self.path(), &self.root).await.unwrap()
+    }
+
+    async fn raw(&self) -> SqlitePool {
+        SqlitePool::connect_with(SqliteConnectOptions::new().filename(self.path())).await.unwrap()
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn instance() -> InstanceId {
+    InstanceId::from_entropy(random::bytes())
+}
+
+fn key() -> (Key, KeyVersionId) {
+    let id = KeyId::from_entropy(random::bytes());
+    let version = KeyVersionId::from_entropy(&id, random::bytes());
+    let key = Key {
+        id,
+        instance: instance(),
+        spec: KeySpec::Rsa3072,
+        usage: KeyUsage::SignVerify,
+        origin: Origin::Service,
+        state: KeyState::Enabled,
+        description: "for \"invoices\"; --".to_owned(),
+        creator: "somebody".to_owned(),
+        created: NOW,
+        initial_version: version.clone(),
+        primary_version: version.clone(),
+    };
+    (key, version)
+}
+
+fn held(id: &KeyVersionId) -> KeyVersion {
+    KeyVersion {
+        id: id.clone(),
+        created: NOW,
+        material: Material::Held(SecretBytes::new(SECRET.to_vec())),
+        public_key: Some(SubjectPublicKeyInfo::from_der(vec![1, 2, 3])),
+        attributes: None,
+        encryptions: 0,
+    }
+}
+
+fn intent(key: &Key) -> KeyIntent {
+    KeyIntent {
+        key: key.id.clone(),
+        version: key.initial_version.clone(),
+        instance: key.instance.clone(),
+        spec: key.spec,
+        usage: key.usage,
+        created: key.created,
+    }
+}
+
+fn rule(text: &str) -> NetworkRule {
+    let sources_text = vec!["10.0.0.0/8".to_owned(), "172.16.0.4".to_owned()];
+    NetworkRule {
+        name: name(text),
+        kind: NetworkRuleKind::Private,
+        sources: sources_text.iter().map(|text| parse_source(text).unwrap()).collect(),
+        sources_text,
+        description: "d".to_owned(),
+    }
+}
+
+fn policy(text: &str) -> Policy {
+    Policy {
+        name: name(text),
+        scope: Scope::Instance(instance()),
+        permissions: vec![Permission::CryptoServiceKeyUser, Permission::CryptoServiceSecretUser],
+        resources: vec!["key/*".parse().unwrap(), "secret/rds-*".parse().unwrap()],
+        rules: vec![name("rule_a")],
+        rules_text: "{ \"NetworkRules\" : [\"rule_a\"] }".to_owned(),
+        description: String::new(),
+    }
+}
+
+fn access_point(text: &str) -> AccessPoint {
+    AccessPoint {
+        name: name(text),
+        method: AuthenticationMethod::ClientKey,
+        policies: vec![name("policy_a")],
+        description: "für alle".to_owned(),
+    }
+}
+
+fn client_key(access_point: &str) -> ClientKey {
+    ClientKey {
+        id: ClientKeyId::from_entropy(random::bytes()),
+        access_point: name(access_point),
+        certificate: vec![0x30, 0],
+        not_before: NOW,
+        not_after: Timestamp::from_unix(NOW.unix() + 5),
+        created: NOW,
+    }
+}
+
+#[tokio::test]
+async fn a_key_comes_back_as_it_was_kept() {
+    let bench = bench().await;
+    let (first, version) = key();
+    bench.store.intend_key(&intent(&first)).await.unwrap();
+    assert_eq!(bench.again().await.intents().await.unwrap(), [intent(&first)], "an intent survives");
+    bench.store.commit_key(&first, &held(&version)).await.unwrap();
+    assert!(bench.store.intents().await.unwrap().is_empty(), "the commit removes it");
+
+    let (second, version) = key();
+    let attributes =
+        KeyAttributes { local: true, sensitive: true, always_sensitive: false, extractable: false, never_extractable: true };
+    let resident = KeyVersion { material: Material::Resident(b"id".to_vec()), attributes: Some(attributes), ..held(&version) };
+    bench.store.commit_key(&second, &resident).await.unwrap();
+
+    let mut keys = bench.again().await.keys().await.unwrap();
+    keys.sort_by_key(|(kept, _)| kept.id != first.id);
+    let [(a, a_versions), (b, b_versions)] = &keys[..] else { panic!("two keys") };
+    assert_eq!(format!("{a:?}"), format!("{first:?}"));
+    assert_eq!(format!("{b:?}"), format!("{second:?}"));
+    let Material::Held(secret) = &a_versions[0].material else { panic!("it is held") };
+    assert!(secret.constant_time_eq(SECRET));
+    assert_eq!(a_versions[0].public_key, held(&version).public_key);
+    assert_eq!(a_versions[0].attributes, None);
+    let Material::Resident(id) = &b_versions[0].material else { panic!("it is resident") };
+    assert_eq!((id.as_slice(), b_versions[0].attributes), (b"id".as_slice(), Some(attributes)));
+    let (one, versions) = bench.store.key(&first.id).await.unwrap().unwrap();
+    assert_eq!((format!("{one:?}"), versions.len()), (format!("{first:?}"), 1));
+    assert!(bench.store.key(&KeyId::from_entropy(random::bytes())).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_intent_that_came_to_nothing_is_withdrawn() {
+    let bench = bench().await;
+    let (key, version) = key();
+    bench.store.intend_key(&intent(&key)).await.unwrap();
+    bench.store.withdraw_intent(&version).await.unwrap();
+    assert!(bench.store.intents().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_change_counter_rises_with_every_write() {
+    let bench = bench().await;
+    let (key, version) = key();
+    let start = bench.store.revision().await.unwrap();
+    bench.store.commit_key(&key, &held(&version)).await.unwrap();
+    let after_key = bench.store.revision().await.unwrap();
+    assert!(after_key > start);
+    assert_eq!(bench.store.keys_since(start).await.unwrap(), std::slice::from_ref(&key.id));
+    assert!(bench.store.keys_since(after_key).await.unwrap().is_empty());
+    bench.store.create_policy(&policy("p")).await.unwrap();
+    assert!(bench.store.revision().await.unwrap() > after_key);
+    let before = bench.store.revision().await.unwrap();
+    assert!(bench.store.create_policy(&policy("p")).await.is_err());
+    assert_eq!(bench.store.revision().await.unwrap(), before, "what failed changed nothing");
+    bench.store.record_encryptions(&[(version, 7)]).await.unwrap();
+    assert_eq!(bench.store.revision().await.unwrap(), before, "counts are nobody else's business");
+}
+
+#[tokio::test]
+async fn counts_of_encryptions_only_rise() {
+    let bench = bench().await;
+    let (key, version) = key();
+    bench.store.commit_key(&key, &held(&version)).await.unwrap();
+    for (count, kept) in [(10, 10), (7, 10), (1 << 32, 1 << 32)] {
+        bench.store.record_encryptions(&[(version.clone(), count)]).await.unwrap();
+        let (_, versions) = bench.store.key(&key.id).await.unwrap().unwrap();
+        assert_eq!(versions[0].encryptions, kept);
+    }
+}
+
+#[tokio::test]
+async fn access_comes_back_as_it_was_kept() {
+    let bench = bench().await;
+    let (rule, policy, access_point, client_key) = (rule("rule_a"), policy("policy_a"), access_point("aap_a"), client_key("aap_a"));
+    bench.store.create_network_rule(&rule).await.unwrap();
+    bench.store.create_policy(&policy).await.unwrap();
+    bench.store.create_access_point(&access_point).await.unwrap();
+    bench.store.create_client_key(&client_key).await.unwrap();
+    for error in [
+        bench.store.create_network_rule(&rule).await.unwrap_err(),
+        bench.store.create_policy(&policy).await.unwrap_err(),
+        bench.store.create_access_point(&access_point).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), Kind::ResourceExists);
+    }
+    let access = bench.again().await.access().await.unwrap();
+    assert_eq!(access.network_rules, std::slice::from_ref(&rule));
+    assert_eq!(access.policies, std::slice::from_ref(&policy));
+    assert_eq!(access.access_points, std::slice::from_ref(&access_point));
+    assert_eq!(access.client_keys, [client_key]);
+
+    bench.store.delete_network_rule(&rule.name).await.unwrap();
+    bench.store.delete_policy(&policy.name).await.unwrap();
+    bench.store.delete_access_point(&access_point.name).await.unwrap();
+    assert_eq!(bench.store.access().await.unwrap(), Default::default(), "client keys go with their access point");
+    for error in [
+        bench.store.delete_network_rule(&rule.name).await.unwrap_err(),
+        bench.store.delete_policy(&policy.name).await.unwrap_err(),
+        bench.store.delete_access_point(&access_point.name).await.unwrap_err(),
+        bench.store.delete_client_key(&ClientKeyId::from_entropy(random::bytes())).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), Kind::ResourceNotFound);
+    }
+}
+
+#[tokio::test]
+async fn an_access_point_has_three_client_keys() {
+    let bench = bench().await;
+    assert_eq!(bench.store.create_client_key(&client_key("aap")).await.unwrap_err().kind(), Kind::ResourceNotFound);
+    bench.store.create_access_point(&access_point("aap")).await.unwrap();
+    // At once: the count is taken inside the transaction.
+    let attempts = (0..8).map(|_| {
+        let store = bench.store.clone();
+        tokio::spawn(async move { store.create_client_key(&client_key("aap")).await.map_err(|error| error.kind()) })
+    });
+    let mut kept = 0;
+    for attempt in attempts.collect::<Vec<_>>() {
+        match attempt.await.unwrap() {
+            Ok(()) => kept += 1,
+            Err(kind) => assert_eq!(kind, Kind::LimitExceeded),
+        }
+    }
+    assert_eq!(kept, 3);
+    let first = bench.store.access().await.unwrap().client_keys[0].id.clone();
+    bench.store.delete_client_key(&first).await.unwrap();
+    bench.store.create_client_key(&client_key("aap")).await.unwrap();
+}
+
+#[tokio::test]
+async fn quick_creation_is_all_or_nothing() {
+    let bench = bench().await;
+    bench.store.create_access_point(&access_point("taken")).await.unwrap();
+    let error = bench.store.quick_create(&policy("new"), &access_point("taken"), &client_key("taken")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::ResourceExists);
+    assert!(bench.store.access().await.unwrap().policies.is_empty());
+    bench.store.quick_create(&policy("new"), &access_point("new"), &client_key("new")).await.unwrap();
+    assert_eq!(bench.store.access().await.unwrap().client_keys.len(), 1);
+}
+
+#[tokio::test]
+async fn an_instance_keeps_its_kind() {
+    let bench = bench().await;
+    let id = instance();
+    let made = bench.store.register_instance(&id, "a", InstanceKind::Hardware, NOW).await.unwrap();
+    assert_eq!(made.created, NOW);
+    let later = Timestamp::from_unix(NOW.unix() + 100);
+    let renamed = bench.store.register_instance(&id, "b", InstanceKind::Hardware, later).await.unwrap();
+    assert_eq!((renamed.created, renamed.name.as_str()), (NOW, "b"));
+    let error = bench.store.register_instance(&id, "b", InstanceKind::Software, later).await.unwrap_err();
+    assert!(error.message().contains("Hardware"), "{error}");
+}
+
+#[tokio::test]
+async fn a_new_administrator_replaces_the_former() {
+    let bench = bench().await;
+    let make = || AccessKey {
+        id: AccessKeyId::from_entropy(random::bytes()),
+        secret: SecretBytes::new(SECRET.to_vec()),
+        owner: "administrator".to_owned(),
+        created: NOW,
+    };
+    let (first, second) = (make(), make());
+    bench.store.replace_administrator(&first).await.unwrap();
+    bench.store.replace_administrator(&second).await.unwrap();
+    let keys = bench.again().await.access_keys().await.unwrap();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0].id, second.id);
+    assert!(keys[0].secret.constant_time_eq(SECRET));
+}
+
+#[tokio::test]
+async fn authorities_are_made_once() {
+    let bench = bench().await;
+    assert!(bench.store.authorities().await.unwrap().is_none());
+    let make = |byte| Authorities {
+        root_certificate: vec![byte],
+        root_key: SecretBytes::new(SECRET.to_vec()),
+        issuing_certificate: vec![byte],
+        issuing_key: SecretBytes::new(vec![byte; 3]),
+    };
+    bench.store.put_authorities(&make(1)).await.unwrap();
+    bench.store.put_authorities(&make(2)).await.unwrap();
+    let kept = bench.store.authorities().await.unwrap().unwrap();
+    assert_eq!((kept.root_certificate, kept.issuing_certificate), (vec![1], vec![1]));
+    assert!(kept.root_key.constant_time_eq(SECRET) && kept.issuing_key.constant_time_eq(&[1, 1, 1]));
+}
+
+#[tokio::test]
+async fn secrets_do_not_stand_in_the_file() {
+    let bench = bench().await;
+    let (key, version) = key();
+    bench.store.commit_key(&key, &held(&version)).await.unwrap();
+    let access_key = AccessKey {
+        id: AccessKeyId::from_entropy(random::bytes()),
+        secret: SecretBytes::new(SECRET.to_vec()),
+        owner: "o".to_owned(),
+        created: NOW,
+    };
+    bench.store.replace_administrator(&access_key).await.unwrap();
+    let mut searched = 0;
+    for entry in std::fs::read_dir(bench.directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        searched += bytes.len();
+        assert!(!bytes.windows(SECRET.len()).any(|window| window == SECRET), "{} shows a secret", path.display());
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} is open to others", path.display());
+    }
+    assert!(searched > 10_000, "the database was searched");
+}
+
+#[tokio::test]
+async fn a_sealed_value_opens_in_its_place_only() {
+    let bench = bench().await;
+    let (first, first_version) = key();
+    let (second, second_version) = key();
+    bench.store.commit_key(&first, &held(&first_version)).await.unwrap();
+    bench.store.commit_key(&second, &held(&second_version)).await.unwrap();
+    let raw = bench.raw().await;
+    let moved = "UPDATE key_versions SET held = (SELECT held FROM key_versions WHERE id = $1) WHERE id = $2";
+    sqlx::query(moved).bind(first_version.as_str()).bind(second_version.as_str()).execute(&raw).await.unwrap();
+    assert_eq!(bench.store.key(&second.id).await.err().unwrap().kind(), Kind::Internal);
+    assert!(bench.store.key(&first.id).await.is_ok());
+    let sealed: Vec<u8> = sqlx::query_scalar("SELECT held FROM key_versions WHERE id = $1")
+        .bind(first_version.as_str())
+        .fetch_one(&raw)
+        .await
+        .unwrap();
+    for at in 0..sealed.len() {
+        let mut changed = sealed.clone();
+        changed[at] ^= 1;
+        let statement = "UPDATE key_versions SET held = $1 WHERE id = $2";
+        sqlx::query(statement).bind(changed).bind(first_version.as_str()).execute(&raw).await.unwrap();
+        assert!(bench.store.key(&first.id).await.is_err(), "byte {at}");
+    }
+}
+
+#[tokio::test]
+async fn another_root_key_opens_nothing() {
+    let bench = bench().await;
+    let error = Store::open(&bench.path(), &RootKey::generate()).await.err().unwrap();
+    assert!(error.message().contains("root key"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_or_not_ours_is_named() {
+    let bench = bench().await;
+    let missing = bench.directory.path().join("missing.db");
+    let error = Store::open(&missing, &bench.root).await.err().unwrap();
+    assert!(error.message().contains("missing.db") && error.message().contains("keystead init"), "{error}");
+    assert!(!missing.exists());
+    let garbage = bench.directory.path().join("garbage.db");
+    std::fs::write(&garbage, [7; 8192]).unwrap();
+    let error = Store::open(&garbage, &bench.root).await.err().unwrap();
+    assert!(error.message().contains("garbage.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused() {
+    let bench = bench().await;
+    let raw = bench.raw().await;
+    let newer =
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'x', 1, x'00', 0)";
+    sqlx::query(newer).execute(&raw).await.unwrap();
+    let error = Store::open(&bench.path(), &bench.root).await.err().unwrap();
+    assert!(error.message().contains("newer version"), "{error}");
+}
+
+#[tokio::test]
+async fn two_stores_on_one_file_write_side_by_side() {
+    let bench = bench().await;
+    let other = bench.again().await;
+    let writers = [bench.store.clone(), other.clone()].into_iter().enumerate().map(|(writer, store)| {
+        tokio::spawn(async move {
+            for number in 0..40 {
+                store.create_policy(&policy(&format!("p{writer}-{number}"))).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    assert_eq!(other.access().await.unwrap().policies.len(), 80);
+    assert_eq!(other.revision().await.unwrap(), bench.store.revision().await.unwrap());
+}
+
+#[test]
+fn a_root_key_file_is_the_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("root.key");
+    let missing = RootKey::load(&path).err().unwrap();
+    assert!(missing.message().contains("keystead init"), "{missing}");
+    RootKey::generate().write_new(&path).unwrap();
+    assert_eq!(mode(&path), 0o600);
+    RootKey::load(&path).unwrap();
+    assert_eq!(RootKey::generate().write_new(&path).unwrap_err().kind(), Kind::ResourceExists);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let open = RootKey::load(&path).err().unwrap();
+    assert!(open.message().contains("chmod 600"), "{open}");
+    let short = directory.path().join("short.key");
+    for length in [0, 31, 33] {
+        std::fs::write(&short, vec![1; length]).unwrap();
+        std::fs::set_permissions(&short, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(RootKey::load(&short).is_err(), "{length} bytes");
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
