@@ -3,4 +3,5 @@
 //! The cryptographic path reads a snapshot in memory and no database: an outage of the store stops management, not
 //! cryptography.
 
+pub mod certificates;
 pub mod requests;
