@@ -36,6 +36,12 @@ impl SecretBytes {
         &mut self.0
     }
 
+    /// A second copy, on purpose; both are wiped.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self(Zeroizing::new(self.0.to_vec()))
+    }
+
     /// Gives the bytes away, as into an answer to the caller whose secret it is. They are not wiped any more.
     pub fn into_exposed(mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)

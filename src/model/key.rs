@@ -16,6 +16,17 @@ pub enum Material {
     Resident(Vec<u8>),
 }
 
+impl Material {
+    /// A second copy, for a tier to open.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        match self {
+            Self::Held(secret) => Self::Held(secret.duplicate()),
+            Self::Resident(id) => Self::Resident(id.clone()),
+        }
+    }
+}
+
 /// A public key as SubjectPublicKeyInfo (RFC 5280, section 4.1), DER.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectPublicKeyInfo(Vec<u8>);

@@ -3,6 +3,8 @@
 #[cfg(feature = "server")]
 pub mod access;
 pub mod algorithm;
+#[cfg(feature = "server")]
+pub mod ciphertext;
 mod ids;
 #[cfg(feature = "server")]
 pub mod instance;

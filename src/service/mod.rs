@@ -1,7 +1,156 @@
 //! Floor 3: the use cases, the only place where a tier and the store meet.
 //!
-//! The cryptographic path reads a snapshot in memory and no database: an outage of the store stops management, not
-//! cryptography.
+//! Called by the server with a caller that it has authenticated; whether the caller may is decided here. The cryptographic path
+//! reads a snapshot in memory and no database: an outage of the store stops management, not cryptography. It knows tiers by
+//! their trait and no wire format.
 
+mod access;
+mod authorize;
+mod background;
 pub mod certificates;
+mod crypto;
+mod data_keys;
+mod instances;
+mod keys;
+mod quick_create;
 pub mod requests;
+mod snapshot;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use crate::base::{Clock, Error, Kind, Result, SecretBytes, Timestamp};
+use crate::model::instance::{Instance, InstanceKind};
+use crate::model::{AccessKeyId, InstanceId};
+use crate::store::{Authorities, Store};
+use crate::tier::Tier;
+use certificates::AuthorityMaterial;
+use snapshot::Snapshot;
+
+pub use background::REFRESH;
+pub use quick_create::QuickCreated;
+pub use snapshot::VerifiedClientKey;
+
+/// An instance to be served.
+pub struct ServedInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// What a person calls it.
+    pub name: String,
+    /// What holds its keys.
+    pub kind: InstanceKind,
+    /// What holds its keys.
+    pub tier: Arc<dyn Tier>,
+}
+
+/// What a service is put together from.
+pub struct Parts {
+    /// What is kept.
+    pub store: Store,
+    /// What knows the date.
+    pub clock: Arc<dyn Clock>,
+    /// What is served.
+    pub instances: Vec<ServedInstance>,
+    /// Where CreateKey without DKMSInstanceId makes its keys.
+    pub default_instance: Option<InstanceId>,
+    /// What makes the data key pairs that are handed out: a tier that gives its material away.
+    pub pairs: Arc<dyn Tier>,
+}
+
+/// The service.
+pub struct Kms {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    instances: HashMap<InstanceId, Served>,
+    default_instance: Option<InstanceId>,
+    pairs: Arc<dyn Tier>,
+    authorities: AuthorityMaterial,
+    snapshot: Snapshot,
+    background: Mutex<Vec<AbortHandle>>,
+}
+
+/// An instance that is served.
+struct Served {
+    instance: Instance,
+    tier: Arc<dyn Tier>,
+    /// One data key pair at a time, as the API has it: an RSA pair takes a core for a second.
+    pair: Semaphore,
+}
+
+impl Kms {
+    /// Reads everything into memory and reports what an interrupted creation left behind. Nothing is deleted.
+    ///
+    /// # Errors
+    /// The store fails, has no authorities yet, or knows an instance as one of the other kind.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>> {
+        let now = parts.clock.now();
+        let authorities = authorities(&parts.store).await?;
+        let mut instances = HashMap::new();
+        for ServedInstance { id, name, kind, tier } in parts.instances {
+            let instance = parts.store.register_instance(&id, &name, kind, now).await?;
+            instances.insert(id, Served { instance, tier, pair: Semaphore::new(1) });
+        }
+        if let Some(id) = &parts.default_instance
+            && !instances.contains_key(id)
+        {
+            return Err(Error::new(Kind::InstanceNotFound, format!("The default instance {id} is not served.")));
+        }
+        let kms = Self {
+            snapshot: Snapshot::load(&parts.store).await?,
+            store: parts.store,
+            clock: parts.clock,
+            instances,
+            default_instance: parts.default_instance,
+            pairs: parts.pairs,
+            authorities,
+            background: Mutex::default(),
+        };
+        kms.report_leftovers().await?;
+        Ok(Arc::new(kms))
+    }
+
+    /// The date.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The client key of this id, with what its requests are verified by. Its dates are not looked at here.
+    pub fn client_key(&self, id: &str) -> Option<Arc<VerifiedClientKey>> {
+        self.snapshot.client_key(id)
+    }
+
+    /// The AccessKey of this id with its secret.
+    pub fn access_key(&self, id: &str) -> Option<(AccessKeyId, Arc<SecretBytes>)> {
+        self.snapshot.access_key(id)
+    }
+
+    /// The instance of this id, if it is served.
+    fn served(&self, id: &InstanceId) -> Result<&Served> {
+        self.instances.get(id).ok_or_else(|| Error::new(Kind::InstanceNotFound, format!("There is no instance {id}.")))
+    }
+
+    /// Ends: counts are written, the tiers closed in order, then the store.
+    pub async fn close(&self) {
+        for task in self.background.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        self.record_encryptions().await;
+        for served in self.instances.values() {
+            if let Err(error) = served.tier.close().await {
+                tracing::error!(instance = %served.instance.id, ?error, "the tier could not be closed in order");
+            }
+        }
+        self.store.close().await;
+    }
+}
+
+/// The authorities as the store has them.
+async fn authorities(store: &Store) -> Result<AuthorityMaterial> {
+    let kept = store.authorities().await?;
+    let Authorities { root_certificate, root_key, issuing_certificate, issuing_key } =
+        kept.ok_or_else(|| Error::new(Kind::Unavailable, "There is no certificate authority yet: run `keystead init`."))?;
+    Ok(AuthorityMaterial { root_certificate, root_key, issuing_certificate, issuing_key })
+}

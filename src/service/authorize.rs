@@ -1,0 +1,97 @@
+//! Whether a caller may: policies and rules decide, deny is the default. What a caller may not use it learns nothing about.
+
+use std::sync::Arc;
+
+use super::Kms;
+use super::requests::Caller;
+use super::snapshot::{Access, KeyEntry, VersionEntry};
+use crate::base::{Error, Kind, Result};
+use crate::model::access::{Decision, Permission, Resource, Wish, decide};
+use crate::model::{KeyId, KeyVersionId};
+
+/// A key that a caller may use, and the version that is meant.
+pub(super) struct Usable {
+    pub(super) entry: Arc<KeyEntry>,
+    pub(super) version: Arc<VersionEntry>,
+}
+
+/// Which version of a key an operation uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// The first: Encrypt, Decrypt, Sign, Verify of the instance protocol.
+    Initial,
+    /// The newest: the Advance operations.
+    Primary,
+}
+
+impl Kms {
+    /// The key that a caller names, if it may use it: permission comes first, and a key of another instance is like one that
+    /// does not exist.
+    pub(super) fn usable(&self, caller: &Caller, key: &str, version: Version) -> Result<Usable> {
+        let id = parse_key(key)?;
+        let entry = self.permitted(caller, &id)?;
+        let version = match version {
+            Version::Initial => entry.named_version(&entry.key.initial_version)?,
+            Version::Primary => entry.named_version(&entry.key.primary_version)?,
+        };
+        Ok(Usable { entry, version })
+    }
+
+    /// The key version that a caller names, if it may use its key.
+    pub(super) fn usable_version(&self, caller: &Caller, version: &KeyVersionId) -> Result<Usable> {
+        let entry = self.permitted(caller, &version.key())?;
+        let version = entry.named_version(version)?;
+        Ok(Usable { entry, version })
+    }
+
+    fn permitted(&self, caller: &Caller, id: &KeyId) -> Result<Arc<KeyEntry>> {
+        self.permit(caller, Permission::CryptoServiceKeyUser, Resource::Key(id))?;
+        let entry = self.snapshot.key(id).filter(|entry| entry.key.instance == caller.instance);
+        let entry = entry.ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")))?;
+        entry.key.state.usable(id.as_str())?;
+        Ok(entry)
+    }
+
+    /// Whether any policy grants it.
+    ///
+    /// # Errors
+    /// [`Kind::NoPermission`], naming the resource; the reason goes to the log.
+    pub(super) fn permit(&self, caller: &Caller, permission: Permission, resource: Resource<'_>) -> Result<()> {
+        let access = self.snapshot.access();
+        let wish = Wish { instance: &caller.instance, permission, resource, source: caller.source };
+        match decision(&access, caller, &wish) {
+            Some(Decision::Allow(_)) => Ok(()),
+            Some(Decision::Deny(reason)) => Err(denied(resource).caused_by(format!("{reason:?}"))),
+            None => Err(denied(resource).caused_by("the client key or its access point is gone")),
+        }
+    }
+}
+
+fn decision(access: &Access, caller: &Caller, wish: &Wish<'_>) -> Option<Decision> {
+    Some(decide(access.access_point_of(&caller.client_key)?, access, wish))
+}
+
+fn denied(resource: Resource<'_>) -> Error {
+    let what = match resource {
+        Resource::Key(id) => format!("key/{id}"),
+        Resource::Secret(name) => format!("secret/{name}"),
+        Resource::None => "this instance".to_owned(),
+    };
+    Error::new(Kind::NoPermission, format!("The client key is not permitted to use {what}."))
+}
+
+/// A key as an operation names it.
+pub(super) fn parse_key(text: &str) -> Result<KeyId> {
+    if text.is_empty() {
+        return Err(Error::new(Kind::MissingParameter, "The parameter KeyId is missing."));
+    }
+    if text.starts_with("alias/") {
+        return Err(Error::new(Kind::AliasNotFound, format!("There is no alias {:?}.", shortened(text))));
+    }
+    // What is not a key id is the id of no key.
+    text.parse().map_err(|_| Error::new(Kind::KeyNotFound, format!("There is no key {:?}.", shortened(text))))
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}

@@ -1,0 +1,84 @@
+//! What runs beside the requests: the refresh of the snapshot, and noting how many encryptions were counted.
+
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use super::Kms;
+use crate::base::Result;
+
+/// How often the change counter is looked at: a change made elsewhere holds here after twice that at the most.
+pub const REFRESH: Duration = Duration::from_millis(250);
+/// How often counts are looked at.
+const COUNTS: Duration = Duration::from_secs(1);
+
+impl Kms {
+    /// Starts what runs beside the requests; it ends with [`Kms::close`] or with the service.
+    pub fn spawn_background(self: &Arc<Self>) {
+        let refresh =
+            tokio::spawn(every(REFRESH, Arc::downgrade(self), async |kms: Arc<Self>, before| kms.refresh_logged(before).await));
+        let counts = tokio::spawn(every(COUNTS, Arc::downgrade(self), async |kms: Arc<Self>, _| {
+            kms.record_encryptions().await;
+            State::Fine
+        }));
+        let mut tasks = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.extend([refresh.abort_handle(), counts.abort_handle()]);
+    }
+
+    /// Reads what was written, here or elsewhere, since the last time.
+    pub(super) async fn refresh(&self) -> Result<()> {
+        self.snapshot.refresh(&self.store).await
+    }
+
+    /// An outage of the store is logged when it begins and when it ends.
+    async fn refresh_logged(&self, before: State) -> State {
+        match (self.refresh().await, before) {
+            (Ok(()), State::Fine) => State::Fine,
+            (Ok(()), State::Failing) => {
+                tracing::info!("the store answers again");
+                State::Fine
+            }
+            (Err(error), State::Fine) => {
+                tracing::error!(?error, "the store does not answer; cryptography goes on with what is known");
+                State::Failing
+            }
+            (Err(_), State::Failing) => State::Failing,
+        }
+    }
+
+    /// Notes the counts that the store's numbers are not far enough ahead of.
+    pub(super) async fn record_encryptions(&self) {
+        let entries = self.snapshot.keys();
+        let due: Vec<_> =
+            entries.iter().flat_map(|entry| entry.versions()).filter_map(|version| Some((version, version.reserve()?))).collect();
+        if due.is_empty() {
+            return;
+        }
+        let counts: Vec<_> = due.iter().map(|(version, count)| (version.id.clone(), *count)).collect();
+        match self.store.record_encryptions(&counts).await {
+            Ok(()) => due.iter().for_each(|(version, count)| version.reserved(*count)),
+            Err(error) => tracing::warn!(?error, "the counts of encryptions could not be written"),
+        }
+    }
+}
+
+/// How the last round went.
+#[derive(Clone, Copy)]
+enum State {
+    Fine,
+    Failing,
+}
+
+/// Runs `round` again and again for as long as the service is there.
+async fn every<F>(period: Duration, kms: Weak<Kms>, round: F)
+where
+    F: AsyncFn(Arc<Kms>, State) -> State,
+{
+    let mut timer = tokio::time::interval(period);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut state = State::Fine;
+    loop {
+        timer.tick().await;
+        let Some(kms) = kms.upgrade() else { return };
+        state = round(kms, state).await;
+    }
+}

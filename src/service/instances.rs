@@ -1,0 +1,60 @@
+//! Instances: ListKmsInstances, GetKmsInstance, the certificates of their endpoints, whether they work.
+
+use super::Kms;
+use super::certificates::{self, Leaf};
+use super::requests::{InstanceDescription, Operator, Page, Paged};
+use crate::base::Result;
+use crate::model::InstanceId;
+use crate::model::instance::Instance;
+
+impl Kms {
+    /// ListKmsInstances, by id.
+    pub fn list_instances(&self, _: &Operator, page: Page) -> Paged<InstanceId> {
+        let mut all: Vec<_> = self.instances.keys().cloned().collect();
+        all.sort();
+        Paged::cut(all, page)
+    }
+
+    /// GetKmsInstance.
+    ///
+    /// # Errors
+    /// [`Kind::InstanceNotFound`](crate::base::Kind::InstanceNotFound).
+    pub fn describe_instance(&self, _: &Operator, id: &InstanceId) -> Result<InstanceDescription> {
+        let instance = self.served(id)?.instance.clone();
+        let keys = self.snapshot.keys().iter().filter(|entry| entry.key.instance == *id).count();
+        Ok(InstanceDescription { instance, ca_chain_pem: self.ca_chain_pem(), keys })
+    }
+
+    /// What is served.
+    pub fn instances(&self) -> Vec<Instance> {
+        let mut all: Vec<_> = self.instances.values().map(|served| served.instance.clone()).collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// Whether each instance works: a real operation of its tier.
+    pub async fn readiness(&self) -> Vec<(InstanceId, Result<()>)> {
+        let mut all = Vec::new();
+        for instance in self.instances() {
+            let health = match self.served(&instance.id) {
+                Ok(served) => served.tier.health().await,
+                Err(error) => Err(error),
+            };
+            all.push((instance.id, health));
+        }
+        all
+    }
+
+    /// A certificate for an endpoint, good from now on.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter) for a name that is none.
+    pub fn leaf(&self, names: &[String]) -> Result<Leaf> {
+        certificates::issue_leaf(&self.authorities, names, self.now())
+    }
+
+    /// What clients must trust: root, then issuing CA.
+    pub fn ca_chain_pem(&self) -> String {
+        certificates::ca_chain_pem(&self.authorities)
+    }
+}

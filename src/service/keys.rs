@@ -1,0 +1,215 @@
+//! The life of keys: CreateKey, DescribeKey, ListKeys.
+//!
+//! A key is made in three steps: an intent in the store, the object in the tier, the commit. A crash in between leaves something
+//! that the next start finds and reports; a key that was answered for is in both.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::authorize::parse_key;
+use super::requests::{CreateKey, KeyDescription, KeyFilter, Operator, Page, Paged};
+use super::snapshot::KeyEntry;
+use super::{Kms, Served};
+use crate::base::{Error, Kind, Result, random};
+use crate::model::algorithm::{KeySpec, KeyUsage};
+use crate::model::key::{Key, KeyState, Origin, fitting_usage};
+use crate::model::{InstanceId, KeyId, KeyVersionId};
+use crate::store::{KeyIntent, KeyVersion};
+use crate::tier::{Ability, Capability, NewKey};
+
+/// The most characters of a description (the API's limit).
+const DESCRIPTION: usize = 8192;
+
+impl Kms {
+    /// CreateKey.
+    ///
+    /// # Errors
+    /// [`Kind::InstanceNotFound`], [`Kind::InvalidParameter`], [`Kind::UnsupportedOperation`] for what the tier lacks, with the
+    /// reason; those of store and tier.
+    pub async fn create_key(self: &Arc<Self>, operator: &Operator, request: CreateKey) -> Result<KeyDescription> {
+        let no_instance =
+            || Error::new(Kind::MissingParameter, "The parameter DKMSInstanceId is missing; there is no default instance.");
+        let instance = request.instance.or_else(|| self.default_instance.clone()).ok_or_else(no_instance)?;
+        let served = self.served(&instance)?;
+        if request.description.chars().count() > DESCRIPTION {
+            return Err(Error::invalid(format!("The parameter Description has at most {DESCRIPTION} characters.")));
+        }
+        let spec = request.spec.unwrap_or(KeySpec::Aes256);
+        let usage = fitting_usage(spec, request.usage)?;
+        served.tier.describe().capabilities.admits(spec, usage, Ability::Generate)?;
+        let id = KeyId::from_entropy(random::bytes());
+        let version = KeyVersionId::from_entropy(&id, random::bytes());
+        let key = Key {
+            instance,
+            spec,
+            usage,
+            origin: Origin::Service,
+            state: KeyState::Enabled,
+            description: request.description,
+            creator: operator.access_key.to_string(),
+            created: self.now(),
+            initial_version: version.clone(),
+            primary_version: version,
+            id,
+        };
+        // In a task of its own: a caller that goes away leaves no half of a key.
+        let kms = Arc::clone(self);
+        tokio::spawn(async move { kms.make_key(key).await }).await.map_err(Error::internal)?
+    }
+
+    async fn make_key(&self, key: Key) -> Result<KeyDescription> {
+        let served = self.served(&key.instance)?;
+        let version = key.initial_version.clone();
+        self.store
+            .intend_key(&KeyIntent {
+                key: key.id.clone(),
+                version: version.clone(),
+                instance: key.instance.clone(),
+                spec: key.spec,
+                usage: key.usage,
+                created: key.created,
+            })
+            .await?;
+        let new = NewKey { id: version.as_str().as_bytes().to_vec(), label: key.id.to_string(), spec: key.spec, usage: key.usage };
+        let created = match served.tier.create(new).await {
+            Ok(created) => created,
+            Err(error) => {
+                // What a tier refuses or fails at leaves no object; an answer that came too late is undone by the tier.
+                if let Err(store) = self.store.withdraw_intent(&version).await {
+                    tracing::warn!(key = %key.id, error = ?store, "the intent of a key that was not made stays until the next start");
+                }
+                return Err(error);
+            }
+        };
+        let undo = created.material.duplicate();
+        let kept = KeyVersion {
+            id: version,
+            created: key.created,
+            material: created.material,
+            public_key: created.public_key,
+            attributes: created.attributes,
+            encryptions: 0,
+        };
+        if let Err(error) = self.store.commit_key(&key, &kept).await {
+            // Nobody was told of the key. Whether the commit went through is not known, so the object stays when it might have.
+            if let Ok(None) = self.store.key(&key.id).await {
+                drop(served.tier.destroy(undo).await);
+            }
+            return Err(error);
+        }
+        let id = key.id.clone();
+        self.snapshot.put_key(key, vec![kept]);
+        tracing::info!(key = %id, "a key was created");
+        let entry = self.known(&id)?;
+        self.description(&entry)
+    }
+
+    /// DescribeKey.
+    ///
+    /// # Errors
+    /// [`Kind::KeyNotFound`], [`Kind::AliasNotFound`].
+    pub fn describe_key(&self, _: &Operator, key: &str) -> Result<KeyDescription> {
+        let entry = self.known(&parse_key(key)?)?;
+        self.description(&entry)
+    }
+
+    fn known(&self, id: &KeyId) -> Result<Arc<KeyEntry>> {
+        self.snapshot.key(id).ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")))
+    }
+
+    fn description(&self, entry: &KeyEntry) -> Result<KeyDescription> {
+        let served = self.served(&entry.key.instance)?;
+        let version = entry.named_version(&entry.key.primary_version)?;
+        Ok(KeyDescription {
+            protection_level: served.instance.kind.protection_level(),
+            attributes: version.attributes,
+            abilities: abilities(served, &entry.key),
+            encryptions: version.encryptions(),
+            key: entry.key.clone(),
+        })
+    }
+
+    /// ListKeys: the oldest first. Filters of different fields must all hold; of one field any value may.
+    ///
+    /// # Errors
+    /// None so far; the store is not asked.
+    pub fn list_keys(&self, _: &Operator, filters: &[KeyFilter], page: Page) -> Result<Paged<KeyId>> {
+        let mut entries = self.snapshot.keys();
+        entries.retain(|entry| filters.iter().all(|filter| self.matches(entry, filter)));
+        entries.sort_by(|a, b| (a.key.created, &a.key.id).cmp(&(b.key.created, &b.key.id)));
+        Ok(Paged::cut(entries.into_iter().map(|entry| entry.key.id.clone()).collect(), page))
+    }
+
+    fn matches(&self, entry: &KeyEntry, filter: &KeyFilter) -> bool {
+        let key = &entry.key;
+        let has = |values: &[String], value: &str| values.iter().any(|wanted| wanted == value);
+        match filter {
+            KeyFilter::State(values) => values.contains(&key.state),
+            KeyFilter::Spec(values) => values.contains(&key.spec),
+            KeyFilter::Usage(values) => values.contains(&key.usage),
+            KeyFilter::ProtectionLevel(values) => {
+                self.instances.get(&key.instance).is_some_and(|served| has(values, served.instance.kind.protection_level()))
+            }
+            KeyFilter::Instance(values) => has(values, key.instance.as_str()),
+            KeyFilter::Id(values) => has(values, key.id.as_str()),
+            KeyFilter::Creator(values) => has(values, &key.creator),
+            KeyFilter::CreatorType(values) => has(values, "User"),
+        }
+    }
+
+    /// What an interrupted creation left behind, and keys in tokens that the store does not know: reported, never deleted.
+    pub(super) async fn report_leftovers(&self) -> Result<()> {
+        for intent in self.store.intents().await? {
+            tracing::warn!(
+                key = %intent.key, version = %intent.version, instance = %intent.instance,
+                "the creation of a key was interrupted and answered to nobody; the token may hold an object with this CKA_ID"
+            );
+        }
+        let entries = self.snapshot.keys();
+        let known: HashSet<&[u8]> =
+            entries.iter().flat_map(|entry| entry.versions()).filter_map(|version| version.resident()).collect();
+        for served in self.instances.values() {
+            let mut held = HashSet::new();
+            for id in served.tier.residents().await? {
+                if !known.contains(id.as_slice()) {
+                    let id = String::from_utf8_lossy(&id);
+                    tracing::warn!(instance = %served.instance.id, cka_id = %id, "the token holds a key that the store does not know");
+                }
+                held.insert(id);
+            }
+            self.report_missing(&served.instance.id, &entries, &held);
+        }
+        Ok(())
+    }
+
+    /// Keys that the store has and the token has not: their first use would tell, this tells earlier.
+    fn report_missing(&self, instance: &InstanceId, entries: &[Arc<KeyEntry>], held: &HashSet<Vec<u8>>) {
+        for entry in entries.iter().filter(|entry| entry.key.instance == *instance) {
+            for id in entry.versions().filter_map(|version| version.resident()).filter(|id| !held.contains(*id)) {
+                let id = String::from_utf8_lossy(id);
+                tracing::error!(%instance, key = %entry.key.id, cka_id = %id, "the token does not hold the key");
+            }
+        }
+    }
+}
+
+/// What the tier can do with a key of this spec and usage.
+fn abilities(served: &Served, key: &Key) -> Vec<Capability> {
+    let belongs = |ability: Ability| match (ability, key.usage) {
+        (Ability::Encrypt(_), KeyUsage::EncryptDecrypt) | (Ability::Sign(_), KeyUsage::SignVerify) => true,
+        (Ability::Encrypt(_), KeyUsage::SignVerify)
+        | (Ability::Sign(_), KeyUsage::EncryptDecrypt)
+        | (Ability::Generate | Ability::Import, _) => false,
+    };
+    let lines = served.tier.describe().capabilities.iter();
+    lines.filter(|line| line.spec == key.spec && belongs(line.ability)).cloned().collect()
+}
+
+impl<T> Paged<T> {
+    /// The part of a whole list that a page is.
+    pub(super) fn cut(all: Vec<T>, page: Page) -> Self {
+        let total = all.len();
+        let first = (page.number as usize).saturating_sub(1).saturating_mul(page.size as usize);
+        Self { items: all.into_iter().skip(first).take(page.size as usize).collect(), page, total }
+    }
+}

@@ -1,0 +1,280 @@
+//! What the cryptographic path reads: keys, access and operators in memory, as of some value of the store's change counter.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
+use crate::model::access::{AccessPoint, ClientKey, Directory, NetworkRule, Policy};
+use crate::model::algorithm::KeySpec;
+use crate::model::key::{Key, KeyAttributes, Material, SubjectPublicKeyInfo};
+use crate::model::{AccessKeyId, ClientKeyId, KeyId, KeyVersionId, Name};
+use crate::store::{KeyVersion, Store};
+use crate::tier::{KeyHandle, PublicKey, StoredKey, Tier};
+
+/// The most AES-GCM encryptions under one key version with random IVs (SP 800-38D, section 8.3).
+pub(super) const ENCRYPTIONS: u64 = 1 << 32;
+/// From here on the log warns.
+const ENCRYPTIONS_WARNING: u64 = 1 << 31;
+/// How far ahead of the real number the store's is written: so much of the 2^32 is lost by a restart. At 45,000 encryptions a
+/// second half of it lasts three seconds, and the number is written every second.
+const RESERVE: u64 = 1 << 18;
+
+/// A client key with what its requests are verified by.
+pub struct VerifiedClientKey {
+    /// Its id.
+    pub id: ClientKeyId,
+    /// The access point that it belongs to.
+    pub access_point: Name,
+    /// From when it may be used.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+    /// The RSA-2048 key of its certificate.
+    pub public_key: PublicKey,
+}
+
+/// All that is in memory.
+pub(super) struct Snapshot {
+    access: ArcSwap<Access>,
+    keys: RwLock<HashMap<KeyId, Arc<KeyEntry>>>,
+    revision: AtomicU64,
+    /// One refresh at a time: a slow one must not put an older state over a newer.
+    refreshing: Mutex<()>,
+}
+
+/// What decides about access.
+pub(super) struct Access {
+    pub(super) network_rules: HashMap<Name, NetworkRule>,
+    pub(super) policies: HashMap<Name, Policy>,
+    pub(super) access_points: HashMap<Name, AccessPoint>,
+    pub(super) client_keys: Vec<ClientKey>,
+    verified: HashMap<String, Arc<VerifiedClientKey>>,
+    access_keys: HashMap<String, (AccessKeyId, Arc<SecretBytes>)>,
+}
+
+/// A key with its versions.
+pub(super) struct KeyEntry {
+    pub(super) key: Key,
+    versions: Vec<Arc<VersionEntry>>,
+}
+
+/// A version with its material, opened at its first use.
+pub(super) struct VersionEntry {
+    pub(super) id: KeyVersionId,
+    pub(super) attributes: Option<KeyAttributes>,
+    material: Material,
+    public_key: Option<SubjectPublicKeyInfo>,
+    handle: OnceCell<Arc<dyn KeyHandle>>,
+    encryptions: AtomicU64,
+    recorded: AtomicU64,
+}
+
+impl Directory for Access {
+    fn policy(&self, name: &Name) -> Option<&Policy> {
+        self.policies.get(name)
+    }
+
+    fn network_rule(&self, name: &Name) -> Option<&NetworkRule> {
+        self.network_rules.get(name)
+    }
+}
+
+impl Access {
+    /// The access point of a client key, if both are still there.
+    pub(super) fn access_point_of(&self, client_key: &ClientKeyId) -> Option<&AccessPoint> {
+        let client_key = self.verified.get(client_key.as_str())?;
+        self.access_points.get(&client_key.access_point)
+    }
+}
+
+impl Snapshot {
+    /// Reads everything.
+    pub(super) async fn load(store: &Store) -> Result<Self> {
+        // The counter first: what is written in between is read again by the next refresh.
+        let revision = store.revision().await?;
+        let access = load_access(store).await?;
+        let keys = store.keys().await?.into_iter().map(|(key, versions)| (key.id.clone(), Arc::new(KeyEntry::new(key, versions))));
+        Ok(Self {
+            access: ArcSwap::from_pointee(access),
+            keys: RwLock::new(keys.collect()),
+            revision: AtomicU64::new(revision),
+            refreshing: Mutex::new(()),
+        })
+    }
+
+    /// Reads again what was written since, if anything was.
+    pub(super) async fn refresh(&self, store: &Store) -> Result<()> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        let read = self.revision.load(Ordering::Acquire);
+        let revision = store.revision().await?;
+        if revision == read {
+            return Ok(());
+        }
+        self.access.store(Arc::new(load_access(store).await?));
+        for id in store.keys_since(read).await? {
+            if let Some((key, versions)) = store.key(&id).await? {
+                self.put_key(key, versions);
+            }
+        }
+        self.revision.store(revision, Ordering::Release);
+        Ok(())
+    }
+
+    /// Adds a key or replaces what is known of it; versions that are there keep their handles and counts.
+    pub(super) fn put_key(&self, key: Key, versions: Vec<KeyVersion>) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entry = KeyEntry::new(key, versions);
+        if let Some(known) = keys.get(&entry.key.id) {
+            for version in &mut entry.versions {
+                if let Some(known) = known.version(&version.id) {
+                    *version = known;
+                }
+            }
+        }
+        keys.insert(entry.key.id.clone(), Arc::new(entry));
+    }
+
+    pub(super) fn key(&self, id: &KeyId) -> Option<Arc<KeyEntry>> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(super) fn keys(&self) -> Vec<Arc<KeyEntry>> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(super) fn access(&self) -> arc_swap::Guard<Arc<Access>> {
+        self.access.load()
+    }
+
+    pub(super) fn client_key(&self, id: &str) -> Option<Arc<VerifiedClientKey>> {
+        self.access.load().verified.get(id).cloned()
+    }
+
+    pub(super) fn access_key(&self, id: &str) -> Option<(AccessKeyId, Arc<SecretBytes>)> {
+        self.access.load().access_keys.get(id).cloned()
+    }
+}
+
+async fn load_access(store: &Store) -> Result<Access> {
+    let tables = store.access().await?;
+    let access_keys = store.access_keys().await?;
+    Ok(Access {
+        verified: tables.client_keys.iter().filter_map(verified).map(|key| (key.id.to_string(), Arc::new(key))).collect(),
+        network_rules: tables.network_rules.into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
+        policies: tables.policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
+        access_points: tables.access_points.into_iter().map(|point| (point.name.clone(), point)).collect(),
+        client_keys: tables.client_keys,
+        access_keys: access_keys.into_iter().map(|key| (key.id.to_string(), (key.id, Arc::new(key.secret)))).collect(),
+    })
+}
+
+/// A certificate that does not parse verifies nothing, and is logged.
+fn verified(client_key: &ClientKey) -> Option<VerifiedClientKey> {
+    let parsed = x509_parser::parse_x509_certificate(&client_key.certificate).ok().and_then(|(_, certificate)| {
+        let spki = SubjectPublicKeyInfo::from_der(certificate.public_key().raw.to_vec());
+        PublicKey::from_spki(KeySpec::Rsa2048, &spki).ok()
+    });
+    let Some(public_key) = parsed else {
+        tracing::error!(client_key = %client_key.id, "the certificate of the client key does not parse");
+        return None;
+    };
+    Some(VerifiedClientKey {
+        id: client_key.id.clone(),
+        access_point: client_key.access_point.clone(),
+        not_before: client_key.not_before,
+        not_after: client_key.not_after,
+        public_key,
+    })
+}
+
+impl KeyEntry {
+    fn new(key: Key, versions: Vec<KeyVersion>) -> Self {
+        Self { key, versions: versions.into_iter().map(|version| Arc::new(VersionEntry::new(version))).collect() }
+    }
+
+    pub(super) fn version(&self, id: &KeyVersionId) -> Option<Arc<VersionEntry>> {
+        self.versions.iter().find(|version| version.id == *id).cloned()
+    }
+
+    pub(super) fn versions(&self) -> impl Iterator<Item = &Arc<VersionEntry>> {
+        self.versions.iter()
+    }
+
+    /// A version that the key names.
+    pub(super) fn named_version(&self, id: &KeyVersionId) -> Result<Arc<VersionEntry>> {
+        self.version(id).ok_or_else(|| Error::new(Kind::KeyVersionNotFound, format!("There is no key version {id}.")))
+    }
+}
+
+impl VersionEntry {
+    fn new(version: KeyVersion) -> Self {
+        Self {
+            id: version.id,
+            attributes: version.attributes,
+            material: version.material,
+            public_key: version.public_key,
+            handle: OnceCell::new(),
+            encryptions: AtomicU64::new(version.encryptions),
+            recorded: AtomicU64::new(version.encryptions),
+        }
+    }
+
+    /// The handle, opened now if this is the first use; callers at once wait for one opening.
+    pub(super) async fn handle(&self, key: &Key, tier: &dyn Tier) -> Result<&Arc<dyn KeyHandle>> {
+        self.handle
+            .get_or_try_init(|| {
+                tier.open(StoredKey {
+                    spec: key.spec,
+                    usage: key.usage,
+                    material: self.material.duplicate(),
+                    public_key: self.public_key.clone(),
+                })
+            })
+            .await
+    }
+
+    /// The id of the token object, of a key in a token.
+    pub(super) fn resident(&self) -> Option<&[u8]> {
+        match &self.material {
+            Material::Resident(id) => Some(id),
+            Material::Held(_) => None,
+        }
+    }
+
+    /// Counts one AES-GCM encryption.
+    ///
+    /// # Errors
+    /// [`Kind::LimitExceeded`] when there were 2^32.
+    pub(super) fn count_encryption(&self) -> Result<()> {
+        let before = self.encryptions.fetch_add(1, Ordering::AcqRel);
+        if before >= ENCRYPTIONS {
+            self.encryptions.fetch_sub(1, Ordering::AcqRel);
+            let text = format!("The key version {} has made 2^32 encryptions and makes no more; create another key.", self.id);
+            return Err(Error::new(Kind::LimitExceeded, text));
+        }
+        if before == ENCRYPTIONS_WARNING {
+            tracing::warn!(version = %self.id, "the key version has made half of the encryptions that it may make");
+        }
+        Ok(())
+    }
+
+    /// How many AES-GCM encryptions were counted.
+    pub(super) fn encryptions(&self) -> u64 {
+        self.encryptions.load(Ordering::Acquire)
+    }
+
+    /// What the store is to note, when its number is not far enough ahead any more.
+    pub(super) fn reserve(&self) -> Option<u64> {
+        let (counted, recorded) = (self.encryptions(), self.recorded.load(Ordering::Acquire));
+        (counted > 0 && counted + RESERVE / 2 > recorded && recorded < ENCRYPTIONS).then_some(counted + RESERVE)
+    }
+
+    /// The store has noted that number.
+    pub(super) fn reserved(&self, count: u64) {
+        self.recorded.store(count, Ordering::Release);
+    }
+}
