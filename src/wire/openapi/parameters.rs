@@ -1,0 +1,169 @@
+//! The parameters of a request: flat strings, the union of query and form body.
+
+use std::str::FromStr;
+
+use crate::base::{Error, Kind, Result};
+
+/// Parameters by name.
+#[derive(Clone, Default)]
+pub struct Parameters(Vec<(String, String)>);
+
+/// The most parameters of a request: a list of 50 resources with three fields each, and some.
+const LIMIT: usize = 256;
+
+impl Parameters {
+    /// Reads a query or a form body: `%XX`, and `+` for a blank.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidParameter`] for too many of them.
+    pub fn parse(encoded: &[u8]) -> Result<Self> {
+        let pairs: Vec<_> =
+            form_urlencoded::parse(encoded).take(LIMIT + 1).map(|(name, value)| (name.into(), value.into())).collect();
+        if pairs.len() > LIMIT {
+            return Err(Error::invalid(format!("A request has at most {LIMIT} parameters.")));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// These and the others.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidParameter`] when one is given twice: which of them was meant is not for us to guess.
+    pub fn union(mut self, others: Self) -> Result<Self> {
+        self.0.extend(others.0);
+        let mut names: Vec<_> = self.0.iter().map(|(name, _)| name).collect();
+        names.sort();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            None => Ok(self),
+            Some(pair) => Err(Error::invalid(format!("The parameter {} is given twice.", shortened(pair[0])))),
+        }
+    }
+
+    /// As they came, decoded.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// One that may be absent; empty counts as absent.
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// One that must be there.
+    ///
+    /// # Errors
+    /// [`Kind::MissingParameter`].
+    pub fn required(&self, name: &str) -> Result<&str> {
+        self.optional(name).ok_or_else(|| missing(name))
+    }
+
+    /// One that may be absent, parsed.
+    ///
+    /// # Errors
+    /// Those of the type.
+    pub fn optional_as<T: FromStr<Err = Error>>(&self, name: &str) -> Result<Option<T>> {
+        self.optional(name).map(|text| text.parse().map_err(|error: Error| in_parameter(name, &error))).transpose()
+    }
+
+    /// One that must be there, parsed.
+    ///
+    /// # Errors
+    /// [`Kind::MissingParameter`], and those of the type.
+    pub fn required_as<T: FromStr<Err = Error>>(&self, name: &str) -> Result<T> {
+        self.optional_as(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// A number that may be absent.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidParameter`] when it is none, or out of range.
+    pub fn number(&self, name: &str, range: std::ops::RangeInclusive<u32>, default: u32) -> Result<u32> {
+        let Some(text) = self.optional(name) else { return Ok(default) };
+        text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+            Error::invalid(format!("The parameter {name} is a number between {} and {}.", range.start(), range.end()))
+        })
+    }
+
+    /// A list of texts: JSON array as a string, or values with commas between them.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidParameter`] when it is neither.
+    pub fn list(&self, name: &str) -> Result<Vec<String>> {
+        let Some(text) = self.optional(name) else { return Ok(Vec::new()) };
+        if text.trim_start().starts_with('[') {
+            return serde_json::from_str(text)
+                .map_err(|_| Error::invalid(format!("The parameter {name} is not a JSON array of strings.")));
+        }
+        Ok(text.split(',').map(|item| item.trim().to_owned()).collect())
+    }
+
+    /// The items of a list, parsed.
+    ///
+    /// # Errors
+    /// As [`Parameters::list`], and those of the type.
+    pub fn list_as<T: FromStr<Err = Error>>(&self, name: &str) -> Result<Vec<T>> {
+        self.list(name)?.iter().map(|text| text.parse().map_err(|error: Error| in_parameter(name, &error))).collect()
+    }
+}
+
+fn missing(name: &str) -> Error {
+    Error::new(Kind::MissingParameter, format!("The parameter {name} is missing."))
+}
+
+fn in_parameter(name: &str, error: &Error) -> Error {
+    Error::new(error.kind(), format!("The parameter {name}: {}", error.message()))
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(text: &str) -> Parameters {
+        Parameters::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn plus_and_percent_are_blanks() {
+        let read = parameters("a=x+y&b=x%20y&c=%2B&d=&e");
+        assert_eq!((read.optional("a"), read.optional("b"), read.optional("c")), (Some("x y"), Some("x y"), Some("+")));
+        assert_eq!((read.optional("d"), read.optional("e"), read.optional("f")), (None, None, None));
+    }
+
+    #[test]
+    fn a_parameter_given_twice_is_refused() {
+        assert!(parameters("a=1").union(parameters("b=1")).is_ok());
+        for (query, form) in [("a=1", "a=1"), ("a=1&a=2", ""), ("", "b=1&b=2")] {
+            let error = parameters(query).union(parameters(form)).err().unwrap();
+            assert_eq!(error.kind(), Kind::InvalidParameter);
+        }
+    }
+
+    #[test]
+    fn lists_come_in_two_forms() {
+        assert_eq!(parameters(r#"a=["x","y"]"#).list("a").unwrap(), ["x", "y"]);
+        assert_eq!(parameters("a=x,%20y").list("a").unwrap(), ["x", "y"]);
+        assert!(parameters("").list("a").unwrap().is_empty());
+        for bad in ["a=[1]", "a=[", r#"a=["x""#] {
+            assert!(parameters(bad).list("a").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_a_range() {
+        assert_eq!(parameters("").number("PageSize", 1..=100, 10).unwrap(), 10);
+        assert_eq!(parameters("PageSize=100").number("PageSize", 1..=100, 10).unwrap(), 100);
+        for bad in ["PageSize=0", "PageSize=101", "PageSize=-1", "PageSize=x", "PageSize=1.5"] {
+            assert!(parameters(bad).number("PageSize", 1..=100, 10).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn too_many_parameters_are_refused() {
+        let many: String = (0..300).map(|number| format!("p{number}=1&")).collect();
+        assert!(Parameters::parse(many.as_bytes()).is_err());
+    }
+}
