@@ -1,1 +1,103 @@
-//! To be written.
+//! Floor 4: HTTP and TLS, who is calling, how answers look.
+//!
+//! One listener for each instance endpoint, one for the shared gateway, one for telemetry. Called by the assembly; it knows the
+//! service and the wire, no tier and no store by name.
+
+mod authenticate;
+mod body;
+mod connections;
+mod instance_gateway;
+mod instance_operations;
+mod metrics;
+mod nonces;
+mod respond;
+mod shared_access;
+mod shared_gateway;
+mod shared_keys;
+mod telemetry;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::base::{Error, Result};
+use crate::model::InstanceId;
+use crate::service::Kms;
+use connections::{Connections, Endpoint};
+use instance_gateway::InstanceGateway;
+use metrics::Metrics;
+use shared_gateway::SharedGateway;
+use telemetry::Telemetry;
+use tls::Certificates;
+
+/// How long requests that run may go on when the server ends.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// An address to serve on, with the names of its certificate.
+pub struct Listening {
+    /// Bound.
+    pub listener: TcpListener,
+    /// DNS names and addresses.
+    pub names: Vec<String>,
+}
+
+/// What is served where.
+pub struct Settings {
+    /// The endpoint of each instance.
+    pub instances: Vec<(InstanceId, Listening)>,
+    /// The shared gateway.
+    pub shared: Listening,
+    /// Health and metrics, without TLS.
+    pub telemetry: Option<TcpListener>,
+    /// How long requests that run may go on at the end.
+    pub drain: Duration,
+}
+
+/// Serves until `shutdown`, then drains: no new connections, idle ones are closed, requests that run are finished.
+///
+/// # Errors
+/// A name of a certificate is none.
+pub async fn run(kms: Arc<Kms>, settings: Settings, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+    let metrics = Arc::new(Metrics::default());
+    let (stop, stopping) = watch::channel(());
+    let mut listeners = JoinSet::new();
+    let mut serve = |listening: Listening, endpoint: Endpoint| -> Result<()> {
+        let certificates = Certificates::new(&kms, listening.names)?;
+        let connections = Connections { listener: listening.listener, endpoint, stopping: stopping.clone(), drain: settings.drain };
+        certificates.clone().renew_in_background(Arc::downgrade(&kms), stopping.clone());
+        listeners.spawn(connections.serve_tls(certificates.server_config()?));
+        Ok(())
+    };
+    for (instance, listening) in settings.instances {
+        let gateway = InstanceGateway::new(Arc::clone(&kms), instance, Arc::clone(&metrics));
+        serve(listening, Endpoint::Instance(Arc::new(gateway)))?;
+    }
+    let gateway = SharedGateway::new(Arc::clone(&kms), Arc::clone(&metrics));
+    serve(settings.shared, Endpoint::Shared(Arc::new(gateway)))?;
+    if let Some(listener) = settings.telemetry {
+        let endpoint = Endpoint::Telemetry(Arc::new(Telemetry::new(Arc::clone(&kms), Arc::clone(&metrics))));
+        listeners.spawn(Connections { listener, endpoint, stopping: stopping.clone(), drain: settings.drain }.serve_plain());
+    }
+    drop(stopping);
+    shutdown.await;
+    tracing::info!("draining: no new connections, running requests are finished");
+    drop(stop);
+    while listeners.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Binds an address.
+///
+/// # Errors
+/// One line that names it.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::new(crate::base::Kind::Unavailable, format!("The address {address} cannot be listened on: {error}."))
+            .caused_by(error)
+    })
+}

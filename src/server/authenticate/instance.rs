@@ -1,0 +1,140 @@
+//! The instance protocol's checks, in the protocol's order, each with its own error.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
+use hyper::http::request::Parts;
+
+use super::WINDOW;
+use crate::base::Timestamp;
+use crate::model::algorithm::SignatureAlgorithm;
+use crate::model::{ClientKeyId, KeyVersionId};
+use crate::server::respond::Refusal;
+use crate::service::{Kms, VerifiedClientKey};
+use crate::tier::public_key::{Validity, sha256};
+use crate::wire::instance_protocol::{self, API_VERSION, KEY_VERSION_HEADER, Operation, SIGNATURE_METHOD};
+use crate::wire::{date, signing};
+
+/// A request whose caller is known.
+pub(in crate::server) struct Authenticated {
+    /// What it wants.
+    pub(in crate::server) operation: Operation,
+    /// Who.
+    pub(in crate::server) client_key: ClientKeyId,
+    /// The key version that a transfer client names.
+    pub(in crate::server) version: Option<KeyVersionId>,
+}
+
+/// The headers that take part, each at most once.
+struct Headers<'a>(&'a Parts);
+
+impl<'a> Headers<'a> {
+    /// One that must be there.
+    fn required(&self, name: &'static str, shown: &str) -> Result<&'a str, Refusal> {
+        self.optional(name, shown)?.ok_or(Refusal::Missing(name))
+    }
+
+    fn optional(&self, name: &str, shown: &str) -> Result<Option<&'a str>, Refusal> {
+        let mut values = self.0.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => value.to_str().map(|value| Some(value.trim())).map_err(|_| Refusal::Unusable(shown.to_owned())),
+            (Some(_), Some(_)) => Err(Refusal::Unusable(shown.to_owned())),
+        }
+    }
+
+    /// All that begin with `x-kms-`.
+    fn kms(&self) -> Result<Vec<(&'a str, &'a str)>, Refusal> {
+        let names = self.0.headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("x-kms-"));
+        names.map(|name| Ok((name, self.optional(name, name)?.unwrap_or_default()))).collect()
+    }
+}
+
+/// Checks everything that comes before the use case.
+pub(in crate::server) fn check(kms: &Kms, request: &Parts, body: &[u8]) -> Result<Authenticated, Refusal> {
+    let headers = Headers(request);
+    let content_type = content_type(&headers)?;
+    let operation = operation(&headers)?;
+
+    let method = headers.required("x-kms-signaturemethod", "x-kms-signaturemethod")?;
+    let id = headers.required("x-kms-acccesskeyid", "x-kms-acccesskeyid")?;
+    let hash = headers.required("content-sha256", "Content-SHA256")?;
+    let date = headers.required(DATE.as_str(), "Date")?;
+    let authorization = headers.required(AUTHORIZATION.as_str(), "Authorization")?;
+
+    let sent = date::from_http(date).ok_or_else(|| Refusal::Unusable("Date".to_owned()))?;
+    let signature = signature(authorization).ok_or_else(|| Refusal::Unusable("Authorization".to_owned()))?;
+    if method != SIGNATURE_METHOD {
+        return Err(Refusal::Unusable("x-kms-signaturemethod".to_owned()));
+    }
+    if !is_sha256_of(hash, body) {
+        return Err(Refusal::Unusable("Content-SHA256".to_owned()));
+    }
+    let mut signed = headers.kms()?;
+    let version = headers.optional(KEY_VERSION_HEADER, KEY_VERSION_HEADER)?.map(str::parse::<KeyVersionId>).transpose();
+    let version = version.map_err(|_| Refusal::Unusable(KEY_VERSION_HEADER.to_owned()))?;
+
+    let now = kms.now();
+    if sent.distance(now) > WINDOW {
+        return Err(Refusal::Skewed);
+    }
+    let client_key = kms.client_key(id).ok_or_else(|| Refusal::UnknownClientKey(id.chars().take(64).collect()))?;
+    let text = signing::instance_string_to_sign(request.method.as_str(), hash, content_type, date, &mut signed);
+    let verified = client_key.public_key.verify(SignatureAlgorithm::RsaPkcs1Sha256, &sha256(text.as_bytes()), &signature);
+    match verified {
+        Ok(Validity::Valid) => {}
+        Ok(Validity::Invalid) | Err(_) => return Err(Refusal::SignatureNotMatch),
+    }
+    // Told to nobody but the holder of the key.
+    check_validity(&client_key, now)?;
+    Ok(Authenticated { operation, client_key: client_key.id.clone(), version })
+}
+
+fn content_type<'a>(headers: &Headers<'a>) -> Result<&'a str, Refusal> {
+    let value = headers.optional(CONTENT_TYPE.as_str(), "Content-Type")?.unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case(instance_protocol::CONTENT_TYPE) {
+        Ok(value)
+    } else {
+        Err(Refusal::ContentType(value.chars().take(64).collect()))
+    }
+}
+
+fn operation(headers: &Headers<'_>) -> Result<Operation, Refusal> {
+    let version = headers.required("x-kms-apiversion", "x-kms-apiversion")?;
+    if version != API_VERSION {
+        return Err(Refusal::ApiVersion(version.chars().take(64).collect()));
+    }
+    let name = headers.required("x-kms-apiname", "x-kms-apiname")?;
+    name.parse().map_err(|()| Refusal::ApiName(name.chars().take(64).collect()))
+}
+
+/// `Bearer` of the SDKs, `TOKEN` of the manual.
+fn signature(authorization: &str) -> Option<Vec<u8>> {
+    let encoded = authorization.strip_prefix("Bearer ").or_else(|| authorization.strip_prefix("TOKEN "))?;
+    STANDARD.decode(encoded.trim()).ok()
+}
+
+/// The SDKs write upper-case hex.
+fn is_sha256_of(hash: &str, body: &[u8]) -> bool {
+    let actual = digest(&SHA256, body);
+    let actual = actual.as_ref();
+    hash.len() == 2 * actual.len()
+        && hash.as_bytes().chunks(2).zip(actual).all(|(digits, byte)| {
+            std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()) == Some(*byte)
+        })
+}
+
+fn check_validity(client_key: &VerifiedClientKey, now: Timestamp) -> Result<(), Refusal> {
+    let id = &client_key.id;
+    if now < client_key.not_before {
+        let from = date::to_iso(client_key.not_before);
+        return Err(Refusal::OutOfValidity(format!("The client key {id} is not valid before {from}.")));
+    }
+    if now > client_key.not_after {
+        let until = date::to_iso(client_key.not_after);
+        return Err(Refusal::OutOfValidity(format!("The client key {id} expired at {until}: create another one.")));
+    }
+    Ok(())
+}

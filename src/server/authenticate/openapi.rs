@@ -1,0 +1,135 @@
+//! The OpenAPI's signatures: ACS3-HMAC-SHA256 in headers, RPC HMAC-SHA1 in parameters.
+
+use std::net::IpAddr;
+
+use hyper::header::AUTHORIZATION;
+use hyper::http::request::Parts;
+
+use super::WINDOW;
+use crate::base::Timestamp;
+use crate::server::nonces::{Nonces, Novelty};
+use crate::server::respond::Refusal;
+use crate::service::Kms;
+use crate::service::requests::Operator;
+use crate::wire::date;
+use crate::wire::openapi::{Action, Parameters, VERSION};
+use crate::wire::signing::{self, Acs3, Authorization};
+
+/// A request whose caller is known.
+pub(in crate::server) struct Authenticated {
+    /// What it wants.
+    pub(in crate::server) action: Action,
+    /// Who.
+    pub(in crate::server) operator: Operator,
+}
+
+/// A request with what its signature covers.
+pub(in crate::server) struct Signed<'a> {
+    /// Method and headers.
+    pub(in crate::server) request: &'a Parts,
+    /// The query, decoded.
+    pub(in crate::server) query: &'a Parameters,
+    /// Query and form body, decoded.
+    pub(in crate::server) all: &'a Parameters,
+    /// The body.
+    pub(in crate::server) body: &'a [u8],
+    /// The peer.
+    pub(in crate::server) source: IpAddr,
+}
+
+/// The header as text; one that is given twice is none.
+fn header<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
+    let mut values = request.headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().map(str::trim),
+        (None | Some(_), _) => None,
+    }
+}
+
+/// The operation that a request names, in a header or a parameter.
+pub(in crate::server) fn action_name<'a>(request: &'a Parts, all: &'a Parameters) -> Option<&'a str> {
+    all.optional("Action").or_else(|| header(request, "x-acs-action"))
+}
+
+impl Signed<'_> {
+    /// Checks everything that comes before the use case.
+    pub(in crate::server) fn check(&self, kms: &Kms, nonces: &Nonces) -> Result<Authenticated, Refusal> {
+        let name = action_name(self.request, self.all).ok_or(Refusal::Missing("Action"))?;
+        let version =
+            self.all.optional("Version").or_else(|| header(self.request, "x-acs-version")).ok_or(Refusal::Missing("Version"))?;
+        if version != VERSION {
+            return Err(Refusal::UnknownVersion(version.chars().take(64).collect()));
+        }
+        let operator = match header(self.request, AUTHORIZATION.as_str()) {
+            Some(authorization) => self.check_acs3(kms, nonces, authorization)?,
+            None => self.check_rpc(kms, nonces)?,
+        };
+        // Which operations there are is told to who may call one.
+        let action = name.parse().map_err(|()| Refusal::UnknownAction(name.chars().take(64).collect()))?;
+        Ok(Authenticated { action, operator })
+    }
+
+    fn check_acs3(&self, kms: &Kms, nonces: &Nonces, authorization: &str) -> Result<Operator, Refusal> {
+        let scheme = || authorization.split(' ').next().unwrap_or_default().chars().take(64).collect::<String>();
+        let parsed = Authorization::parse(authorization).ok_or_else(|| Refusal::SignatureMethod(scheme()))?;
+        let date = header(self.request, "x-acs-date").ok_or(Refusal::Missing("x-acs-date"))?;
+        let nonce = header(self.request, "x-acs-signature-nonce").ok_or(Refusal::Missing("x-acs-signature-nonce"))?;
+        let hash = header(self.request, "x-acs-content-sha256").ok_or(Refusal::Missing("x-acs-content-sha256"))?;
+        check_date(date, kms.now())?;
+        let (access_key, secret) = kms
+            .access_key(parsed.credential)
+            .ok_or_else(|| Refusal::UnknownAccessKey(parsed.credential.chars().take(64).collect()))?;
+        let mut headers = Vec::new();
+        for name in &parsed.signed_headers {
+            // A header that is named and not there, or there twice, cannot have been signed.
+            let value =
+                header(self.request, name).ok_or_else(|| Refusal::SignatureDoesNotMatch(format!("(no single header {name})")))?;
+            headers.push(((*name).to_owned(), value.to_owned()));
+        }
+        let signed =
+            Acs3 { method: self.request.method.as_str(), query: self.query.pairs(), headers: &headers, content_sha256: hash };
+        let covers = |name: &str| parsed.signed_headers.contains(&name);
+        let complete = ["x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"]
+            .iter()
+            .all(|name| covers(name) || header(self.request, name).is_none());
+        if !complete || hash != signing::sha256_hex(self.body) || !signed.verifies(&secret, parsed.signature) {
+            return Err(Refusal::SignatureDoesNotMatch(signed.string_to_sign()));
+        }
+        take_nonce(nonces, parsed.credential, nonce, kms.now())?;
+        Ok(Operator { access_key, source: self.source })
+    }
+
+    fn check_rpc(&self, kms: &Kms, nonces: &Nonces) -> Result<Operator, Refusal> {
+        let parameter = |name: &'static str| self.all.optional(name).ok_or(Refusal::Missing(name));
+        let signature = parameter("Signature")?;
+        let method = parameter("SignatureMethod")?;
+        if method != "HMAC-SHA1" || self.all.optional("SignatureVersion") != Some("1.0") {
+            return Err(Refusal::SignatureMethod(method.chars().take(64).collect()));
+        }
+        let (id, nonce) = (parameter("AccessKeyId")?, parameter("SignatureNonce")?);
+        check_date(parameter("Timestamp")?, kms.now())?;
+        let (access_key, secret) = kms.access_key(id).ok_or_else(|| Refusal::UnknownAccessKey(id.chars().take(64).collect()))?;
+        let text = signing::rpc_string_to_sign(self.request.method.as_str(), self.all.pairs());
+        if !signing::rpc_verifies(&text, &secret, signature) {
+            return Err(Refusal::SignatureDoesNotMatch(text));
+        }
+        take_nonce(nonces, id, nonce, kms.now())?;
+        Ok(Operator { access_key, source: self.source })
+    }
+}
+
+fn check_date(text: &str, now: Timestamp) -> Result<(), Refusal> {
+    match date::from_iso(text) {
+        Some(sent) if sent.distance(now) <= WINDOW => Ok(()),
+        Some(_) | None => Err(Refusal::IllegalTimestamp),
+    }
+}
+
+fn take_nonce(nonces: &Nonces, access_key: &str, nonce: &str, now: Timestamp) -> Result<(), Refusal> {
+    // A request dated at the far end of the window is good until the window has passed it twice.
+    match nonces.take(format!("{access_key} {nonce}"), now, 2 * WINDOW) {
+        Novelty::New => Ok(()),
+        Novelty::Used => Err(Refusal::NonceUsed),
+        Novelty::Full => Err(Refusal::TooManyNonces),
+    }
+}

@@ -1,0 +1,143 @@
+//! Connections: accepted, bounded, shaken hands with, served, drained. One task a connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::body::Body;
+use super::instance_gateway::InstanceGateway;
+use super::shared_gateway::SharedGateway;
+use super::telemetry::Telemetry;
+
+/// The most connections of a listener; more wait in the system's queue.
+const CONNECTIONS: usize = 10_000;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the headers of a request may take; an idle connection is closed after as long.
+const HEADERS: Duration = Duration::from_secs(60);
+/// The most bytes of a request's headers.
+const HEADER_BYTES: usize = 32 * 1024;
+/// The most requests at once on an HTTP/2 connection.
+const STREAMS: u32 = 256;
+/// How long nothing is accepted after an error such as too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What answers on a listener.
+#[derive(Clone)]
+pub(super) enum Endpoint {
+    Instance(Arc<InstanceGateway>),
+    Shared(Arc<SharedGateway>),
+    Telemetry(Arc<Telemetry>),
+}
+
+impl Endpoint {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        match self {
+            Self::Instance(gateway) => gateway.answer(request, peer).await,
+            Self::Shared(gateway) => gateway.answer(request, peer).await,
+            Self::Telemetry(telemetry) => telemetry.answer(request).await,
+        }
+    }
+}
+
+/// A listener and what answers on it.
+pub(super) struct Connections {
+    pub(super) listener: TcpListener,
+    pub(super) endpoint: Endpoint,
+    pub(super) stopping: watch::Receiver<()>,
+    pub(super) drain: Duration,
+}
+
+impl Connections {
+    /// Serves over TLS until the server ends, then drains.
+    pub(super) async fn serve_tls(self, config: Arc<ServerConfig>) {
+        let acceptor = TlsAcceptor::from(config);
+        self.serve(move |stream| {
+            let acceptor = acceptor.clone();
+            async move { tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await.ok()?.ok() }
+        })
+        .await;
+    }
+
+    /// Serves without TLS until the server ends, then drains.
+    pub(super) async fn serve_plain(self) {
+        self.serve(|stream| async { Some(stream) }).await;
+    }
+
+    async fn serve<S, F, H>(mut self, handshake: H)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = Option<S>> + Send + 'static,
+        H: Fn(TcpStream) -> F,
+    {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let graceful = GracefulShutdown::new();
+        loop {
+            let accepted = tokio::select! {
+                _ = self.stopping.changed() => break,
+                accepted = accept(&self.listener, &places) => accepted,
+            };
+            let Some((stream, peer, place)) = accepted else { continue };
+            let handshake = handshake(stream);
+            let endpoint = self.endpoint.clone();
+            let watcher = graceful.watcher();
+            tokio::spawn(async move {
+                let _place = place;
+                let Some(stream) = handshake.await else { return };
+                let service = service_fn(move |request| {
+                    let endpoint = endpoint.clone();
+                    async move { Ok::<_, std::convert::Infallible>(endpoint.answer(request, peer).await) }
+                });
+                let builder = builder();
+                let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+                // What goes wrong here is the client's going away, or its being no HTTP: nothing to tell anybody.
+                let _ = watcher.watch(connection).await;
+            });
+        }
+        drop(self.listener);
+        if tokio::time::timeout(self.drain, graceful.shutdown()).await.is_err() {
+            tracing::warn!("connections are cut that did not end in time");
+        }
+    }
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // An answer is written at once; waiting for more to send with it would only cost time.
+            let _ = stream.set_nodelay(true);
+            Some((stream, peer, place))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(PAUSE).await;
+            None
+        }
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADER_BYTES as u32)
+        .keep_alive_interval(HEADERS)
+        .keep_alive_timeout(HANDSHAKE);
+    builder
+}

@@ -1,0 +1,280 @@
+//! How answers look: the one table of kinds, statuses and codes, for both protocols.
+//!
+//! What the caller is told is the code and the public text; causes go to the log. Codes and statuses are the API's.
+
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use prost::Message;
+
+use super::body::{Body, Unread};
+use crate::base::{Error, Kind};
+use crate::wire::instance_protocol::{self, ErrorMessage};
+use crate::wire::openapi::answers::ErrorAnswer;
+
+/// A failure as it is rendered.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    /// For the log alone.
+    pub(super) causes: String,
+}
+
+/// Status and code of a kind.
+pub(super) fn of_kind(kind: Kind) -> (StatusCode, &'static str) {
+    match kind {
+        // A failed decryption looks like any other wrong value.
+        Kind::InvalidParameter | Kind::Undecryptable => (StatusCode::BAD_REQUEST, "InvalidParameter"),
+        Kind::MissingParameter => (StatusCode::BAD_REQUEST, "MissingParameter"),
+        Kind::UnsupportedOperation => (StatusCode::BAD_REQUEST, "UnsupportedOperation"),
+        Kind::LimitExceeded => (StatusCode::BAD_REQUEST, "Rejected.LimitExceeded"),
+        Kind::NoPermission => (StatusCode::FORBIDDEN, "Forbidden.NoPermission"),
+        Kind::InstanceNotFound => (StatusCode::FORBIDDEN, "Forbidden.DKMSInstanceNotFound"),
+        Kind::KeyNotFound => (StatusCode::NOT_FOUND, "Forbidden.KeyNotFound"),
+        Kind::KeyVersionNotFound => (StatusCode::NOT_FOUND, "Forbidden.KeyVersionNotFound"),
+        Kind::AliasNotFound => (StatusCode::NOT_FOUND, "Forbidden.AliasNotFound"),
+        Kind::ResourceNotFound => (StatusCode::NOT_FOUND, "Forbidden.ResourceNotFound"),
+        Kind::OnlySymmetricKeySupported => (StatusCode::NOT_FOUND, "Forbidden.OnlySymmetricKeySupported"),
+        Kind::ResourceExists => (StatusCode::CONFLICT, "Rejected.ResourceExist"),
+        Kind::KeyDisabled => (StatusCode::CONFLICT, "Rejected.Disabled"),
+        Kind::KeyPendingDeletion => (StatusCode::CONFLICT, "Rejected.PendingDeletion"),
+        Kind::KeyPendingImport => (StatusCode::CONFLICT, "Rejected.PendingImport"),
+        Kind::Throttled => (StatusCode::TOO_MANY_REQUESTS, "Rejected.Throttling"),
+        Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure"),
+        Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableTemporary"),
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (status, code) = of_kind(error.kind());
+        Self { status, code, message: error.message().to_owned(), causes: error.causes() }
+    }
+}
+
+/// What is wrong with a request before any use case sees it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The body is longer than so many bytes.
+    BodyTooLarge(usize),
+    /// The body did not arrive.
+    BodyBrokenOff,
+    /// Neither the method nor the path of the protocol.
+    NotServed,
+    /// Instance protocol: the content type.
+    ContentType(String),
+    /// Instance protocol: `x-kms-apiversion`.
+    ApiVersion(String),
+    /// Instance protocol: `x-kms-apiname`.
+    ApiName(String),
+    /// A header or parameter of this name is absent.
+    Missing(&'static str),
+    /// Instance protocol: a header of this name is unusable, or given twice.
+    Unusable(String),
+    /// The body is not the message of the operation.
+    Malformed(String),
+    /// Instance protocol: the date is off by more than 15 minutes.
+    Skewed,
+    /// Instance protocol: there is no such client key.
+    UnknownClientKey(String),
+    /// Instance protocol: the signature is wrong.
+    SignatureNotMatch,
+    /// Instance protocol: the client key is not valid yet, or no more.
+    OutOfValidity(String),
+    /// OpenAPI: there is no such operation here.
+    UnknownAction(String),
+    /// OpenAPI: another version.
+    UnknownVersion(String),
+    /// OpenAPI: neither GET nor POST.
+    Method,
+    /// OpenAPI: not signed, or in a way that is not served.
+    SignatureMethod(String),
+    /// OpenAPI: there is no such AccessKey.
+    UnknownAccessKey(String),
+    /// OpenAPI: the signature is wrong; our string to sign.
+    SignatureDoesNotMatch(String),
+    /// OpenAPI: the date is malformed, or off by more than 15 minutes.
+    IllegalTimestamp,
+    /// OpenAPI: the nonce was used.
+    NonceUsed,
+    /// OpenAPI: too many requests to remember their nonces.
+    TooManyNonces,
+    /// The OpenAPI at an instance endpoint.
+    OpenApiHere,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code, message) = match refusal {
+            Refusal::BodyTooLarge(limit) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "InvalidParameter", format!("The body has at most {limit} bytes."))
+            }
+            Refusal::BodyBrokenOff => (StatusCode::BAD_REQUEST, "InvalidParameter", "The body did not arrive whole.".to_owned()),
+            Refusal::NotServed => (StatusCode::NOT_FOUND, "InvalidParameter", "Requests are POST / here.".to_owned()),
+            Refusal::ContentType(is) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "InvalidContentType", format!("Content-Type \"{is}\" is unsupported."))
+            }
+            Refusal::ApiVersion(is) => {
+                (StatusCode::BAD_REQUEST, "InvalidApiVersion", format!("The ApiVersion \"{is}\" is invalid."))
+            }
+            Refusal::ApiName(is) => (StatusCode::BAD_REQUEST, "InvalidApiName", format!("The ApiName \"{is}\" is invalid.")),
+            Refusal::Missing(name) => (StatusCode::BAD_REQUEST, "MissingParameter", format!("The parameter {name} is missing.")),
+            Refusal::Unusable(name) => (StatusCode::BAD_REQUEST, "InvalidParam", format!("The Param {name} is invalid.")),
+            Refusal::Malformed(message) => (StatusCode::BAD_REQUEST, "InvalidParameter", message),
+            Refusal::Skewed => (
+                StatusCode::BAD_REQUEST,
+                "RequestTimeTooSkewed",
+                "The difference between the request's date and the current time is more than 15 minutes.".to_owned(),
+            ),
+            Refusal::UnknownClientKey(id) => (StatusCode::NOT_FOUND, "Unauthorized", format!("The client key {id} is not known.")),
+            Refusal::SignatureNotMatch => (
+                StatusCode::UNAUTHORIZED,
+                "SignatureNotMatch",
+                "The signature does not match the request and the client key.".to_owned(),
+            ),
+            Refusal::OutOfValidity(message) => (StatusCode::FORBIDDEN, "Forbidden.NoPermission", message),
+            Refusal::UnknownAction(action) => {
+                (StatusCode::NOT_FOUND, "InvalidAction.NotFound", format!("The operation \"{action}\" is not served here."))
+            }
+            Refusal::UnknownVersion(version) => (
+                StatusCode::BAD_REQUEST,
+                "InvalidVersion",
+                format!("The version \"{version}\" is not served; {} is.", crate::wire::openapi::VERSION),
+            ),
+            Refusal::Method => (StatusCode::FORBIDDEN, "UnsupportedHTTPMethod", "Requests are GET or POST.".to_owned()),
+            Refusal::SignatureMethod(is) => (
+                StatusCode::BAD_REQUEST,
+                "IncompleteSignature",
+                format!("The request is signed by {is}; ACS3-HMAC-SHA256 and RPC HMAC-SHA1 are served."),
+            ),
+            Refusal::UnknownAccessKey(id) => {
+                (StatusCode::NOT_FOUND, "InvalidAccessKeyId.NotFound", format!("The AccessKey \"{id}\" is not known."))
+            }
+            // One SDK splits this text at the colon and takes the second part.
+            Refusal::SignatureDoesNotMatch(ours) => (
+                StatusCode::BAD_REQUEST,
+                "SignatureDoesNotMatch",
+                format!("Specified signature is not matched with our calculation. server string to sign is:{ours}"),
+            ),
+            Refusal::IllegalTimestamp => (
+                StatusCode::BAD_REQUEST,
+                "IllegalTimestamp",
+                "The request's date is not of the form yyyy-MM-ddTHH:mm:ssZ, or more than 15 minutes off.".to_owned(),
+            ),
+            Refusal::NonceUsed => {
+                (StatusCode::BAD_REQUEST, "SignatureNonceUsed", "The nonce of the request was used already.".to_owned())
+            }
+            Refusal::TooManyNonces => (StatusCode::TOO_MANY_REQUESTS, "Rejected.Throttling", "QPS Limit Exceeded".to_owned()),
+            Refusal::OpenApiHere => (
+                StatusCode::BAD_REQUEST,
+                "UnsupportedOperation",
+                "The OpenAPI is served at the shared gateway; this endpoint serves the instance protocol dkms-gcs-0.2.".to_owned(),
+            ),
+        };
+        Self { status, code, message, causes: String::new() }
+    }
+}
+
+impl Refusal {
+    pub(super) fn unread(unread: Unread, limit: usize) -> Self {
+        match unread {
+            Unread::TooLarge => Self::BodyTooLarge(limit),
+            Unread::BrokenOff => Self::BodyBrokenOff,
+        }
+    }
+}
+
+/// A success of the instance protocol.
+pub(super) fn instance_success(body: Vec<u8>, version: Option<&str>) -> Response<Body> {
+    let mut response = Response::new(Body::new(Bytes::from(body)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(instance_protocol::CONTENT_TYPE));
+    if let Some(version) = version.and_then(|version| HeaderValue::from_str(version).ok()) {
+        headers.insert(instance_protocol::KEY_VERSION_HEADER, version);
+    }
+    response
+}
+
+/// A failure of the instance protocol.
+pub(super) fn instance_failure(failure: &Failure, request_id: &str) -> Response<Body> {
+    let message = ErrorMessage {
+        status_code: i32::from(failure.status.as_u16()),
+        error_code: failure.code.to_owned(),
+        error_message: failure.message.clone(),
+        request_id: request_id.to_owned(),
+    };
+    let mut response = instance_success(message.encode_to_vec(), None);
+    *response.status_mut() = failure.status;
+    response
+}
+
+/// A success of the OpenAPI: JSON.
+pub(super) fn openapi_success(json: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::new(Bytes::from(json)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
+    response
+}
+
+/// A failure of the OpenAPI: JSON, whatever the status.
+pub(super) fn openapi_failure(failure: &Failure, request_id: &str, host: &str) -> Response<Body> {
+    let answer = ErrorAnswer {
+        request_id,
+        host_id: host,
+        code: failure.code,
+        message: &failure.message,
+        http_status: failure.status.as_u16(),
+    };
+    let mut response = openapi_success(serde_json::to_vec(&answer).unwrap_or_default());
+    *response.status_mut() = failure.status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Retry;
+
+    /// The SDKs repeat a request on exactly these codes.
+    #[test]
+    fn what_may_be_repeated_has_a_code_that_the_clients_repeat() {
+        let repeated = ["Rejected.Throttling", "ServiceUnavailableTemporary", "InternalFailure"];
+        for kind in [
+            Kind::InvalidParameter,
+            Kind::MissingParameter,
+            Kind::UnsupportedOperation,
+            Kind::Undecryptable,
+            Kind::KeyNotFound,
+            Kind::KeyVersionNotFound,
+            Kind::AliasNotFound,
+            Kind::ResourceNotFound,
+            Kind::InstanceNotFound,
+            Kind::OnlySymmetricKeySupported,
+            Kind::ResourceExists,
+            Kind::LimitExceeded,
+            Kind::KeyDisabled,
+            Kind::KeyPendingDeletion,
+            Kind::KeyPendingImport,
+            Kind::NoPermission,
+            Kind::Throttled,
+            Kind::Unavailable,
+            Kind::Internal,
+        ] {
+            let (status, code) = of_kind(kind);
+            assert!(status.is_client_error() || status.is_server_error());
+            assert_eq!(repeated.contains(&code), kind.retry() == Retry::Later, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_decryption_looks_like_a_wrong_value() {
+        assert_eq!(of_kind(Kind::Undecryptable), of_kind(Kind::InvalidParameter));
+    }
+
+    #[test]
+    fn the_text_of_a_wrong_signature_has_one_colon_before_the_string() {
+        let failure = Failure::from(Refusal::SignatureDoesNotMatch("POST&%2F&".into()));
+        assert_eq!(failure.message.split(':').nth(1), Some("POST&%2F&"));
+    }
+}

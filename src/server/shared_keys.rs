@@ -1,0 +1,182 @@
+//! The OpenAPI's operations on keys and instances: parameters in, use case, JSON out.
+
+use serde::Deserialize;
+
+use super::shared_gateway::Call;
+use crate::base::{Error, Result};
+use crate::model::InstanceId;
+use crate::model::algorithm::KeySpec;
+use crate::service::requests::{CreateKey, KeyDescription, KeyFilter};
+use crate::tier::{Ability, Support};
+use crate::wire::openapi::answers::{
+    AlgorithmSupport, Attributes, BindVpcs, Extension, InstanceAnswer, KeyAnswer, KeyItem, KeyMetadata, Keys, KmsInstance,
+    KmsInstanceItem, KmsInstances,
+};
+use crate::wire::{arn, date};
+
+/// The most filters of ListKeys, and the most values of one (the API's limits).
+const FILTERS: usize = 10;
+
+pub(super) async fn create_key(call: &Call<'_>) -> Result<Vec<u8>> {
+    let parameters = call.parameters;
+    let request = CreateKey {
+        instance: parameters.optional_as("DKMSInstanceId")?,
+        spec: parameters.optional_as("KeySpec")?,
+        usage: parameters.optional_as("KeyUsage")?,
+        description: parameters.optional("Description").unwrap_or_default().to_owned(),
+    };
+    refuse_unserved(call)?;
+    let description = call.kms.create_key(call.operator, request).await?;
+    call.json(KeyAnswer { key_metadata: metadata(description) })
+}
+
+/// What CreateKey takes and this version does not do is refused rather than left undone.
+fn refuse_unserved(call: &Call<'_>) -> Result<()> {
+    let parameters = call.parameters;
+    let is = |name: &str, default: &str| parameters.optional(name).is_none_or(|value| value.eq_ignore_ascii_case(default));
+    let served = [
+        ("Origin", is("Origin", "Aliyun_KMS")),
+        ("EnableAutomaticRotation", is("EnableAutomaticRotation", "false")),
+        ("KeyStorageMechanism", is("KeyStorageMechanism", "HsmInternal")),
+        ("RotationInterval", parameters.optional("RotationInterval").is_none()),
+        ("Policy", parameters.optional("Policy").is_none()),
+        ("Tags", parameters.optional("Tags").is_none()),
+        ("DryRun", is("DryRun", "false")),
+    ];
+    match served.iter().find(|(_, served)| !served) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let value: String = parameters.optional(name).unwrap_or_default().chars().take(64).collect();
+            Err(Error::unsupported(format!("The parameter {name}={value} of CreateKey is not served by this version.")))
+        }
+    }
+}
+
+pub(super) fn describe_key(call: &Call<'_>) -> Result<Vec<u8>> {
+    let description = call.kms.describe_key(call.operator, call.parameters.required("KeyId")?)?;
+    call.json(KeyAnswer { key_metadata: metadata(description) })
+}
+
+fn metadata(description: KeyDescription) -> KeyMetadata {
+    let KeyDescription { key, protection_level, attributes, abilities, encryptions } = description;
+    let algorithms = abilities.iter().filter_map(|line| {
+        let algorithm = match line.ability {
+            Ability::Encrypt(algorithm) => algorithm.name(),
+            Ability::Sign(algorithm) => algorithm.name(),
+            Ability::Generate | Ability::Import => return None,
+        };
+        let support = match &line.support {
+            Support::Full => "full".to_owned(),
+            Support::Assisted(how) => how.clone(),
+            Support::Missing(why) => format!("missing: {why}"),
+        };
+        Some(AlgorithmSupport { algorithm, support })
+    });
+    KeyMetadata {
+        arn: arn("key", &key.id),
+        automatic_rotation: "Disabled",
+        creation_date: date::to_iso(key.created),
+        creator: key.creator,
+        dkms_instance_id: key.instance.to_string(),
+        deletion_protection: "Disabled",
+        description: key.description,
+        key_id: key.id.to_string(),
+        key_spec: key.spec.name(),
+        key_state: key.state.name(),
+        key_usage: key.usage.name(),
+        last_rotation_date: date::to_iso(key.created),
+        material_expire_time: "",
+        origin: key.origin.name(),
+        primary_key_version: key.spec.is_symmetric().then(|| key.primary_version.to_string()),
+        protection_level,
+        keystead: Extension {
+            storage_mechanism: if attributes.is_some() { "HsmInternal" } else { "Software" },
+            encryptions,
+            attributes: attributes.map(|attributes| Attributes {
+                local: attributes.local,
+                sensitive: attributes.sensitive,
+                always_sensitive: attributes.always_sensitive,
+                extractable: attributes.extractable,
+                never_extractable: attributes.never_extractable,
+            }),
+            algorithms: algorithms.collect(),
+        },
+    }
+}
+
+pub(super) fn list_keys(call: &Call<'_>) -> Result<Vec<u8>> {
+    let page = call.page(10)?;
+    let filters = call.parameters.optional("Filters").map_or(Ok(Vec::new()), filters)?;
+    let listed = call.kms.list_keys(call.operator, &filters, page)?;
+    let items = listed.items.iter().map(|id| KeyItem { key_arn: arn("key", id), key_id: id.to_string() }).collect();
+    call.json_list(Keys::new(items), listed.page, listed.total)
+}
+
+/// `[{"Key":"KeyState","Values":["Enabled"]}, ...]`: entries of one key are one condition.
+fn filters(text: &str) -> Result<Vec<KeyFilter>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+    struct Entry {
+        key: String,
+        values: Vec<String>,
+    }
+    let malformed = |what: &str| Error::invalid(format!("The parameter Filters {what}."));
+    let entries: Vec<Entry> =
+        serde_json::from_str(text).map_err(|_| malformed("is not a JSON array of objects with Key and Values"))?;
+    if entries.len() > FILTERS || entries.iter().any(|entry| entry.values.is_empty() || entry.values.len() > FILTERS) {
+        return Err(malformed("has at most 10 objects, each with 1 to 10 values"));
+    }
+    let mut by_key: Vec<(String, Vec<String>)> = Vec::new();
+    for entry in entries {
+        match by_key.iter_mut().find(|(key, _)| *key == entry.key) {
+            Some((_, values)) => values.extend(entry.values),
+            None => by_key.push((entry.key, entry.values)),
+        }
+    }
+    by_key.into_iter().map(|(key, values)| filter(&key, values)).collect()
+}
+
+fn filter(key: &str, values: Vec<String>) -> Result<KeyFilter> {
+    fn parse<T: std::str::FromStr<Err = Error>>(values: &[String]) -> Result<Vec<T>> {
+        values.iter().map(|value| value.parse()).collect()
+    }
+    Ok(match key {
+        "KeyState" => KeyFilter::State(parse(&values)?),
+        "KeySpec" => KeyFilter::Spec(parse::<KeySpec>(&values)?),
+        "KeyUsage" => KeyFilter::Usage(parse(&values)?),
+        "ProtectionLevel" => KeyFilter::ProtectionLevel(values),
+        "DKMSInstanceId" => KeyFilter::Instance(values),
+        "KeyId" | "keyId" => KeyFilter::Id(values),
+        "Creator" => KeyFilter::Creator(values),
+        "CreatorType" => KeyFilter::CreatorType(values),
+        _ => {
+            let known = "KeyState, KeySpec, KeyUsage, ProtectionLevel, CreatorType, DKMSInstanceId, KeyId, Creator";
+            let key: String = key.chars().take(64).collect();
+            return Err(Error::invalid(format!("The filter {key:?} is not served; {known} are.")));
+        }
+    })
+}
+
+pub(super) fn list_kms_instances(call: &Call<'_>) -> Result<Vec<u8>> {
+    let listed = call.kms.list_instances(call.operator, call.page(20)?);
+    let item = |id: &InstanceId| KmsInstanceItem { kms_instance_arn: arn("keystore", id), kms_instance_id: id.to_string() };
+    call.json_list(KmsInstances::new(listed.items.iter().map(item).collect()), listed.page, listed.total)
+}
+
+pub(super) fn get_kms_instance(call: &Call<'_>) -> Result<Vec<u8>> {
+    let described = call.kms.describe_instance(call.operator, &call.parameters.required_as("KmsInstanceId")?)?;
+    let instance = described.instance;
+    call.json(InstanceAnswer {
+        kms_instance: KmsInstance {
+            bind_vpcs: BindVpcs::default(),
+            ca_certificate_chain_pem: described.ca_chain_pem,
+            create_time: date::to_iso(instance.created),
+            instance_id: instance.id.to_string(),
+            instance_name: instance.name,
+            key_num: described.keys,
+            product_type: instance.kind.name(),
+            product_version: "3",
+            status: "Connected",
+        },
+    })
+}

@@ -1,0 +1,97 @@
+//! The certificate of a listener: issued by the installation's CA, renewed by itself when two thirds of its life are over.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::sync::watch;
+
+use crate::base::{Error, Result, Timestamp};
+use crate::service::Kms;
+use crate::service::certificates::Leaf;
+
+/// How often it is looked whether a certificate is due.
+const LOOK: Duration = Duration::from_secs(600);
+
+/// The certificate that is in use, and when the next is due.
+#[derive(Clone)]
+pub(super) struct Certificates {
+    names: Arc<[String]>,
+    current: Arc<ArcSwap<Current>>,
+}
+
+struct Current {
+    key: Arc<CertifiedKey>,
+    due: Timestamp,
+}
+
+impl std::fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Certificates({:?})", self.names)
+    }
+}
+
+impl Certificates {
+    /// With a certificate that is issued now.
+    pub(super) fn new(kms: &Kms, names: Vec<String>) -> Result<Self> {
+        let current = Current::of(&kms.leaf(&names)?)?;
+        Ok(Self { names: names.into(), current: Arc::new(ArcSwap::from_pointee(current)) })
+    }
+
+    /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1; a client certificate is not asked for.
+    pub(super) fn server_config(self) -> Result<Arc<ServerConfig>> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(Error::internal)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(self));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// Renews for as long as the server runs.
+    pub(super) fn renew_in_background(self, kms: Weak<Kms>, mut stopping: watch::Receiver<()>) {
+        tokio::spawn(async move {
+            // The sender is dropped when the server ends.
+            while tokio::time::timeout(LOOK, stopping.changed()).await.is_err() {
+                let Some(kms) = kms.upgrade() else { return };
+                self.renew_if_due(&kms);
+            }
+        });
+    }
+
+    fn renew_if_due(&self, kms: &Kms) {
+        if kms.now() < self.current.load().due {
+            return;
+        }
+        match kms.leaf(&self.names).and_then(|leaf| Current::of(&leaf)) {
+            Ok(next) => {
+                tracing::info!(names = ?self.names, "the certificate of the endpoint was renewed");
+                self.current.store(Arc::new(next));
+            }
+            Err(error) => tracing::error!(names = ?self.names, ?error, "the certificate of the endpoint could not be renewed"),
+        }
+    }
+}
+
+impl Current {
+    fn of(leaf: &Leaf) -> Result<Self> {
+        let chain: Vec<_> = leaf.chain.iter().cloned().map(CertificateDer::from).collect();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf.key.expose().to_vec()));
+        let key = aws_lc_rs::sign::any_supported_type(&key).map_err(Error::internal)?;
+        let life = leaf.not_after.unix() - leaf.not_before.unix();
+        let due = Timestamp::from_unix(leaf.not_before.unix() + life / 3 * 2);
+        Ok(Self { key: Arc::new(CertifiedKey::new(chain, key)), due })
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.load().key))
+    }
+}
