@@ -1,1 +1,158 @@
-//! To be written.
+//! Floor 5: the program. The only place that names concrete tiers and puts the parts together.
+
+mod api;
+mod assembly;
+mod check_config;
+mod files;
+mod hsm;
+mod init;
+mod quick_create;
+mod serve;
+mod starter;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::base::Result;
+use crate::model::{InstanceId, Name};
+use crate::tier::pkcs11::TokenUri;
+
+/// A Key Management Service whose keys live in an HSM, for programs written for Alibaba Cloud KMS.
+#[derive(Parser)]
+#[command(name = "keystead", version, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true, env = "KEYSTEAD_CONFIG", default_value = "keystead.toml", value_name = "FILE")]
+    config: PathBuf,
+
+    /// What is logged, to stderr: error, warn, info, debug, or module=level pairs.
+    #[arg(long, global = true, env = "KEYSTEAD_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make what a new installation needs: data folder, root key, database, certificate authorities, the administrator's
+    /// AccessKey. Run again it changes nothing.
+    Init {
+        /// Make the administrator's AccessKey anew; the former one stops working. Needs the root key, no AccessKey.
+        #[arg(long)]
+        new_access_key: bool,
+    },
+    /// Serve until SIGTERM or SIGINT, then finish the requests that run.
+    Serve,
+    /// Read the configuration and try everything that it names, without serving.
+    CheckConfig,
+    /// Make an application access point for everything of one instance, and hand out its client key, its password and the CA file.
+    QuickCreate {
+        /// The instance, kst-...
+        #[arg(long, value_name = "ID")]
+        instance: InstanceId,
+        /// The name of the application access point.
+        #[arg(long)]
+        name: Name,
+        /// The folder that the three files go to.
+        #[arg(long, default_value = ".", value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// Look at HSMs.
+    #[command(subcommand)]
+    Hsm(Hsm),
+    /// Call an operation of the OpenAPI as an operator: keystead api DescribeKey --KeyId key-...
+    Api(Api),
+}
+
+#[derive(Subcommand)]
+enum Hsm {
+    /// List the tokens of the configured modules, or of one module.
+    List {
+        /// The module's library.
+        #[arg(long, value_name = "FILE")]
+        module: Option<PathBuf>,
+    },
+    /// Test what a token can do: every key spec and algorithm, on session objects that leave nothing behind. Logs in once.
+    Probe {
+        /// The module's library; without it the configured instances are probed.
+        #[arg(long, value_name = "FILE", requires = "uri", requires = "pin_file")]
+        module: Option<PathBuf>,
+        /// Which token (RFC 7512): pkcs11:token=LABEL
+        #[arg(long)]
+        uri: Option<TokenUri>,
+        /// The file with the PIN.
+        #[arg(long, value_name = "FILE")]
+        pin_file: Option<PathBuf>,
+    },
+}
+
+/// How to reach the shared gateway, and what to ask it.
+#[derive(Args)]
+struct Api {
+    /// host:port of the shared gateway; without it the running server of the configuration.
+    #[arg(long, value_name = "HOST:PORT")]
+    endpoint: Option<String>,
+    /// What to trust; without it the CA of the configuration.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// {"AccessKeyId":...,"AccessKeySecret":...}; without it the administrator's of the configuration.
+    #[arg(long, value_name = "FILE")]
+    access_key_file: Option<PathBuf>,
+    /// The operation, as CreateKey.
+    operation: String,
+    /// Its parameters: --Name value. A value @FILE is read from the file, @@ begins a value with one @.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "--Param value")]
+    parameters: Vec<String>,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(text) = start_log(&arguments.log) {
+        eprintln!("keystead: {text}");
+        return ExitCode::from(2);
+    }
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            let causes = error.causes();
+            if causes.is_empty() {
+                eprintln!("keystead: {error}")
+            } else {
+                eprintln!("keystead: {error} ({causes})")
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    let runtime = assembly::runtime()?;
+    let config = &arguments.config;
+    let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Init { new_access_key: false } => done(init::run(config, init::AccessKey::Keep).await),
+            Command::Init { new_access_key: true } => done(init::run(config, init::AccessKey::Replace).await),
+            Command::Serve => done(serve::run(config).await),
+            Command::CheckConfig => done(check_config::run(config).await),
+            Command::QuickCreate { instance, name, out } => done(quick_create::run(config, &instance, &name, &out).await),
+            Command::Hsm(Hsm::List { module }) => done(hsm::list(config, module.as_deref())),
+            Command::Hsm(Hsm::Probe { module, uri, pin_file }) => done(match (module, uri, pin_file) {
+                (Some(module), Some(uri), Some(pin_file)) => hsm::probe_token(module, uri, pin_file).await,
+                _ => hsm::probe_configured(config).await,
+            }),
+            Command::Api(api) => api::run(config, api).await,
+        }
+    })
+}
+
+fn start_log(filter: &str) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    Ok(())
+}

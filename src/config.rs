@@ -1,1 +1,345 @@
-//! To be written.
+//! The configuration: one TOML file, unknown fields refused, every secret by reference.
+//!
+//! The only place that knows the file's form. What is read is parsed into types that cannot hold a wrong value; relative paths are
+//! relative to the folder of the file.
+
+mod pin;
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::base::{Error, Kind, Result};
+use crate::model::InstanceId;
+use crate::model::instance::InstanceKind;
+use crate::tier::pkcs11::{self, OaepPolicy, TokenUri};
+
+pub use pin::PinSource;
+
+/// Everything that is configured.
+pub struct Config {
+    /// Where the database and the lock are.
+    pub data_dir: PathBuf,
+    /// The key that the database's secrets are sealed under.
+    pub root_key_file: PathBuf,
+    /// The shared gateway.
+    pub shared: Endpoint,
+    /// Where CreateKey without DKMSInstanceId makes its keys.
+    pub default_instance: Option<InstanceId>,
+    /// Health and metrics.
+    pub telemetry: Option<SocketAddr>,
+    /// What is served, at least one.
+    pub instances: Vec<Instance>,
+}
+
+/// An address to serve on.
+pub struct Endpoint {
+    /// Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The names and addresses of its certificate.
+    pub names: Vec<String>,
+}
+
+/// An instance.
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// What a person calls it.
+    pub name: String,
+    /// Where it is served.
+    pub endpoint: Endpoint,
+    /// What holds its keys.
+    pub keys: Keys,
+}
+
+/// What holds an instance's keys.
+pub enum Keys {
+    /// A token.
+    Hardware(Box<Slot>),
+    /// The process.
+    Software,
+}
+
+impl Keys {
+    /// The kind of instance that it makes.
+    pub fn kind(&self) -> InstanceKind {
+        match self {
+            Self::Hardware(_) => InstanceKind::Hardware,
+            Self::Software => InstanceKind::Software,
+        }
+    }
+}
+
+/// A token and how it is used.
+pub struct Slot {
+    /// The library.
+    pub module: PathBuf,
+    /// Which token.
+    pub uri: TokenUri,
+    /// Where its PIN comes from.
+    pub pin: PinSource,
+    /// The most sessions that work at once.
+    pub sessions: usize,
+    /// The most callers that wait.
+    pub queue: usize,
+    /// How long a call may take.
+    pub deadline: Duration,
+    /// What happens when the token lacks a hash of RSA-OAEP.
+    pub oaep: OaepPolicy,
+}
+
+impl Slot {
+    /// What the tier needs, with the PIN read now.
+    ///
+    /// # Errors
+    /// Those of the PIN's source.
+    pub fn settings(&self) -> Result<pkcs11::Settings> {
+        Ok(pkcs11::Settings {
+            sessions: self.sessions,
+            queue: self.queue,
+            deadline: self.deadline,
+            oaep: self.oaep,
+            ..pkcs11::Settings::new(self.module.clone(), self.uri.clone(), self.pin.read()?)
+        })
+    }
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data_dir: PathBuf,
+    root_key_file: PathBuf,
+    shared: SharedTable,
+    telemetry: Option<TelemetryTable>,
+    #[serde(default)]
+    instance: Vec<InstanceTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SharedTable {
+    listen: SocketAddr,
+    #[serde(default)]
+    names: Vec<String>,
+    default_instance: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TelemetryTable {
+    listen: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InstanceTable {
+    id: String,
+    name: String,
+    kind: String,
+    listen: SocketAddr,
+    #[serde(default)]
+    names: Vec<String>,
+    slot: Option<SlotTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SlotTable {
+    module: PathBuf,
+    uri: String,
+    pin_file: Option<PathBuf>,
+    pin_credential: Option<String>,
+    pin_command: Option<Vec<String>>,
+    sessions: Option<usize>,
+    queue: Option<usize>,
+    deadline_ms: Option<u64>,
+    oaep: Option<Oaep>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Oaep {
+    Assisted,
+    TokenOnly,
+}
+
+fn wrong(text: String) -> Error {
+    Error::new(Kind::InvalidParameter, text)
+}
+
+impl Config {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidParameter`] or [`Kind::Unavailable`] with one line that names the file, the line in it, and what is wrong.
+    pub fn load(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let hint = "--config names another; `keystead init` writes one to begin with";
+            Error::new(Kind::Unavailable, format!("The configuration {shown} cannot be read: {error} ({hint})."))
+        })?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(&text, folder).map_err(|error| wrong(format!("{shown}: {}", error.message())))
+    }
+
+    /// Reads the text of a file; relative paths are relative to `folder`.
+    ///
+    /// # Errors
+    /// As [`Config::load`], without the file's name.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            wrong(format!("line {line}: {}.", error.message().trim_end().replace('\n', " ")))
+        })?;
+        let at = |path: PathBuf| folder.join(path);
+        if file.instance.is_empty() {
+            return Err(wrong("there is no [[instance]].".to_owned()));
+        }
+        let default_instance = file.shared.default_instance.map(|id| id.parse::<InstanceId>()).transpose()?;
+        let instances = file.instance.into_iter().map(|table| instance(table, folder)).collect::<Result<Vec<_>>>()?;
+        let ids: HashSet<_> = instances.iter().map(|instance| &instance.id).collect();
+        if ids.len() < instances.len() {
+            return Err(wrong("two instances have the same id.".to_owned()));
+        }
+        if let Some(id) = default_instance.as_ref().filter(|id| !ids.contains(id)) {
+            return Err(wrong(format!("default_instance = \"{id}\" is no [[instance]].")));
+        }
+        Ok(Self {
+            data_dir: at(file.data_dir),
+            root_key_file: at(file.root_key_file),
+            shared: endpoint(file.shared.listen, file.shared.names),
+            default_instance,
+            telemetry: file.telemetry.map(|telemetry| telemetry.listen),
+            instances,
+        })
+    }
+}
+
+fn instance(table: InstanceTable, folder: &Path) -> Result<Instance> {
+    let id: InstanceId = table.id.parse()?;
+    let keys = match (table.kind.parse()?, table.slot) {
+        (InstanceKind::Hardware, Some(table)) => Keys::Hardware(Box::new(slot(table, folder, &id)?)),
+        (InstanceKind::Software, None) => Keys::Software,
+        (InstanceKind::Hardware, None) => {
+            return Err(wrong(format!("the instance {id} of the kind Hardware has no [instance.slot].")));
+        }
+        (InstanceKind::Software, Some(_)) => {
+            return Err(wrong(format!("the instance {id} of the kind Software has an [instance.slot].")));
+        }
+    };
+    let mut endpoint = endpoint(table.listen, table.names);
+    // Some clients look at the end of the name; a line in their hosts file then suffices. Only our own CA signs for it.
+    endpoint.names.push(format!("{id}.cryptoservice.kms.aliyuncs.com"));
+    Ok(Instance { id, name: table.name, endpoint, keys })
+}
+
+fn slot(table: SlotTable, folder: &Path, id: &InstanceId) -> Result<Slot> {
+    let pin = match (table.pin_file, table.pin_credential, table.pin_command) {
+        (Some(path), None, None) => PinSource::File(folder.join(path)),
+        (None, Some(name), None) => PinSource::Credential(name),
+        (None, None, Some(command)) if !command.is_empty() => PinSource::Command(command),
+        _ => return Err(wrong(format!("the slot of {id} has exactly one of pin_file, pin_credential and pin_command."))),
+    };
+    let at_least_one = |name: &str, value: Option<usize>, default: usize| match value {
+        Some(0) => Err(wrong(format!("{name} of the slot of {id} is at least 1."))),
+        value => Ok(value.unwrap_or(default)),
+    };
+    Ok(Slot {
+        module: folder.join(table.module),
+        uri: table.uri.parse()?,
+        pin,
+        sessions: at_least_one("sessions", table.sessions, pkcs11::SESSIONS)?,
+        queue: table.queue.unwrap_or(pkcs11::QUEUE),
+        deadline: match table.deadline_ms {
+            Some(0) => return Err(wrong(format!("deadline_ms of the slot of {id} is at least 1."))),
+            value => value.map_or(pkcs11::DEADLINE, Duration::from_millis),
+        },
+        oaep: match table.oaep {
+            None | Some(Oaep::Assisted) => OaepPolicy::Assisted,
+            Some(Oaep::TokenOnly) => OaepPolicy::TokenOnly,
+        },
+    })
+}
+
+/// The address itself is a name of the certificate, and on a loopback address so is localhost.
+fn endpoint(listen: SocketAddr, mut names: Vec<String>) -> Endpoint {
+    if !listen.ip().is_unspecified() {
+        names.push(listen.ip().to_string());
+    }
+    if listen.ip().is_loopback() || listen.ip().is_unspecified() {
+        names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]).to_string()]);
+    }
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    Endpoint { listen, names }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+data_dir = "data"
+root_key_file = "/etc/keystead/root.key"
+[shared]
+listen = "127.0.0.1:9443"
+[[instance]]
+id = "kst-aaaaaaaaaaaaaaaaaaaaa"
+name = "payments"
+kind = "Hardware"
+listen = "0.0.0.0:0"
+names = ["payments.example.com"]
+[instance.slot]
+module = "/usr/lib/softhsm/libsofthsm2.so"
+uri = "pkcs11:token=keystead"
+pin_file = "pin.txt"
+"#;
+
+    fn refusal(text: &str) -> String {
+        Config::parse(text, Path::new("/etc/keystead")).err().expect("it is refused").message().to_owned()
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = Config::parse(GOOD, Path::new("/srv")).unwrap();
+        assert_eq!(config.data_dir, Path::new("/srv/data"));
+        assert_eq!(config.root_key_file, Path::new("/etc/keystead/root.key"));
+        let Keys::Hardware(slot) = &config.instances[0].keys else { panic!("it is hardware") };
+        assert!(matches!(&slot.pin, PinSource::File(path) if path == Path::new("/srv/pin.txt")));
+        assert_eq!((slot.sessions, slot.queue, slot.deadline), (64, 1024, Duration::from_secs(8)));
+        let names = &config.instances[0].endpoint.names;
+        for name in ["payments.example.com", "localhost", "127.0.0.1", "kst-aaaaaaaaaaaaaaaaaaaaa.cryptoservice.kms.aliyuncs.com"] {
+            assert!(names.iter().any(|known| known == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let text = refusal(&GOOD.replace("name = \"payments\"", "nmae = \"payments\""));
+        assert!(text.contains("line 8") && text.contains("nmae"), "{text}");
+        for (from, to, said) in [
+            ("\"Hardware\"", "\"Hard\"", "Hard"),
+            ("kst-aaaaaaaaaaaaaaaaaaaaa", "kst-a", "kst-a"),
+            ("pkcs11:token=keystead", "token=keystead", "PKCS#11 URI"),
+            ("pin_file = \"pin.txt\"", "", "exactly one of pin_file"),
+            ("pin_file = \"pin.txt\"", "pin_file = \"a\"\npin_credential = \"b\"", "exactly one of pin_file"),
+            ("pin_file = \"pin.txt\"", "pin_file = \"a\"\nsessions = 0", "sessions"),
+            ("127.0.0.1:9443", "nowhere", "line 5"),
+            (
+                "listen = \"127.0.0.1:9443\"",
+                "listen = \"127.0.0.1:1\"\ndefault_instance = \"kst-bbbbbbbbbbbbbbbbbbbbb\"",
+                "default_instance",
+            ),
+        ] {
+            let text = refusal(&GOOD.replacen(from, to, 1));
+            assert!(text.contains(said), "{said} is not in: {text}");
+            assert!(!text.contains('\n'), "{text}");
+        }
+        assert!(refusal(&GOOD.replace("kind = \"Hardware\"", "kind = \"Software\"")).contains("has an [instance.slot]"));
+        assert!(refusal(GOOD.split("[[instance]]").next().unwrap()).contains("no [[instance]]"));
+    }
+}

@@ -1,3 +1,5 @@
-//! The program `keystead`.
+//! The program `keystead`: see `keystead --help`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    keystead::app::main()
+}

@@ -148,7 +148,7 @@ impl Kms {
 }
 
 /// The authorities as the store has them.
-async fn authorities(store: &Store) -> Result<AuthorityMaterial> {
+pub(crate) async fn authorities(store: &Store) -> Result<AuthorityMaterial> {
     let kept = store.authorities().await?;
     let Authorities { root_certificate, root_key, issuing_certificate, issuing_key } =
         kept.ok_or_else(|| Error::new(Kind::Unavailable, "There is no certificate authority yet: run `keystead init`."))?;

@@ -1,0 +1,72 @@
+//! Puts the service together out of the configuration.
+
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use crate::base::{Error, Result, SystemClock};
+use crate::config::{Config, Keys};
+use crate::server::{self, Listening, Settings};
+use crate::service::{Kms, Parts, ServedInstance};
+use crate::store::{RootKey, Store};
+use crate::tier::Tier;
+use crate::tier::pkcs11::Pkcs11Tier;
+use crate::tier::software::SoftwareTier;
+
+use super::files::Files;
+
+/// Workers beyond the cores: fast calls to a token run on workers, and the spare ones keep deadlines when such calls hang.
+const SPARE_WORKERS: usize = 2;
+
+/// The runtime of the program.
+pub(super) fn runtime() -> Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores + SPARE_WORKERS).enable_all().build().map_err(Error::internal)
+}
+
+/// Opens the store.
+pub(super) async fn store(config: &Config) -> Result<Store> {
+    let root = RootKey::load(&config.root_key_file)?;
+    Store::open(&Files::of(config).database(), &root).await
+}
+
+/// Connects what holds an instance's keys.
+pub(super) async fn tier(keys: &Keys) -> Result<Arc<dyn Tier>> {
+    Ok(match keys {
+        Keys::Hardware(slot) => Arc::new(Pkcs11Tier::connect(slot.settings()?).await?),
+        Keys::Software => Arc::new(SoftwareTier::new()),
+    })
+}
+
+/// The whole service, started.
+pub(super) async fn service(config: &Config) -> Result<Arc<Kms>> {
+    let store = store(config).await?;
+    let mut instances = Vec::new();
+    for instance in &config.instances {
+        let tier = tier(&instance.keys).await?;
+        instances.push(ServedInstance { id: instance.id.clone(), name: instance.name.clone(), kind: instance.keys.kind(), tier });
+    }
+    Kms::start(Parts {
+        store,
+        clock: Arc::new(SystemClock),
+        instances,
+        default_instance: config.default_instance.clone(),
+        pairs: Arc::new(SoftwareTier::new()),
+    })
+    .await
+}
+
+/// Every address bound.
+pub(super) async fn listeners(config: &Config) -> Result<Settings> {
+    let mut instances = Vec::new();
+    for instance in &config.instances {
+        let listener = server::bind(instance.endpoint.listen).await?;
+        instances.push((instance.id.clone(), Listening { listener, names: instance.endpoint.names.clone() }));
+    }
+    let shared = Listening { listener: server::bind(config.shared.listen).await?, names: config.shared.names.clone() };
+    let telemetry = match config.telemetry {
+        Some(address) => Some(server::bind(address).await?),
+        None => None,
+    };
+    Ok(Settings { instances, shared, telemetry, drain: server::DRAIN })
+}

@@ -1,0 +1,29 @@
+//! `keystead check-config`: reads the configuration and tries what it names, without serving.
+
+use std::path::Path;
+
+use super::assembly;
+use crate::base::Result;
+use crate::config::{Config, Keys};
+
+pub(super) async fn run(path: &Path) -> Result<()> {
+    let config = Config::load(path)?;
+    println!("{} is well-formed", path.display());
+    let store = assembly::store(&config).await?;
+    let keys = store.keys().await?.len();
+    println!("the database opens with the root key and has {keys} keys");
+    store.close().await;
+    for instance in &config.instances {
+        let tier = assembly::tier(&instance.keys).await?;
+        let health = tier.health().await;
+        let name = tier.describe().name.clone();
+        tier.close().await?;
+        health?;
+        let how = match instance.keys {
+            Keys::Hardware(_) => "logged in once, ",
+            Keys::Software => "",
+        };
+        println!("instance {} ({}, {}): {how}works: {name}", instance.id, instance.name, instance.keys.kind());
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The files of an installation, and how secret ones are written.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::base::{Error, Kind, Result};
+use crate::config::Config;
+
+/// The data folder.
+pub(super) struct Files<'a>(&'a Path);
+
+impl<'a> Files<'a> {
+    pub(super) fn of(config: &'a Config) -> Self {
+        Self(&config.data_dir)
+    }
+
+    /// The SQLite database.
+    pub(super) fn database(&self) -> PathBuf {
+        self.0.join("keystead.db")
+    }
+
+    /// Locked while a server runs on the data.
+    fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    /// The administrator's AccessKey.
+    pub(super) fn access_key(&self) -> PathBuf {
+        self.0.join("access_key.json")
+    }
+
+    /// What clients must trust: root, then issuing CA.
+    pub(super) fn ca(&self) -> PathBuf {
+        self.0.join("ca.pem")
+    }
+
+    /// Where the running server listens; it is there while one runs.
+    pub(super) fn ready(&self) -> PathBuf {
+        self.0.join("ready.json")
+    }
+
+    /// Makes the folder, for its owner alone.
+    pub(super) fn make_folder(&self) -> Result<()> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(self.0).map_err(|error| failed(self.0, &error))
+    }
+
+    /// Takes the lock, or says who has it: nobody but one server may write counts of the data.
+    pub(super) fn take_lock(&self) -> Result<File> {
+        let path = self.lock();
+        let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = open.map_err(|error| failed(&path, &error))?;
+        file.try_lock()
+            .map_err(|_| Error::new(Kind::Unavailable, format!("Another server runs on the data in {}.", self.0.display())))?;
+        Ok(file)
+    }
+
+    /// Whether a server runs on the data.
+    pub(super) fn is_served(&self) -> bool {
+        File::open(self.lock()).is_ok_and(|file| file.try_lock_shared().is_err())
+    }
+}
+
+pub(super) fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Kind::Unavailable, format!("{} cannot be written: {error}.", path.display()))
+}
+
+/// Writes a new file for its owner alone; one that is there is not touched.
+pub(super) fn write_new_secret(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| failed(path, &error))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| failed(path, &error))
+}
+
+/// Writes a file as a whole or not at all: readers see the former one or the new one.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = path.with_extension("new");
+    let _ = std::fs::remove_file(&beside);
+    write_new_secret(&beside, bytes)?;
+    std::fs::rename(&beside, path).map_err(|error| failed(path, &error))
+}

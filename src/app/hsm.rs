@@ -1,0 +1,86 @@
+//! `keystead hsm`: which tokens there are, and what one can do.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::base::{Error, Kind, Result};
+use crate::config::{Config, Keys, PinSource};
+use crate::tier::pkcs11::{self, Pkcs11Tier, Settings, TokenUri};
+use crate::tier::{Support, Tier};
+
+/// Lists the tokens of one module, or of the configured ones.
+pub(super) fn list(config: &Path, module: Option<&Path>) -> Result<()> {
+    let modules: BTreeSet<PathBuf> = match module {
+        Some(module) => BTreeSet::from([module.to_owned()]),
+        None => slots(&Config::load(config)?).map(|slot| slot.module.clone()).collect(),
+    };
+    if modules.is_empty() {
+        return Err(Error::new(
+            Kind::InvalidParameter,
+            "No instance of the configuration is of the kind Hardware; name a --module.",
+        ));
+    }
+    for module in modules {
+        println!("{}", module.display());
+        println!(
+            "  {:>20}  {:<24} {:<20} {:<14} {:<18} {:<8} {:<10} PIN",
+            "slot", "label", "manufacturer", "model", "serial", "firmware", "sessions"
+        );
+        for token in pkcs11::list(&module)? {
+            let label = if token.initialized { token.label.as_str() } else { "(not initialised)" };
+            let sessions = token.session_limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
+            let pin = if token.user_pin_initialized { token.pin_state.to_string() } else { "none".to_owned() };
+            println!(
+                "  {:>20}  {label:<24} {:<20} {:<14} {:<18} {:<8} {sessions:<10} {pin}",
+                token.slot_id, token.manufacturer, token.model, token.serial, token.firmware
+            );
+        }
+    }
+    Ok(())
+}
+
+fn slots(config: &Config) -> impl Iterator<Item = &crate::config::Slot> {
+    config.instances.iter().filter_map(|instance| match &instance.keys {
+        Keys::Hardware(slot) => Some(slot.as_ref()),
+        Keys::Software => None,
+    })
+}
+
+/// Probes the tokens of the configured instances.
+pub(super) async fn probe_configured(config: &Path) -> Result<()> {
+    let config = Config::load(config)?;
+    let mut probed = false;
+    for slot in slots(&config) {
+        probe(slot.settings()?).await?;
+        probed = true;
+    }
+    if probed {
+        Ok(())
+    } else {
+        Err(Error::new(
+            Kind::InvalidParameter,
+            "No instance of the configuration is of the kind Hardware; name --module, --uri and --pin-file.",
+        ))
+    }
+}
+
+/// Probes one token.
+pub(super) async fn probe_token(module: PathBuf, uri: TokenUri, pin_file: PathBuf) -> Result<()> {
+    probe(Settings::new(module, uri, PinSource::File(pin_file).read()?)).await
+}
+
+async fn probe(settings: Settings) -> Result<()> {
+    let tier = Pkcs11Tier::connect(settings).await?;
+    println!("{}, {} sessions", tier.describe().name, tier.sessions());
+    println!("  {:<16} {:<26} {:>12}  support", "key spec", "ability", "time");
+    for line in tier.describe().capabilities.iter() {
+        let time = line.cost.map_or_else(String::new, |cost| format!("{:.1} µs", cost.as_secs_f64() * 1e6));
+        let support = match &line.support {
+            Support::Full => "yes".to_owned(),
+            Support::Assisted(how) => format!("yes: {how}"),
+            Support::Missing(why) => format!("no: {why}"),
+        };
+        println!("  {:<16} {:<26} {time:>12}  {support}", line.spec.name(), line.ability.to_string());
+    }
+    tier.close().await
+}

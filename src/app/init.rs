@@ -1,0 +1,92 @@
+//! `keystead init`: makes what a new installation needs, and nothing that is there already.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::files::{self, Files, replace};
+use super::starter;
+use crate::base::{Clock, Result, SecretBytes, SystemClock, Timestamp, random};
+use crate::config::Config;
+use crate::model::{AccessKeyId, InstanceId};
+use crate::service::certificates::{self, AuthorityMaterial};
+use crate::store::{ADMINISTRATOR, AccessKey as StoredAccessKey, Authorities, RootKey, Store};
+
+/// What becomes of an administrator's AccessKey that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AccessKey {
+    Keep,
+    Replace,
+}
+
+/// The file of an AccessKey.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct AccessKeyFile<'a> {
+    access_key_id: &'a str,
+    access_key_secret: &'a str,
+}
+
+pub(super) async fn run(path: &Path, access_key: AccessKey) -> Result<()> {
+    if !path.exists() {
+        let id = || InstanceId::from_entropy(random::bytes());
+        files::write_new_secret(path, starter::configuration(&id(), &id()).as_bytes())?;
+        println!("configuration     {} (new, with a software instance)", path.display());
+    } else {
+        println!("configuration     {}", path.display());
+    }
+    let config = Config::load(path)?;
+    let files = Files::of(&config);
+    files.make_folder()?;
+    if config.root_key_file.exists() {
+        println!("root key          {}", config.root_key_file.display());
+    } else {
+        RootKey::generate().write_new(&config.root_key_file)?;
+        println!("root key          {} (new: keep a copy elsewhere)", config.root_key_file.display());
+    }
+    let root = RootKey::load(&config.root_key_file)?;
+    let database = files.database();
+    let store = Store::create(&database, &root).await?;
+    println!("database          {}", database.display());
+    let now = SystemClock.now();
+    let authorities = ensure_authorities(&store, now).await?;
+    replace(&files.ca(), certificates::ca_chain_pem(&authorities).as_bytes())?;
+    println!("CA certificates   {}", files.ca().display());
+    let known = store.access_keys().await?.into_iter().find(|key| key.owner == ADMINISTRATOR);
+    match (known, access_key) {
+        (Some(key), AccessKey::Keep) => println!("AccessKey         {} (--new-access-key makes another)", key.id),
+        (None, AccessKey::Keep | AccessKey::Replace) | (Some(_), AccessKey::Replace) => {
+            let id = new_access_key(&store, &files, now).await?;
+            println!("AccessKey         {id} (new, its secret is in {})", files.access_key().display());
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn ensure_authorities(store: &Store, now: Timestamp) -> Result<AuthorityMaterial> {
+    if store.authorities().await?.is_none() {
+        let made = certificates::new_authorities(now)?;
+        store
+            .put_authorities(&Authorities {
+                root_certificate: made.root_certificate,
+                root_key: made.root_key,
+                issuing_certificate: made.issuing_certificate,
+                issuing_key: made.issuing_key,
+            })
+            .await?;
+    }
+    crate::service::authorities(store).await
+}
+
+async fn new_access_key(store: &Store, files: &Files<'_>, now: Timestamp) -> Result<AccessKeyId> {
+    let id = AccessKeyId::from_entropy(random::bytes());
+    let secret = certificates::generate_password();
+    let text = std::str::from_utf8(secret.expose()).unwrap_or_default();
+    let file = AccessKeyFile { access_key_id: id.as_str(), access_key_secret: text };
+    let json = SecretBytes::new(serde_json::to_vec_pretty(&file).unwrap_or_default());
+    // The file first: a secret that the store has and nobody knows is of no use.
+    replace(&files.access_key(), json.expose())?;
+    store.replace_administrator(&StoredAccessKey { id: id.clone(), secret, owner: ADMINISTRATOR.to_owned(), created: now }).await?;
+    Ok(id)
+}

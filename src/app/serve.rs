@@ -1,0 +1,98 @@
+//! `keystead serve`: everything together, until a signal.
+
+use std::path::Path;
+
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::assembly;
+use super::files::{Files, replace};
+use crate::base::{Error, Result};
+use crate::config::Config;
+use crate::server::{self, Settings};
+
+pub(super) async fn run(path: &Path) -> Result<()> {
+    let config = Config::load(path)?;
+    turn_core_dumps_off()?;
+    let files = Files::of(&config);
+    let _lock = files.take_lock()?;
+    // Bound before the tokens are logged in to: an address that is taken costs nothing.
+    let listeners = assembly::listeners(&config).await?;
+    let kms = assembly::service(&config).await?;
+    kms.spawn_background();
+    replace(&files.ca(), kms.ca_chain_pem().as_bytes())?;
+    let ready = ready(&listeners)?;
+    replace(&files.ready(), &serde_json::to_vec_pretty(&ready).map_err(Error::internal)?)?;
+    for instance in &ready.instances {
+        tracing::info!(instance = instance.instance_id, endpoint = instance.endpoint, "serving an instance");
+    }
+    tracing::info!(endpoint = ready.control.endpoint, "serving the shared gateway");
+    let served = server::run(std::sync::Arc::clone(&kms), listeners, signalled()?).await;
+    let _ = std::fs::remove_file(files.ready());
+    kms.close().await;
+    tracing::info!("ended");
+    served
+}
+
+/// Where the server listens, for scripts: `ready.json` in the data folder.
+#[derive(Serialize)]
+struct Ready {
+    pid: u32,
+    control: At,
+    telemetry: Option<At>,
+    instances: Vec<InstanceAt>,
+}
+
+#[derive(Serialize)]
+struct At {
+    endpoint: String,
+}
+
+#[derive(Serialize)]
+struct InstanceAt {
+    instance_id: String,
+    endpoint: String,
+}
+
+fn ready(settings: &Settings) -> Result<Ready> {
+    let at = |listener: &tokio::net::TcpListener| listener.local_addr().map(|address| address.to_string()).map_err(Error::internal);
+    Ok(Ready {
+        pid: std::process::id(),
+        control: At { endpoint: at(&settings.shared.listener)? },
+        telemetry: settings.telemetry.as_ref().map(|listener| Ok::<_, Error>(At { endpoint: at(listener)? })).transpose()?,
+        instances: settings
+            .instances
+            .iter()
+            .map(|(id, listening)| Ok(InstanceAt { instance_id: id.to_string(), endpoint: at(&listening.listener)? }))
+            .collect::<Result<_>>()?,
+    })
+}
+
+/// SIGTERM or SIGINT; the second of them ends the program at once.
+fn signalled() -> Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::internal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::internal)?;
+    Ok(async move {
+        either(&mut terminate, &mut interrupt).await;
+        tokio::spawn(async move {
+            either(&mut terminate, &mut interrupt).await;
+            tracing::warn!("ended at once");
+            std::process::exit(1);
+        });
+    })
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+/// A dump of the memory would hold keys.
+fn turn_core_dumps_off() -> Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(Error::internal)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Error::internal)
+}
