@@ -1,0 +1,366 @@
+//! A server on software tiers with a clock that can be put, a client that signs as the SDKs do and can be made to do it wrong.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rsa::KeyPair;
+use aws_lc_rs::signature::RSA_PKCS1_SHA256;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use keystead::base::{Clock, FixedClock, SecretBytes, SystemClock, Timestamp, random};
+use keystead::model::access::{AuthenticationMethod, Permission, Scope};
+use keystead::model::algorithm::{KeySpec, KeyUsage};
+use keystead::model::instance::InstanceKind;
+use keystead::model::{AccessKeyId, InstanceId, KeyId, Name};
+use keystead::server::{self, Listening, Settings};
+use keystead::service::requests::{CreateAccessPoint, CreateClientKey, CreateKey, CreatePolicy, Operator};
+use keystead::service::{Kms, Parts, ServedInstance, certificates};
+use keystead::store::{AccessKey, Authorities, RootKey, Store};
+use keystead::tier::software::SoftwareTier;
+use keystead::wire::instance_protocol::ErrorMessage;
+use keystead::wire::{date, signing};
+use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
+use prost::Message;
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_rustls::TlsConnector;
+
+pub const SECRET: &str = "testsecret";
+
+pub struct Bench {
+    pub kms: Arc<Kms>,
+    pub clock: Arc<FixedClock>,
+    pub instance: InstanceId,
+    pub other: InstanceId,
+    pub address: SocketAddr,
+    pub other_address: SocketAddr,
+    pub shared: SocketAddr,
+    pub telemetry: SocketAddr,
+    pub operator: Operator,
+    pub aes: KeyId,
+    pub rsa_encrypt: KeyId,
+    pub rsa_sign: KeyId,
+    pub client: Client,
+    roots: RootCertStore,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<tokio::task::JoinHandle<()>>,
+    _directory: tempfile::TempDir,
+}
+
+/// A client key with its private half.
+pub struct Client {
+    pub id: String,
+    key: KeyPair,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The code of a failure of the instance protocol, and its text.
+    pub fn error(&self) -> (u16, String, String) {
+        let error = ErrorMessage::decode(self.body.as_ref()).expect("the body is an Error");
+        assert_eq!(i32::from(self.status), error.status_code);
+        assert!(!error.request_id.is_empty());
+        (self.status, error.error_code, error.error_message)
+    }
+
+    #[track_caller]
+    pub fn expect_error(&self, status: u16, code: &str) -> String {
+        let (is_status, is_code, message) = self.error();
+        assert_eq!((is_status, is_code.as_str()), (status, code), "{message}");
+        message
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("the body is JSON")
+    }
+
+    pub fn message<M: Message + Default>(&self) -> M {
+        if self.status != 200 {
+            panic!("{:?}", self.error());
+        }
+        M::decode(self.body.as_ref()).expect("the body is the message")
+    }
+}
+
+/// A request of the instance protocol, to be changed before or after it is signed.
+#[derive(Clone)]
+pub struct Call {
+    pub method: &'static str,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Call {
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        match self.headers.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => value.clone_into(known),
+            None => self.headers.push((name.to_owned(), value.to_owned())),
+        }
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(known, _)| known != name);
+        self
+    }
+
+    pub fn again(mut self, name: &str) -> Self {
+        let value = self.value(name).to_owned();
+        self.headers.push((name.to_owned(), value));
+        self
+    }
+
+    fn value(&self, name: &str) -> &str {
+        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// Signs what is there now.
+    pub fn sign(self, client: &Client) -> Self {
+        let mut kms: Vec<(&str, &str)> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name.starts_with("x-kms-"))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let text = signing::instance_string_to_sign(
+            self.method,
+            self.value("content-sha256"),
+            self.value("content-type"),
+            self.value("date"),
+            &mut kms,
+        );
+        let mut signature = vec![0; 256];
+        client.key.sign(&RSA_PKCS1_SHA256, &aws_lc_rs::rand::SystemRandom::new(), text.as_bytes(), &mut signature).unwrap();
+        self.set("authorization", &format!("Bearer {}", STANDARD.encode(signature)))
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+pub async fn bench() -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::create(&directory.path().join("keystead.db"), &RootKey::generate()).await.unwrap();
+    let clock = Arc::new(FixedClock::at(SystemClock.now()));
+    let authorities = certificates::new_authorities(clock.now()).unwrap();
+    let roots = [&authorities.root_certificate].map(|der| CertificateDer::from(der.clone()));
+    store
+        .put_authorities(&Authorities {
+            root_certificate: authorities.root_certificate,
+            root_key: authorities.root_key,
+            issuing_certificate: authorities.issuing_certificate,
+            issuing_key: authorities.issuing_key,
+        })
+        .await
+        .unwrap();
+    let access_key = AccessKeyId::from_entropy(random::bytes());
+    let secret = SecretBytes::new(SECRET.as_bytes().to_vec());
+    let stored = AccessKey { id: access_key.clone(), secret, owner: "administrator".to_owned(), created: clock.now() };
+    store.replace_administrator(&stored).await.unwrap();
+    let [instance, other] = [(); 2].map(|()| InstanceId::from_entropy(random::bytes()));
+    let served = [&instance, &other].map(|id| ServedInstance {
+        id: id.clone(),
+        name: "test".to_owned(),
+        kind: InstanceKind::Software,
+        tier: Arc::new(SoftwareTier::new()),
+    });
+    let kms = Kms::start(Parts {
+        store,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        instances: served.into(),
+        default_instance: Some(instance.clone()),
+        pairs: Arc::new(SoftwareTier::new()),
+    })
+    .await
+    .unwrap();
+
+    let local = "127.0.0.1:0".parse().unwrap();
+    let names = || vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let listening = async || Listening { listener: server::bind(local).await.unwrap(), names: names() };
+    let settings = Settings {
+        instances: vec![(instance.clone(), listening().await), (other.clone(), listening().await)],
+        shared: listening().await,
+        telemetry: Some(server::bind(local).await.unwrap()),
+        drain: Duration::from_secs(10),
+    };
+    let at = |listening: &Listening| listening.listener.local_addr().unwrap();
+    let (address, other_address, shared) = (at(&settings.instances[0].1), at(&settings.instances[1].1), at(&settings.shared));
+    let telemetry = settings.telemetry.as_ref().unwrap().local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn({
+        let kms = Arc::clone(&kms);
+        async move { server::run(kms, settings, async { drop(stopped.await) }).await.unwrap() }
+    });
+
+    let operator = Operator { access_key, source: "127.0.0.1".parse().unwrap() };
+    let make = async |spec, usage| {
+        let request = CreateKey { spec: Some(spec), usage: Some(usage), ..CreateKey::default() };
+        kms.create_key(&operator, request).await.unwrap().key.id
+    };
+    let aes = make(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+    let rsa_encrypt = make(KeySpec::Rsa2048, KeyUsage::EncryptDecrypt).await;
+    let rsa_sign = make(KeySpec::Rsa2048, KeyUsage::SignVerify).await;
+    let mut store_of_roots = RootCertStore::empty();
+    for root in roots {
+        store_of_roots.add(root).unwrap();
+    }
+    let mut bench = Bench {
+        client: Client { id: String::new(), key: KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap() },
+        kms,
+        clock,
+        instance,
+        other,
+        address,
+        other_address,
+        shared,
+        telemetry,
+        operator,
+        aes,
+        rsa_encrypt,
+        rsa_sign,
+        roots: store_of_roots,
+        stop: Some(stop),
+        running: Some(running),
+        _directory: directory,
+    };
+    bench.access_point("everything", "key/*").await;
+    bench.client = bench.client_key("everything", None).await;
+    bench
+}
+
+impl Bench {
+    pub async fn access_point(&self, called: &str, resource: &str) {
+        let policy = CreatePolicy {
+            name: name(called),
+            scope: Scope::Instance(self.instance.clone()),
+            permissions: vec![Permission::CryptoServiceKeyUser],
+            resources: vec![resource.parse().unwrap()],
+            rules: Vec::new(),
+            rules_text: String::new(),
+            description: String::new(),
+        };
+        self.kms.create_policy(&self.operator, policy).await.unwrap();
+        let access_point = CreateAccessPoint {
+            name: name(called),
+            method: AuthenticationMethod::ClientKey,
+            policies: vec![name(called)],
+            description: String::new(),
+        };
+        self.kms.create_access_point(&self.operator, access_point).await.unwrap();
+    }
+
+    pub async fn client_key(&self, access_point: &str, validity: Option<(Timestamp, Timestamp)>) -> Client {
+        let password = SecretBytes::new(b"Example-Pass1".to_vec());
+        let request = CreateClientKey { access_point: name(access_point), password, validity };
+        let created = self.kms.create_client_key(&self.operator, request).await.unwrap();
+        let keystore = KeyStore::from_pkcs12(created.private_key.expose(), "Example-Pass1", Pkcs12ImportPolicy::Strict).unwrap();
+        let (_, chain) = keystore.private_key_chain().unwrap();
+        Client { id: created.client_key.id.to_string(), key: KeyPair::from_pkcs8(chain.key().as_der()).unwrap() }
+    }
+
+    /// A request as the SDKs make it, not signed yet.
+    pub fn call(&self, operation: &str, message: &impl Message) -> Call {
+        self.call_with(operation, message.encode_to_vec())
+    }
+
+    pub fn call_with(&self, operation: &str, body: Vec<u8>) -> Call {
+        let headers = [
+            ("accept", "application/x-protobuf"),
+            ("date", &date::to_http(self.clock.now())),
+            ("x-kms-apiversion", "dkms-gcs-0.2"),
+            ("x-kms-apiname", operation),
+            ("x-kms-signaturemethod", "RSA_PKCS1_SHA_256"),
+            ("x-kms-acccesskeyid", &self.client.id),
+            ("content-type", "application/x-protobuf"),
+            ("content-sha256", &signing::sha256_hex(&body).to_uppercase()),
+        ];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Call { method: "POST", headers, body }
+    }
+
+    /// Signs and sends it to the instance.
+    pub async fn ask(&self, operation: &str, message: &impl Message) -> Answer {
+        self.send(self.call(operation, message).sign(&self.client)).await
+    }
+
+    pub async fn send(&self, call: Call) -> Answer {
+        self.send_to(self.address, "/", call).await
+    }
+
+    pub async fn send_to(&self, address: SocketAddr, path: &str, call: Call) -> Answer {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(self.tls(address, b"http/1.1").await).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let answer = answer_of(sender.send_request(request(address, path, call)).await.unwrap()).await;
+        connection.abort();
+        answer
+    }
+
+    pub async fn tls(&self, address: SocketAddr, protocol: &[u8]) -> TokioIo<tokio_rustls::client::TlsStream<TcpStream>> {
+        let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
+        TokioIo::new(self.tls_of(address, protocol, &versions).await.unwrap())
+    }
+
+    pub async fn tls_of(
+        &self,
+        address: SocketAddr,
+        protocol: &[u8],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let stream = TcpStream::connect(address).await?;
+        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
+    }
+
+    /// One connection of HTTP/2.
+    pub async fn http2(&self) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+        let stream = self.tls(self.address, b"h2").await;
+        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    /// Tells the server to end and waits until it has.
+    pub async fn end(&mut self) {
+        self.begin_end();
+        self.running.take().unwrap().await.unwrap();
+    }
+
+    pub fn begin_end(&mut self) {
+        drop(self.stop.take());
+    }
+}
+
+pub fn request(address: SocketAddr, path: &str, call: Call) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(call.method).uri(format!("https://{address}{path}"));
+    if !call.headers.iter().any(|(name, _)| name == "host") {
+        request = request.header("host", address.to_string());
+    }
+    for (name, value) in &call.headers {
+        request = request.header(name, value);
+    }
+    request.body(Full::new(Bytes::from(call.body))).unwrap()
+}
+
+pub async fn answer_of(response: hyper::Response<hyper::body::Incoming>) -> Answer {
+    let (parts, body) = response.into_parts();
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
+}

@@ -1,0 +1,181 @@
+//! The shared gateway's authentication and its answers' shapes; the SDK tests go through its operations.
+
+use keystead::base::{Clock, SecretBytes, Timestamp};
+use keystead::wire::date;
+use keystead::wire::signing::{Acs3, percent_encode, rpc_sign, rpc_string_to_sign, sha256_hex};
+
+use crate::bench::{Answer, Bench, Call, SECRET, bench};
+
+fn secret() -> SecretBytes {
+    SecretBytes::new(SECRET.as_bytes().to_vec())
+}
+
+fn query(parameters: &[(&str, &str)]) -> String {
+    let pairs: Vec<_> =
+        parameters.iter().map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value))).collect();
+    format!("/?{}", pairs.join("&"))
+}
+
+/// An ACS3 request; `change` is applied before it is signed.
+async fn acs3(bench: &Bench, action: &str, parameters: &[(&str, &str)], change: impl Fn(&mut Vec<(String, String)>)) -> Answer {
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    let date = date::to_iso(bench.clock.now());
+    let hash = sha256_hex(b"");
+    let mut headers: Vec<(String, String)> = [
+        ("host", "localhost"),
+        ("x-acs-action", action),
+        ("x-acs-version", "2016-01-20"),
+        ("x-acs-date", &date),
+        ("x-acs-signature-nonce", &nonce),
+        ("x-acs-content-sha256", &hash),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec();
+    change(&mut headers);
+    let pairs: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let hash = headers.iter().find(|(name, _)| name == "x-acs-content-sha256").map_or("", |(_, value)| value).to_owned();
+    let signed = Acs3 { method: "POST", query: &pairs, headers: &headers, content_sha256: &hash };
+    let authorization = signed.authorization(bench.operator.access_key.as_str(), &secret());
+    headers.push(("authorization".to_owned(), authorization));
+    bench.send_to(bench.shared, &query(parameters), Call { method: "POST", headers, body: Vec::new() }).await
+}
+
+async fn ask(bench: &Bench, action: &str, parameters: &[(&str, &str)]) -> Answer {
+    acs3(bench, action, parameters, |_| {}).await
+}
+
+fn code(answer: &Answer) -> (u16, String) {
+    let json = answer.json();
+    assert_eq!(json["HttpStatus"].as_u64(), Some(u64::from(answer.status)));
+    for field in ["RequestId", "HostId", "Message"] {
+        assert!(json[field].as_str().is_some_and(|text| !text.is_empty()), "{field} in {json}");
+    }
+    (answer.status, json["Code"].as_str().unwrap().to_owned())
+}
+
+fn set(headers: &mut Vec<(String, String)>, name: &str, value: &str) {
+    headers.retain(|(known, _)| known != name);
+    headers.push((name.to_owned(), value.to_owned()));
+}
+
+#[tokio::test]
+async fn a_signed_request_is_answered_and_a_changed_one_is_not() {
+    let bench = bench().await;
+    let answer = ask(&bench, "ListKeys", &[("PageSize", "2")]).await;
+    let json = answer.json();
+    assert_eq!(
+        (answer.status, json["TotalCount"].as_u64(), json["PageNumber"].as_u64(), json["PageSize"].as_u64()),
+        (200, Some(3), Some(1), Some(2))
+    );
+    assert_eq!(json["Keys"]["Key"].as_array().unwrap().len(), 2);
+    assert!(json.get("Code").is_none() && json.get("Success").is_none());
+    let answer = acs3(&bench, "ListKeys", &[], |headers| set(headers, "x-acs-content-sha256", &"0".repeat(64))).await;
+    let text = answer.json()["Message"].as_str().unwrap().to_owned();
+    assert_eq!(code(&answer), (400, "SignatureDoesNotMatch".to_owned()));
+    assert!(text.contains("server string to sign is:ACS3-HMAC-SHA256"), "{text}");
+}
+
+#[tokio::test]
+async fn a_nonce_is_good_once() {
+    let bench = bench().await;
+    let once = |headers: &mut Vec<(String, String)>| set(headers, "x-acs-signature-nonce", "once");
+    assert_eq!(acs3(&bench, "ListKeys", &[], once).await.status, 200);
+    assert_eq!(code(&acs3(&bench, "ListKeys", &[], once).await), (400, "SignatureNonceUsed".to_owned()));
+}
+
+#[tokio::test]
+async fn a_date_is_good_for_fifteen_minutes() {
+    let bench = bench().await;
+    let now = bench.clock.now();
+    for (seconds, good) in [(-901, false), (-900, true), (900, true), (901, false)] {
+        let date = date::to_iso(Timestamp::from_unix(now.unix() + seconds));
+        let answer = acs3(&bench, "ListKeys", &[], |headers| set(headers, "x-acs-date", &date)).await;
+        if good {
+            assert_eq!(answer.status, 200, "{seconds}");
+        } else {
+            assert_eq!(code(&answer), (400, "IllegalTimestamp".to_owned()), "{seconds}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_has_its_code() {
+    let bench = bench().await;
+    assert_eq!(code(&ask(&bench, "Frobnicate", &[]).await), (404, "InvalidAction.NotFound".to_owned()));
+    let answer = acs3(&bench, "ListKeys", &[], |headers| set(headers, "x-acs-version", "2015-01-01")).await;
+    assert_eq!(code(&answer), (400, "InvalidVersion".to_owned()));
+    let unsigned = Call {
+        method: "POST",
+        headers: vec![("x-acs-action".into(), "ListKeys".into()), ("x-acs-version".into(), "2016-01-20".into())],
+        body: Vec::new(),
+    };
+    assert_eq!(code(&bench.send_to(bench.shared, "/", unsigned.clone()).await), (400, "MissingParameter".to_owned()));
+    let put = Call { method: "PUT", ..unsigned.clone() };
+    assert_eq!(code(&bench.send_to(bench.shared, "/", put).await), (403, "UnsupportedHTTPMethod".to_owned()));
+    let other = unsigned.set("authorization", "ACS4-HMAC-SHA256 Credential=a/b/c/d/e,SignedHeaders=host,Signature=00");
+    assert_eq!(code(&bench.send_to(bench.shared, "/", other).await), (400, "IncompleteSignature".to_owned()));
+    assert_eq!(code(&ask(&bench, "ListKeys", &[("PageSize", "101")]).await), (400, "InvalidParameter".to_owned()));
+    assert_eq!(code(&ask(&bench, "DescribeKey", &[]).await), (400, "MissingParameter".to_owned()));
+    assert_eq!(
+        code(&ask(&bench, "ListKeys", &[("Filters", "[{\"Key\":\"Color\",\"Values\":[\"red\"]}]")]).await),
+        (400, "InvalidParameter".to_owned())
+    );
+    // Not every header that decides is signed.
+    let answer = acs3(&bench, "ListKeys", &[], |headers| headers.retain(|(name, _)| name != "x-acs-date")).await;
+    assert_eq!(code(&answer), (400, "MissingParameter".to_owned()));
+}
+
+#[tokio::test]
+async fn rpc_signatures_are_served_in_query_and_form() {
+    let bench = bench().await;
+    for (method, in_form) in [("GET", false), ("POST", false), ("POST", true)] {
+        let nonce = uuid::Uuid::new_v4().to_string();
+        let date = date::to_iso(bench.clock.now());
+        let mut parameters: Vec<(String, String)> = [
+            ("Action", "ListKmsInstances"),
+            ("Version", "2016-01-20"),
+            ("Format", "JSON"),
+            ("AccessKeyId", bench.operator.access_key.as_str()),
+            ("SignatureMethod", "HMAC-SHA1"),
+            ("SignatureVersion", "1.0"),
+            ("SignatureNonce", &nonce),
+            ("Timestamp", &date),
+            ("PageSize", "1"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+        let signature = rpc_sign(&rpc_string_to_sign(method, &parameters), &secret());
+        parameters.push(("Signature".to_owned(), signature));
+        let pairs: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let encoded = query(&pairs);
+        let (path, body, headers) = if in_form {
+            (
+                "/".to_owned(),
+                encoded.as_bytes()[2..].to_vec(),
+                vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())],
+            )
+        } else {
+            (encoded, Vec::new(), Vec::new())
+        };
+        let answer = bench.send_to(bench.shared, &path, Call { method, headers: headers.clone(), body: body.clone() }).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        assert_eq!(answer.json()["KmsInstances"]["KmsInstance"].as_array().unwrap().len(), 1);
+        let twice = format!("{path}{}PageSize=1", if path.contains('?') { "&" } else { "?" });
+        let answer = bench.send_to(bench.shared, &twice, Call { method, headers, body }).await;
+        assert_eq!(code(&answer), (400, "InvalidParameter".to_owned()), "a parameter given twice");
+    }
+}
+
+#[tokio::test]
+async fn describe_key_tells_how_the_key_is_protected() {
+    let bench = bench().await;
+    let answer = ask(&bench, "DescribeKey", &[("KeyId", bench.aes.as_str())]).await;
+    let key = answer.json()["KeyMetadata"].clone();
+    assert_eq!(key["KeyId"], bench.aes.as_str());
+    assert_eq!(key["Arn"], format!("acs:kms:keystead:0:key/{}", bench.aes));
+    assert_eq!(key["MaterialExpireTime"], "");
+    assert!(key["PrimaryKeyVersion"].as_str().unwrap().starts_with(bench.aes.as_str()));
+    assert_eq!(key["Keystead"]["StorageMechanism"], "Software");
+    assert_eq!(key["Keystead"]["Algorithms"][0], serde_json::json!({"Algorithm": "AES_GCM", "Support": "full"}));
+    assert!(!answer.json().to_string().contains("null"));
+}
