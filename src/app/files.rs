@@ -48,6 +48,12 @@ impl<'a> Files<'a> {
 
     /// Takes the lock, or says who has it: nobody but one server may write counts of the data.
     pub(super) fn take_lock(&self) -> Result<File> {
+        if !self.0.is_dir() {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("There is no data folder {}: run `keystead init`.", self.0.display()),
+            ));
+        }
         let path = self.lock();
         let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = open.map_err(|error| failed(&path, &error))?;

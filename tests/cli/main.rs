@@ -1,0 +1,11 @@
+//! The program as a user runs it.
+
+#[path = "../common/softhsm.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod softhsm;
+
+mod bench;
+mod commands;
+mod crash;
+mod mistakes;
+mod serving;

@@ -1,0 +1,84 @@
+//! Mistakes in the configuration and around it: one clear line each, and nothing is changed.
+
+use crate::bench::{Installation, text};
+
+#[test]
+fn an_unknown_field_is_named_with_its_line() {
+    let installation = Installation::new();
+    installation.configure(|text| text.replace("name = \"hsm\"", "nmae = \"hsm\""));
+    let line = installation.refusal(&["serve"]);
+    assert!(line.contains("keystead.toml") && line.contains("line 10") && line.contains("nmae"), "{line}");
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    let installation = Installation::bare();
+    let line = installation.refusal(&["--config", "elsewhere.toml", "serve"]);
+    assert!(line.contains("elsewhere.toml") && line.contains("keystead init"), "{line}");
+}
+
+#[test]
+fn a_missing_module_token_or_pin_is_named() {
+    let installation = Installation::new();
+    installation.configure(|text| text.replace(crate::softhsm::module().to_str().unwrap(), "/nowhere/module.so"));
+    assert!(installation.refusal(&["serve"]).contains("/nowhere/module.so"));
+    installation.configure(|text| text.replace("pkcs11:token=", "pkcs11:token=other%20"));
+    let line = installation.refusal(&["serve"]);
+    assert!(line.contains("No token") && line.contains(&installation.token), "{line}");
+    installation.configure(|text| text.replace("pin.txt", "no-pin.txt"));
+    assert!(installation.refusal(&["check-config"]).contains("no-pin.txt"));
+}
+
+#[test]
+fn a_wrong_pin_is_told_once_and_not_shown() {
+    let installation = Installation::new();
+    installation.write_secret("pin.txt", "not-the-pin");
+    let line = installation.refusal(&["serve"]);
+    assert!(line.contains("PIN") && line.contains(&installation.token) && !line.contains("not-the-pin"), "{line}");
+}
+
+#[test]
+fn a_pin_file_that_others_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let installation = Installation::new();
+    std::fs::set_permissions(installation.path("pin.txt"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(installation.refusal(&["serve"]).contains("chmod 600"));
+}
+
+#[test]
+fn serving_before_init_says_what_to_do() {
+    let installation = Installation::bare();
+    assert!(installation.refusal(&["serve"]).contains("keystead init"));
+    std::fs::create_dir(installation.path("data")).unwrap();
+    let line = installation.refusal(&["serve"]);
+    assert!(line.contains("root.key") && line.contains("keystead init"), "{line}");
+}
+
+#[test]
+fn another_root_key_is_told() {
+    let installation = Installation::new();
+    std::fs::remove_file(installation.path("root.key")).unwrap();
+    let again = installation.run(&["init"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again).contains("root key"), "{}", text(&again));
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let line = installation.refusal(&["serve"]);
+    assert!(line.contains("Another server"), "{line}");
+    // The first is none the worse.
+    installation.api(&["ListKeys"]).unwrap();
+    assert!(server.end().0);
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let installation = Installation::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    installation.configure(|text| text.replacen("127.0.0.1:0", &address, 1));
+    assert!(installation.refusal(&["serve"]).contains(&address));
+}
