@@ -303,6 +303,16 @@ pin_file = "pin.txt"
         Config::parse(text, Path::new("/etc/keystead")).err().expect("it is refused").message().to_owned()
     }
 
+    /// The sample of the README, as it stands there.
+    #[test]
+    fn the_readmes_sample_parses() {
+        let readme = include_str!("../README.md");
+        let sample = readme.split("```toml\n").find(|block| block.starts_with("data_dir")).unwrap().split("```").next().unwrap();
+        let config = Config::parse(sample, Path::new("/etc/keystead")).unwrap();
+        assert_eq!(config.instances.len(), 2);
+        assert_eq!(config.shared.names[0], "kms.example.com");
+    }
+
     #[test]
     fn paths_are_relative_to_the_file() {
         let config = Config::parse(GOOD, Path::new("/srv")).unwrap();
