@@ -1,0 +1,345 @@
+//! The use cases without a server: counting, refresh, outages of the store, leftovers, filters, quick creation.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keystead::base::{Clock, FixedClock, Kind, SecretBytes, Timestamp, random};
+use keystead::model::access::{AuthenticationMethod, NetworkRuleKind, Permission, Scope};
+use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
+use keystead::model::instance::InstanceKind;
+use keystead::model::{AccessKeyId, InstanceId, KeyId, Name};
+use keystead::service::requests::*;
+use keystead::service::{Kms, Parts, REFRESH, ServedInstance, certificates};
+use keystead::store::{Authorities, RootKey, Store};
+use keystead::tier::software::SoftwareTier;
+
+const NOW: Timestamp = Timestamp::from_unix(1_790_000_000);
+
+struct Bench {
+    kms: Arc<Kms>,
+    store: Store,
+    operator: Operator,
+    caller: Caller,
+    instance: InstanceId,
+    root: RootKey,
+    directory: tempfile::TempDir,
+}
+
+async fn start(store: Store, instance: &InstanceId) -> Arc<Kms> {
+    Kms::start(Parts {
+        store,
+        clock: Arc::new(FixedClock::at(NOW)) as Arc<dyn Clock>,
+        instances: vec![ServedInstance {
+            id: instance.clone(),
+            name: "test".to_owned(),
+            kind: InstanceKind::Software,
+            tier: Arc::new(SoftwareTier::new()),
+        }],
+        default_instance: Some(instance.clone()),
+        pairs: Arc::new(SoftwareTier::new()),
+    })
+    .await
+    .unwrap()
+}
+
+async fn bench() -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    let root = RootKey::generate();
+    let store = Store::create(&directory.path().join("keystead.db"), &root).await.unwrap();
+    let made = certificates::new_authorities(NOW).unwrap();
+    store
+        .put_authorities(&Authorities {
+            root_certificate: made.root_certificate,
+            root_key: made.root_key,
+            issuing_certificate: made.issuing_certificate,
+            issuing_key: made.issuing_key,
+        })
+        .await
+        .unwrap();
+    let instance = InstanceId::from_entropy(random::bytes());
+    let made = Kms::quick_create(&store, &instance, &"app".parse().unwrap(), NOW).await.unwrap();
+    let kms = start(store.clone(), &instance).await;
+    let source = "127.0.0.1".parse().unwrap();
+    Bench {
+        operator: Operator { access_key: AccessKeyId::from_entropy(random::bytes()), source },
+        caller: Caller { instance: instance.clone(), client_key: made.client_key.id, source },
+        kms,
+        store,
+        instance,
+        root,
+        directory,
+    }
+}
+
+impl Bench {
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("keystead.db")
+    }
+
+    async fn key(&self, spec: KeySpec, usage: KeyUsage) -> KeyId {
+        let request = CreateKey { spec: Some(spec), usage: Some(usage), ..CreateKey::default() };
+        self.kms.create_key(&self.operator, request).await.unwrap().key.id
+    }
+
+    async fn encrypt(&self, key: &KeyId) -> keystead::base::Result<Encrypted> {
+        self.kms.encrypt(&self.caller, Form::Plain, encrypt(key)).await
+    }
+}
+
+fn encrypt(key: &KeyId) -> Encrypt {
+    Encrypt {
+        key: key.to_string(),
+        algorithm: None,
+        padding: None,
+        aad: Vec::new(),
+        plaintext: SecretBytes::new(b"hello".to_vec()),
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// Waits until something holds, at most for a time that no test should need.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(REFRESH / 10).await;
+    }
+}
+
+#[tokio::test]
+async fn every_algorithm_of_every_key_goes_there_and_back() {
+    let bench = bench().await;
+    for spec in KeySpec::ALL.iter().filter(|spec| **spec != KeySpec::Rsa4096 && **spec != KeySpec::Rsa3072) {
+        for usage in spec.usages() {
+            let key = bench.key(*spec, *usage).await;
+            match usage {
+                KeyUsage::EncryptDecrypt => {
+                    for algorithm in spec.encryption_algorithms() {
+                        goes_there_and_back(&bench, &key, *algorithm).await;
+                    }
+                }
+                KeyUsage::SignVerify => {
+                    for algorithm in spec.signature_algorithms() {
+                        signs_and_verifies(&bench, &key, *algorithm).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn goes_there_and_back(bench: &Bench, key: &KeyId, algorithm: EncryptionAlgorithm) {
+    let request = Encrypt { algorithm: Some(algorithm), ..encrypt(key) };
+    let sealed = bench.kms.encrypt(&bench.caller, Form::Plain, request).await.unwrap();
+    let blocks = matches!(algorithm, EncryptionAlgorithm::AesCbc | EncryptionAlgorithm::AesEcb);
+    assert_eq!(sealed.padding, blocks.then_some(PaddingMode::Pkcs7));
+    let decrypt = Decrypt {
+        key: KeyReference::Key(key.to_string()),
+        algorithm: Some(algorithm),
+        padding: None,
+        iv: sealed.iv.as_bytes().to_vec(),
+        aad: Vec::new(),
+        ciphertext: sealed.ciphertext,
+    };
+    let opened = bench.kms.decrypt(&bench.caller, decrypt).await.unwrap();
+    assert!(opened.plaintext.constant_time_eq(b"hello"));
+    assert_eq!((opened.key, opened.algorithm), (key.clone(), algorithm));
+}
+
+async fn signs_and_verifies(bench: &Bench, key: &KeyId, algorithm: SignatureAlgorithm) {
+    let sign = |message: &[u8]| Sign {
+        key: key.to_string(),
+        algorithm: Some(algorithm),
+        message_type: MessageType::Raw,
+        message: message.to_vec(),
+    };
+    let signed = bench.kms.sign(&bench.caller, sign(b"message")).await.unwrap();
+    for (message, value) in [(b"message", true), (b"massage", false)] {
+        let verify = Verify { sign: sign(message), signature: signed.signature.clone() };
+        assert_eq!(bench.kms.verify(&bench.caller, verify).await.unwrap().value, value);
+    }
+    let pem = bench.kms.public_key(&bench.caller, key.to_string()).await.unwrap().pem;
+    assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----\n") && pem.ends_with("-----END PUBLIC KEY-----\n"));
+    assert!(pem.lines().all(|line| line.len() <= 64));
+}
+
+#[tokio::test]
+async fn encryptions_end_at_two_to_the_thirty_second() {
+    let bench = bench().await;
+    let key = bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+    let version = bench.encrypt(&key).await.unwrap().version;
+    bench.kms.close().await;
+    let store = Store::open(&bench.path(), &bench.root).await.unwrap();
+    store.record_encryptions(&[(version, (1 << 32) - 2)]).await.unwrap();
+    let kms = start(store, &bench.instance).await;
+    for _ in 0..2 {
+        kms.encrypt(&bench.caller, Form::Plain, encrypt(&key)).await.unwrap();
+    }
+    for form in [Form::Plain, Form::Advance] {
+        let error = kms.encrypt(&bench.caller, form, encrypt(&key)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::LimitExceeded);
+        assert!(error.message().contains(key.as_str()), "{error}");
+    }
+    let data_key = GenerateDataKey { key: key.to_string(), algorithm: None, number_of_bytes: None, aad: Vec::new() };
+    assert_eq!(kms.generate_data_key(&bench.caller, Form::Plain, data_key).await.unwrap_err().kind(), Kind::LimitExceeded);
+    // Other modes have no such end, and what was encrypted still decrypts.
+    let blocks = Encrypt { algorithm: Some(EncryptionAlgorithm::AesCbc), ..encrypt(&key) };
+    kms.encrypt(&bench.caller, Form::Plain, blocks).await.unwrap();
+}
+
+#[tokio::test]
+async fn counts_are_written_ahead() {
+    let bench = bench().await;
+    bench.kms.spawn_background();
+    let key = bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+    for _ in 0..3 {
+        bench.encrypt(&key).await.unwrap();
+    }
+    let store = bench.store.clone();
+    until("the count is written", async || {
+        let (_, versions) = store.key(&key).await.unwrap().unwrap();
+        versions[0].encryptions > 3
+    })
+    .await;
+    assert_eq!(bench.kms.describe_key(&bench.operator, key.as_str()).unwrap().encryptions, 3);
+}
+
+#[tokio::test]
+async fn a_change_by_another_process_holds_here() {
+    let bench = bench().await;
+    bench.kms.spawn_background();
+    let key = bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+    bench.encrypt(&key).await.unwrap();
+    let other = Store::open(&bench.path(), &bench.root).await.unwrap();
+    // A key of the other process works here.
+    let elsewhere = start(other.clone(), &bench.instance).await;
+    let made = elsewhere.create_key(&bench.operator, CreateKey::default()).await.unwrap().key.id;
+    until("the key of the other process is known", async || bench.encrypt(&made).await.is_ok()).await;
+    // A revocation of the other process holds here.
+    other.delete_policy(&name("app")).await.unwrap();
+    until("the policy is gone", async || bench.encrypt(&key).await.is_err_and(|error| error.kind() == Kind::NoPermission)).await;
+}
+
+#[tokio::test]
+async fn cryptography_goes_on_without_the_store() {
+    let bench = bench().await;
+    bench.kms.spawn_background();
+    let aes = bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+    let signer = bench.key(KeySpec::EcP256, KeyUsage::SignVerify).await;
+    bench.store.close().await;
+    for _ in 0..3 {
+        bench.encrypt(&aes).await.unwrap();
+        signs_and_verifies(&bench, &signer, SignatureAlgorithm::EcdsaSha256).await;
+        bench.kms.generate_random(&bench.caller, 8).await.unwrap();
+    }
+    let error = bench.kms.create_key(&bench.operator, CreateKey::default()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    bench.encrypt(&aes).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_creation_that_nobody_waits_for_is_whole_or_not_there() {
+    let bench = bench().await;
+    for wait in 0..10 {
+        let request = CreateKey { spec: Some(KeySpec::EcP256), ..CreateKey::default() };
+        let creation = bench.kms.create_key(&bench.operator, request);
+        let _ = tokio::time::timeout(Duration::from_millis(wait), creation).await;
+    }
+    until("no intent is left", async || bench.store.intents().await.unwrap().is_empty()).await;
+    for (key, versions) in bench.store.keys().await.unwrap() {
+        assert_eq!(versions.len(), 1);
+        until("the key is known", async || bench.kms.describe_key(&bench.operator, key.id.as_str()).is_ok()).await;
+    }
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_paged() {
+    let bench = bench().await;
+    let mut all = Vec::new();
+    for spec in [KeySpec::Aes256, KeySpec::Aes128, KeySpec::EcP256, KeySpec::Aes256] {
+        all.push(bench.key(spec, spec.usages()[0]).await);
+    }
+    let page = |number, size| Page { number, size };
+    let list = |filters: &[KeyFilter], page| bench.kms.list_keys(&bench.operator, filters, page).unwrap();
+    let mut seen = Vec::new();
+    for number in 1..=3 {
+        let listed = list(&[], page(number, 2));
+        assert_eq!(listed.total, 4);
+        seen.extend(listed.items);
+    }
+    seen.sort();
+    let mut sorted = all.clone();
+    sorted.sort();
+    assert_eq!(seen, sorted);
+    let count = |filters: &[KeyFilter]| list(filters, page(1, 100)).total;
+    assert_eq!(count(&[KeyFilter::Spec(vec![KeySpec::Aes256, KeySpec::EcP256])]), 3);
+    assert_eq!(count(&[KeyFilter::Spec(vec![KeySpec::Aes256]), KeyFilter::Usage(vec![KeyUsage::SignVerify])]), 0);
+    assert_eq!(count(&[KeyFilter::ProtectionLevel(vec!["SOFTWARE".to_owned()])]), 4);
+    assert_eq!(count(&[KeyFilter::ProtectionLevel(vec!["HSM".to_owned()])]), 0);
+    assert_eq!(count(&[KeyFilter::Id(vec![all[1].to_string()])]), 1);
+    assert_eq!(list(&[], page(u32::MAX, 100)).items, []);
+}
+
+#[tokio::test]
+async fn what_access_refers_to_must_be_there() {
+    let bench = bench().await;
+    let kms = &bench.kms;
+    let policy = |called: &str, rules: &[&str]| CreatePolicy {
+        name: name(called),
+        scope: Scope::Instance(bench.instance.clone()),
+        permissions: vec![Permission::CryptoServiceKeyUser],
+        resources: vec!["key/*".parse().unwrap()],
+        rules: rules.iter().map(|text| name(text)).collect(),
+        rules_text: String::new(),
+        description: String::new(),
+    };
+    let kind = |result: keystead::base::Result<keystead::model::access::Policy>| result.unwrap_err().kind();
+    assert_eq!(kind(kms.create_policy(&bench.operator, policy("a", &["gone"])).await), Kind::ResourceNotFound);
+    let elsewhere = CreatePolicy { scope: Scope::Instance(InstanceId::from_entropy(random::bytes())), ..policy("a", &[]) };
+    assert_eq!(kind(kms.create_policy(&bench.operator, elsewhere).await), Kind::InstanceNotFound);
+    let shared = CreatePolicy { scope: Scope::Shared, ..policy("a", &[]) };
+    assert_eq!(kind(kms.create_policy(&bench.operator, shared).await), Kind::InvalidParameter);
+    let nothing = CreatePolicy { resources: Vec::new(), ..policy("a", &[]) };
+    assert_eq!(kind(kms.create_policy(&bench.operator, nothing).await), Kind::InvalidParameter);
+    let rule = CreateNetworkRule {
+        name: name("r"),
+        kind: NetworkRuleKind::Private,
+        sources: vec!["10.0.0.0/8".to_owned()],
+        description: String::new(),
+    };
+    kms.create_network_rule(&bench.operator, rule).await.unwrap();
+    kms.create_policy(&bench.operator, policy("a", &["r"])).await.unwrap();
+    for policies in [vec![], vec!["gone"], vec!["a", "a"], vec!["a", "app", "b", "c"]] {
+        let access_point = CreateAccessPoint {
+            name: name("p"),
+            method: AuthenticationMethod::ClientKey,
+            policies: policies.iter().map(|text| name(text)).collect(),
+            description: String::new(),
+        };
+        assert!(kms.create_access_point(&bench.operator, access_point).await.is_err(), "{policies:?}");
+    }
+    for validity in [(10, 10), (10, 9), (-20, -10)] {
+        let at = |seconds: i64| Timestamp::from_unix(NOW.unix() + seconds);
+        let request = CreateClientKey {
+            access_point: name("app"),
+            password: SecretBytes::new(b"Example-Pass1".to_vec()),
+            validity: Some((at(validity.0), at(validity.1))),
+        };
+        let error = kms.create_client_key(&bench.operator, request).await.err().unwrap();
+        assert_eq!(error.kind(), Kind::InvalidParameter, "{validity:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_quick_created_once() {
+    let bench = bench().await;
+    let again = Kms::quick_create(&bench.store, &bench.instance, &name("app"), NOW).await;
+    assert_eq!(again.err().unwrap().kind(), Kind::ResourceExists);
+    assert_eq!(bench.store.access().await.unwrap().client_keys.len(), 1);
+    let years = bench.store.access().await.unwrap().client_keys[0].not_after.unix() - NOW.unix();
+    assert_eq!(years, 5 * 365 * 86_400);
+}
