@@ -95,3 +95,51 @@ impl ResolvesServerCert for Certificates {
         Some(Arc::clone(&self.current.load().key))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Clock, FixedClock};
+    use crate::service::{Parts, certificates};
+    use crate::store::{Authorities, RootKey, Store};
+    use crate::tier::software::SoftwareTier;
+
+    const NOW: i64 = 1_790_000_000;
+    const DAY: i64 = 86_400;
+
+    #[tokio::test]
+    async fn a_certificate_is_renewed_when_two_thirds_of_its_life_are_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::create(&directory.path().join("keystead.db"), &RootKey::generate()).await.unwrap();
+        let made = certificates::new_authorities(Timestamp::from_unix(NOW)).unwrap();
+        let authorities = Authorities {
+            root_certificate: made.root_certificate,
+            root_key: made.root_key,
+            issuing_certificate: made.issuing_certificate,
+            issuing_key: made.issuing_key,
+        };
+        store.put_authorities(&authorities).await.unwrap();
+        let clock = Arc::new(FixedClock::at(Timestamp::from_unix(NOW)));
+        let kms = Kms::start(Parts {
+            store,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            instances: Vec::new(),
+            default_instance: None,
+            pairs: Arc::new(SoftwareTier::new()),
+        })
+        .await
+        .unwrap();
+        let certificates = Certificates::new(&kms, vec!["localhost".to_owned()]).unwrap();
+        let leaf = || certificates.current.load().key.cert[0].clone();
+        let first = leaf();
+        clock.set(Timestamp::from_unix(NOW + 60 * DAY - 1));
+        certificates.renew_if_due(&kms);
+        assert_eq!(leaf(), first);
+        clock.set(Timestamp::from_unix(NOW + 60 * DAY));
+        certificates.renew_if_due(&kms);
+        let second = leaf();
+        assert_ne!(second, first);
+        let (_, parsed) = x509_parser::parse_x509_certificate(&second).unwrap();
+        assert!(parsed.validity().not_after.timestamp() >= NOW + 149 * DAY);
+    }
+}

@@ -18,7 +18,9 @@ pub mod public_key;
 pub mod software;
 
 mod ecies;
+#[cfg(feature = "pkcs11")]
 mod oaep;
+#[cfg(any(feature = "pkcs11", feature = "software"))]
 mod padding;
 
 use std::future::Future;

@@ -10,6 +10,9 @@ fn it_serves_until_it_is_told_to_end() {
     assert_eq!(ready["instances"].as_array().unwrap().len(), 2);
     assert!(ready["control"]["endpoint"].as_str().unwrap().starts_with("127.0.0.1:"));
     assert!(ready["telemetry"]["endpoint"].is_string());
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", ready["pid"])).unwrap();
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(cores.split_whitespace().nth(4), Some("0"), "no core dumps: {cores}");
 
     let made = installation.api(&["CreateKey", "--KeySpec", "EC_P256", "--Description=a \"b\" ü"]).unwrap();
     let id = made["KeyMetadata"]["KeyId"].as_str().unwrap();

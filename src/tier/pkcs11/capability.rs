@@ -10,9 +10,9 @@ use cryptoki::mechanism::MechanismType;
 use cryptoki::object::ObjectHandle;
 
 use super::call::Mechanism;
+use super::calling::{Calling, Fault};
 use super::mechanism::{self, BlockMode, OaepDecoding};
 use super::objects::{self, Residence, Strictness};
-use super::slot::{Calling, Fault};
 use super::{OaepPolicy, rv};
 use crate::base::{Error, SecretBytes, random};
 use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, PaddingMode, SignatureAlgorithm};

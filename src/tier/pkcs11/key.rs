@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::call::Mechanism;
+use super::calling::{Calling, Fault};
 use super::mechanism::{self, BlockMode, OaepDecoding};
-use super::slot::{Calling, Fault, Place, Slot};
+use super::slot::{Place, Slot};
 use crate::base::{Error, Result, SecretBytes};
 use crate::model::algorithm::{KeySpec, KeyUsage, SignatureAlgorithm};
 use crate::tier::{

@@ -8,7 +8,7 @@ use der::asn1::UintRef;
 use der::{Encode, Sequence};
 
 use super::call::Mechanism;
-use super::slot::{Calling, Fault};
+use super::calling::{Calling, Fault};
 use crate::base::{Error, Kind, SecretBytes};
 use crate::model::algorithm::{KeySpec, PaddingMode, SignatureAlgorithm};
 use crate::tier::{Encrypted, Iv, OaepHash, PublicKey, Sha256Digest, ecies, oaep, padding};

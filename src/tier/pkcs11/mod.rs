@@ -1,12 +1,13 @@
 //! The hardware tier: keys in a token behind PKCS #11.
 //!
 //! Files, from the bottom up: `call` the two C calls of an operation, `module` the loaded library, `token` and `uri` which slot is
-//! meant, `slot` login, sessions and where calls run, `threads` and `random` its parts, `objects` templates, `mechanism` the
+//! meant, `slot` login, sessions and where calls run, `calling` a session in the hands of one call, `threads` and `random` its parts, `objects` templates, `mechanism` the
 //! algorithms, `capability` what the token was found to do, `key` a key in use, `rv` what a failure means.
 //!
 //! The front page of the library has an example.
 
 mod call;
+mod calling;
 mod capability;
 mod key;
 mod mechanism;
@@ -31,9 +32,10 @@ use crate::tier::{
     Ability, Capabilities, Created, Description, KeyHandle, NewKey, PublicKey, RANDOM_LIMIT, StoredKey, Tier, TierKind, Work,
 };
 
+use calling::{Calling, Fault};
 use key::TokenKey;
 use objects::{Made, Residence, Strictness};
-use slot::{Calling, Fault, Place, Slot};
+use slot::{Place, Slot};
 
 pub use token::{PinState, TokenSummary};
 pub use uri::TokenUri;

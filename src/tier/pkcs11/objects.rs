@@ -9,7 +9,7 @@ use cryptoki::session::Session;
 use der::Decode;
 use zeroize::Zeroize;
 
-use super::slot::Fault;
+use super::calling::Fault;
 use crate::base::{Error, Kind, Result, SecretBytes};
 use crate::model::KeyVersionId;
 use crate::model::algorithm::{Curve, Family, KeySpec, KeyUsage};

@@ -12,20 +12,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cryptoki::error::{Error as Failure, RvError};
 use cryptoki::mechanism::MechanismType;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use lru::LruCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::call::Mechanism;
+use super::Settings;
+use super::call::Functions;
+use super::calling::{Calling, Fault};
 use super::module::{Claim, Lease};
 use super::random::RandomBlocks;
 use super::rv::{self, SessionFate};
 use super::threads::Threads;
 use super::token::TokenSummary;
-use super::{Settings, objects};
-use crate::base::{Error, Kind, Result, SecretBytes};
+use crate::base::{Error, Kind, Result};
 
 /// The most handles of token objects that a slot remembers.
 const HANDLES: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
@@ -40,35 +41,6 @@ pub(super) enum Place {
     Inline,
     /// On a session thread.
     Thread,
-}
-
-/// What went wrong inside a call: the module's answer, or ours.
-pub(super) enum Fault {
-    /// A PKCS #11 function failed.
-    Module(Failure),
-    /// The input was refused, or the result did not hold.
-    Ours(Error),
-}
-
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
-        Self::Module(failure)
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        Self::Ours(error)
-    }
-}
-
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Module(failure) => rv::public(&failure),
-            Fault::Ours(error) => error,
-        }
-    }
 }
 
 /// A token that is logged in to.
@@ -243,7 +215,7 @@ impl Slot {
             }
             Err(failure) => return Attempt::Ran(Err(failure.into())),
         };
-        let result = call(&Calling { slot: self, session: &session });
+        let result = call(&Calling::new(self, &session));
         match &result {
             Err(Fault::Module(failure)) if rv::session_fate(failure) == SessionFate::Close => {
                 tracing::warn!(token = %self.token.label, failure = rv::name(failure), "a call failed, its session is replaced");
@@ -290,6 +262,21 @@ impl Slot {
         self.capacity.load(Ordering::Acquire)
     }
 
+    /// The fast path.
+    pub(super) fn functions(&self) -> &Functions {
+        self.claim.functions()
+    }
+
+    /// Random bytes of the token, drawn ahead.
+    pub(super) fn random(&self) -> &RandomBlocks {
+        &self.random
+    }
+
+    /// Where an object is, if that is known.
+    pub(super) fn remembered(&self, id: &[u8]) -> Option<ObjectHandle> {
+        lock(&self.handles).get(id).copied()
+    }
+
     /// Notes where objects are that were found or made.
     pub(super) fn remember(&self, id: Vec<u8>, handle: ObjectHandle) {
         lock(&self.handles).put(id, handle);
@@ -312,7 +299,7 @@ impl Slot {
             }
             // Without a permit: whoever gave up may have given up because none came free.
             let Ok(session) = slot.check_out() else { return };
-            if let Err(fault) = job(&Calling { slot: &slot, session: &session }) {
+            if let Err(fault) = job(&Calling::new(&slot, &session)) {
                 tracing::warn!(token = %slot.token.label, error = ?Error::from(fault), "what was left behind could not be removed");
             }
             let _ = session.close();
@@ -379,102 +366,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A session in the hands of one call.
-pub(super) struct Calling<'a> {
-    slot: &'a Slot,
-    session: &'a Session,
-}
-
-impl Calling<'_> {
-    /// The safe binding of the session.
-    pub(super) fn session(&self) -> &Session {
-        self.session
-    }
-
-    /// The slot, to remember and forget handles.
-    pub(super) fn slot(&self) -> &Slot {
-        self.slot
-    }
-
-    /// Runs `operation` with the handle of the object whose CKA_ID is `id`: remembered or found. A handle that the module no
-    /// longer knows is looked up again, once; the operation had not begun then.
-    ///
-    /// # Errors
-    /// [`Kind::KeyNotFound`] when the token does not have it.
-    pub(super) fn with_key<T>(&self, id: &[u8], operation: impl Fn(ObjectHandle) -> Result<T, Fault>) -> Result<T, Fault> {
-        let remembered = lock(&self.slot.handles).get(id).copied();
-        if let Some(handle) = remembered {
-            match operation(handle) {
-                Err(Fault::Module(failure)) if rv::is_stale_handle(&failure) => self.slot.forget(id),
-                result => return result,
-            }
-        }
-        let Some(handle) = objects::find_key(self.session, id)? else { return Err(self.why_not_found()?.into()) };
-        self.slot.remember(id.to_vec(), handle);
-        operation(handle)
-    }
-
-    /// An empty find is a lost login as well as a key that is gone: the session's state tells them apart.
-    fn why_not_found(&self) -> Result<Error, Failure> {
-        Ok(match self.session.get_session_info()?.session_state() {
-            SessionState::RwUser | SessionState::RoUser => Error::new(Kind::KeyNotFound, "The token does not have the key."),
-            SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer => lost_login(),
-        })
-    }
-
-    /// C_EncryptInit and C_Encrypt into `length` bytes, the length of the result.
-    pub(super) fn encrypt(&self, key: ObjectHandle, how: Mechanism<'_>, plaintext: &[u8], length: usize) -> Result<Vec<u8>, Fault> {
-        let mut output = vec![0; length];
-        let written = self.slot.claim.functions().encrypt(self.session.handle(), key.handle(), how, plaintext, &mut output)?;
-        output.truncate(written);
-        Ok(output)
-    }
-
-    /// C_DecryptInit and C_Decrypt into at most `length` bytes.
-    pub(super) fn decrypt(
-        &self,
-        key: ObjectHandle,
-        how: Mechanism<'_>,
-        ciphertext: &[u8],
-        length: usize,
-    ) -> Result<SecretBytes, Fault> {
-        let mut written = 0;
-        let mut output = SecretBytes::filled(length, |output| {
-            written = self.slot.claim.functions().decrypt(self.session.handle(), key.handle(), how, ciphertext, output)?;
-            Ok::<_, Failure>(())
-        })?;
-        output.truncate(written);
-        Ok(output)
-    }
-
-    /// C_SignInit and C_Sign into `length` bytes, the length of the signature.
-    pub(super) fn sign(&self, key: ObjectHandle, how: Mechanism<'_>, data: &[u8], length: usize) -> Result<Vec<u8>, Fault> {
-        let mut output = vec![0; length];
-        let written = self.slot.claim.functions().sign(self.session.handle(), key.handle(), how, data, &mut output)?;
-        output.truncate(written);
-        Ok(output)
-    }
-
-    /// A real operation, and the login is there.
-    pub(super) fn check_health(&self) -> Result<(), Fault> {
-        self.random(16)?;
-        match self.session.get_session_info()?.session_state() {
-            SessionState::RwUser | SessionState::RoUser => Ok(()),
-            SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer => Err(lost_login().into()),
-        }
-    }
-
-    /// C_GenerateRandom.
-    pub(super) fn random(&self, length: usize) -> Result<SecretBytes, Fault> {
-        Ok(SecretBytes::filled(length, |output| self.slot.claim.functions().random(self.session.handle(), output))?)
-    }
-
-    /// `N` random bytes of the token that nobody else gets, out of a block drawn ahead: for IVs.
-    pub(super) fn iv<const N: usize>(&self) -> Result<[u8; N], Fault> {
-        self.slot.random.draw(|block| self.slot.claim.functions().random(self.session.handle(), block)).map_err(Fault::from)
-    }
-}
-
 fn slot_of(token: &TokenSummary) -> Result<cryptoki::slot::Slot> {
     token.slot_id.try_into().map_err(|failure: Failure| Error::internal(failure))
 }
@@ -499,10 +390,6 @@ fn refused_login(failure: Failure, token: &TokenSummary) -> Error {
         _ => format!("The login to the token {} failed: {}.", token.label, rv::name(&failure)),
     };
     Error::new(Kind::Unavailable, text).caused_by(failure)
-}
-
-fn lost_login() -> Error {
-    Error::new(Kind::Unavailable, "The login to the hardware security module is lost.")
 }
 
 fn closed() -> Error {
