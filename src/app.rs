@@ -133,7 +133,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     let runtime = assembly::runtime()?;
     let config = &arguments.config;
     let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match arguments.command {
             Command::Init { new_access_key: false } => done(init::run(config, init::AccessKey::Keep).await),
             Command::Init { new_access_key: true } => done(init::run(config, init::AccessKey::Replace).await),
@@ -147,7 +147,10 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             }),
             Command::Api(api) => api::run(config, api).await,
         }
-    })
+    });
+    // A module that hangs holds a thread: the program ends without waiting for it.
+    runtime.shutdown_background();
+    result
 }
 
 fn start_log(filter: &str) -> Result<(), String> {

@@ -112,7 +112,9 @@ impl From<Refusal> for Failure {
                 (StatusCode::PAYLOAD_TOO_LARGE, "InvalidParameter", format!("The body has at most {limit} bytes."))
             }
             Refusal::BodyBrokenOff => (StatusCode::BAD_REQUEST, "InvalidParameter", "The body did not arrive whole.".to_owned()),
-            Refusal::NotServed => (StatusCode::NOT_FOUND, "InvalidParameter", "Requests are POST / here.".to_owned()),
+            Refusal::NotServed => {
+                (StatusCode::NOT_FOUND, "InvalidParameter", "The only path here is /, by the methods of the protocol.".to_owned())
+            }
             Refusal::ContentType(is) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "InvalidContentType", format!("Content-Type \"{is}\" is unsupported."))
             }

@@ -83,6 +83,10 @@ impl SharedGateway {
         if request.method() != Method::POST && request.method() != Method::GET {
             return Err(Refusal::Method.into());
         }
+        // What is signed says `/`, whatever the path: another one was not signed.
+        if request.uri().path() != "/" {
+            return Err(Refusal::NotServed.into());
+        }
         let parts = head(&request);
         let body = body::read(request, BODY_LIMIT).await.map_err(|unread| Refusal::unread(unread, BODY_LIMIT))?;
         let query = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes())?;

@@ -83,7 +83,7 @@ impl Signed<'_> {
         for name in &parsed.signed_headers {
             // A header that is named and not there, or there twice, cannot have been signed.
             let value =
-                header(self.request, name).ok_or_else(|| Refusal::SignatureDoesNotMatch(format!("(no single header {name})")))?;
+                self.signed_header(name).ok_or_else(|| Refusal::SignatureDoesNotMatch(format!("(no single header {name})")))?;
             headers.push(((*name).to_owned(), value.to_owned()));
         }
         let signed =
@@ -97,6 +97,12 @@ impl Signed<'_> {
         }
         take_nonce(nonces, parsed.credential, nonce, kms.now())?;
         Ok(Operator { access_key, source: self.source })
+    }
+
+    /// HTTP/2 has the host in its pseudo-header (RFC 9113, section 8.3.1).
+    fn signed_header(&self, name: &str) -> Option<&str> {
+        let authority = || self.request.uri.authority().filter(|_| name == "host").map(|authority| authority.as_str());
+        header(self.request, name).or_else(authority)
     }
 
     fn check_rpc(&self, kms: &Kms, nonces: &Nonces) -> Result<Operator, Refusal> {

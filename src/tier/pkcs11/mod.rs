@@ -124,9 +124,12 @@ impl Pkcs11Tier {
         let deadline = settings.deadline;
         let generation_deadline = settings.generation_deadline;
         let oaep = settings.oaep;
-        let slot = Arc::new(tokio::task::spawn_blocking(move || Slot::connect(&settings)).await.map_err(Error::internal)??);
+        let overdue =
+            || Error::new(Kind::Unavailable, "The hardware security module did not answer in time when it was connected.");
         let probing = Instant::now() + generation_deadline;
-        let generation = slot.generation().lock_owned().await;
+        let connecting = tokio::task::spawn_blocking(move || Slot::connect(&settings));
+        let slot = Arc::new(tokio::time::timeout_at(probing, connecting).await.map_err(|_| overdue())?.map_err(Error::internal)??);
+        let generation = tokio::time::timeout_at(probing, slot.generation().lock_owned()).await.map_err(|_| overdue())?;
         let probed = slot.run(Place::Thread, probing, move |calling| capability::probe(calling, oaep)).await;
         drop(generation);
         let swept = slot.run(Place::Thread, probing, |calling| {
