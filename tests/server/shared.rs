@@ -161,6 +161,16 @@ async fn rpc_signatures_are_served_in_query_and_form() {
         let answer = bench.send_to(bench.shared, &path, Call { method, headers: headers.clone(), body: body.clone() }).await;
         assert_eq!(answer.status, 200, "{}", answer.json());
         assert_eq!(answer.json()["KmsInstances"]["KmsInstance"].as_array().unwrap().len(), 1);
+        // What is not signed does not name the operation.
+        let mut unnamed = parameters.clone();
+        unnamed.retain(|(name, _)| name != "Action" && name != "Signature");
+        let signature = rpc_sign(&rpc_string_to_sign(method, &unnamed), &secret());
+        unnamed.push(("Signature".to_owned(), signature));
+        let pairs: Vec<(&str, &str)> = unnamed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers_only =
+            vec![("x-acs-action".to_owned(), "ListKeys".to_owned()), ("x-acs-version".to_owned(), "2016-01-20".to_owned())];
+        let answer = bench.send_to(bench.shared, &query(&pairs), Call { method, headers: headers_only, body: Vec::new() }).await;
+        assert_eq!(code(&answer), (400, "MissingParameter".to_owned()));
         let twice = format!("{path}{}PageSize=1", if path.contains('?') { "&" } else { "?" });
         let answer = bench.send_to(bench.shared, &twice, Call { method, headers, body }).await;
         assert_eq!(code(&answer), (400, "InvalidParameter".to_owned()), "a parameter given twice");

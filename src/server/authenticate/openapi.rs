@@ -46,27 +46,29 @@ fn header<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
     }
 }
 
-/// The operation that a request names, in a header or a parameter.
-pub(in crate::server) fn action_name<'a>(request: &'a Parts, all: &'a Parameters) -> Option<&'a str> {
-    all.optional("Action").or_else(|| header(request, "x-acs-action"))
-}
-
 impl Signed<'_> {
     /// Checks everything that comes before the use case.
     pub(in crate::server) fn check(&self, kms: &Kms, nonces: &Nonces) -> Result<Authenticated, Refusal> {
-        let name = action_name(self.request, self.all).ok_or(Refusal::Missing("Action"))?;
-        let version =
-            self.all.optional("Version").or_else(|| header(self.request, "x-acs-version")).ok_or(Refusal::Missing("Version"))?;
+        let authorization = header(self.request, AUTHORIZATION.as_str());
+        let name = self.named(authorization, "Action", "x-acs-action")?;
+        let version = self.named(authorization, "Version", "x-acs-version")?;
         if version != VERSION {
             return Err(Refusal::UnknownVersion(version.chars().take(64).collect()));
         }
-        let operator = match header(self.request, AUTHORIZATION.as_str()) {
+        let operator = match authorization {
             Some(authorization) => self.check_acs3(kms, nonces, authorization)?,
             None => self.check_rpc(kms, nonces)?,
         };
         // Which operations there are is told to who may call one.
         let action = name.parse().map_err(|()| Refusal::UnknownAction(name.chars().take(64).collect()))?;
         Ok(Authenticated { action, operator })
+    }
+
+    /// What a parameter says; in ACS3, which signs headers, a header may say it instead. RPC clients send the headers, too, but do
+    /// not sign them: there they mean nothing.
+    fn named(&self, authorization: Option<&str>, parameter: &'static str, in_header: &str) -> Result<&str, Refusal> {
+        let named = self.all.optional(parameter).or_else(|| authorization.and_then(|_| header(self.request, in_header)));
+        named.ok_or(Refusal::Missing(parameter))
     }
 
     fn check_acs3(&self, kms: &Kms, nonces: &Nonces, authorization: &str) -> Result<Operator, Refusal> {
