@@ -40,24 +40,30 @@ async fn a_full_queue_refuses_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_deadline_that_passes_in_the_queue_throttles() {
     let generous = settings();
-    let settings = Settings { sessions: 1, deadline: Duration::from_millis(150), ..generous };
+    let settings = Settings { sessions: 1, deadline: Duration::from_millis(100), ..generous };
     let tier = Arc::new(Pkcs11Tier::connect(settings).await.unwrap());
     let (_, key) = aes_key(&tier).await;
     // Making an RSA-4096 pair holds the only session for longer than the deadline of others.
     let maker = Arc::clone(&tier);
     let making = tokio::spawn(async move { maker.create(new_key(KeySpec::Rsa4096, KeyUsage::SignVerify)).await.map(drop) });
-    let mut refused = false;
-    while !refused && !making.is_finished() {
-        match key.cipher().unwrap().encrypt(Encryption::AesGcm { aad: Vec::new() }, SecretBytes::new(vec![1])).await {
+    let encrypt = || key.cipher().unwrap().encrypt(Encryption::AesGcm { aad: Vec::new() }, SecretBytes::new(vec![1]));
+    let mut throttled = 0;
+    while !making.is_finished() {
+        match encrypt().await {
             Ok(_) => tokio::task::yield_now().await,
-            Err(error) => {
-                assert_eq!(error.kind(), Kind::Throttled, "{error:?}");
-                refused = true;
-            }
+            Err(error) if error.kind() == Kind::Throttled => throttled += 1,
+            // On a busy machine a call itself may be overdue; it is not what is counted here.
+            Err(error) => assert_eq!(error.kind(), Kind::Unavailable, "{error:?}"),
         }
     }
+    assert!(throttled > 0);
     making.await.unwrap().unwrap();
-    key.cipher().unwrap().encrypt(Encryption::AesGcm { aad: Vec::new() }, SecretBytes::new(vec![1])).await.unwrap();
+    // The session is free again.
+    let mut tries = 0;
+    while encrypt().await.is_err() {
+        tries += 1;
+        assert!(tries < 50, "the session did not come back");
+    }
     tier.close().await.unwrap();
 }
 
