@@ -72,7 +72,7 @@ pub(super) async fn probe_token(module: PathBuf, uri: TokenUri, pin_file: PathBu
 async fn probe(settings: Settings) -> Result<()> {
     let tier = Pkcs11Tier::connect(settings).await?;
     println!("{}, {} sessions", tier.describe().name, tier.sessions());
-    println!("  {:<16} {:<26} {:>12}  support", "key spec", "ability", "time");
+    println!("  {:<16} {:<26} {:>12}  support", "key spec", "ability", "one round");
     for line in tier.describe().capabilities.iter() {
         let time = line.cost.map_or_else(String::new, |cost| format!("{:.1} µs", cost.as_secs_f64() * 1e6));
         let support = match &line.support {

@@ -320,7 +320,7 @@ pub struct Capability {
     pub ability: Ability,
     /// How far.
     pub support: Support,
-    /// How long one call took when it was tested; `None` when it was not timed.
+    /// How long one round took when it was tested, there and back for a cipher; `None` when it was not timed.
     pub cost: Option<Duration>,
 }
 
