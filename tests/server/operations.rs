@@ -130,3 +130,15 @@ async fn a_key_of_another_instance_is_like_one_that_is_not_there() {
     let encrypt = EncryptRequest { key_id: elsewhere.to_string(), plaintext: b"x".to_vec(), ..EncryptRequest::default() };
     bench.ask("Encrypt", &encrypt).await.expect_error(404, "Forbidden.KeyNotFound");
 }
+
+#[tokio::test]
+async fn a_tier_that_is_away_is_unavailable_for_the_moment() {
+    let bench = bench().await;
+    let request = EncryptRequest { key_id: bench.aes.to_string(), plaintext: b"x".to_vec(), ..EncryptRequest::default() };
+    bench.ask("Encrypt", &request).await.message::<EncryptResponse>();
+    bench.kms.close().await;
+    bench.ask("Encrypt", &request).await.expect_error(503, "ServiceUnavailableTemporary");
+    // What needs no tier is answered all the same.
+    let request = GetPublicKeyRequest { key_id: "key-hzz62f1cb66fa42qo0001".to_owned() };
+    bench.ask("GetPublicKey", &request).await.expect_error(404, "Forbidden.KeyNotFound");
+}

@@ -8,10 +8,11 @@ use keystead::base::{Clock, FixedClock, Kind, SecretBytes, Timestamp, random};
 use keystead::model::access::{AuthenticationMethod, NetworkRuleKind, Permission, Scope};
 use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
 use keystead::model::instance::InstanceKind;
-use keystead::model::{AccessKeyId, InstanceId, KeyId, Name};
+use keystead::model::key::{Key, KeyState};
+use keystead::model::{AccessKeyId, InstanceId, KeyId, KeyVersionId, Name};
 use keystead::service::requests::*;
 use keystead::service::{Kms, Parts, REFRESH, ServedInstance, certificates};
-use keystead::store::{Authorities, RootKey, Store};
+use keystead::store::{Authorities, KeyVersion, RootKey, Store};
 use keystead::tier::software::SoftwareTier;
 
 const NOW: Timestamp = Timestamp::from_unix(1_790_000_000);
@@ -331,6 +332,32 @@ async fn what_access_refers_to_must_be_there() {
         };
         let error = kms.create_client_key(&bench.operator, request).await.err().unwrap();
         assert_eq!(error.kind(), Kind::InvalidParameter, "{validity:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_used_in_the_state_enabled_only() {
+    let bench = bench().await;
+    let id = bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+    let (key, versions) = bench.store.key(&id).await.unwrap().unwrap();
+    let version = versions.into_iter().next().unwrap();
+    for (state, kind) in [
+        (KeyState::Disabled, Kind::KeyDisabled),
+        (KeyState::PendingDeletion, Kind::KeyPendingDeletion),
+        (KeyState::PendingImport, Kind::KeyPendingImport),
+    ] {
+        let id = KeyId::from_entropy(random::bytes());
+        let of = KeyVersionId::from_entropy(&id, random::bytes());
+        let other = Key { id: id.clone(), state, initial_version: of.clone(), primary_version: of.clone(), ..key.clone() };
+        let material = version.material.duplicate();
+        let kept = KeyVersion { id: of, created: NOW, material, public_key: None, attributes: None, encryptions: 0 };
+        bench.store.commit_key(&other, &kept).await.unwrap();
+        let kms = start(bench.store.clone(), &bench.instance).await;
+        for form in [Form::Plain, Form::Advance] {
+            assert_eq!(kms.encrypt(&bench.caller, form, encrypt(&id)).await.unwrap_err().kind(), kind);
+        }
+        assert_eq!(kms.public_key(&bench.caller, id.to_string()).await.unwrap_err().kind(), kind);
+        assert_eq!(kms.describe_key(&bench.operator, id.as_str()).unwrap().key.state, state);
     }
 }
 
