@@ -46,14 +46,14 @@ pub(super) fn session_fate(failure: &Failure) -> SessionFate {
 }
 
 /// Whether a caller can provoke this answer with a ciphertext or a point of its own making. Tokens do not agree on the code:
-/// SoftHSM says CKR_GENERAL_ERROR to a flipped GCM byte, wrong AAD, bad padding and an off-curve point.
+/// SoftHSM says CKR_GENERAL_ERROR to a flipped GCM byte, wrong AAD, bad padding and an off-curve point. CKR_FUNCTION_FAILED is not
+/// among them: a cloud HSM throttles with it.
 pub(super) fn is_bad_input(rv: RvError, function: Function) -> bool {
     let decides_about_input = matches!(function, Function::Decrypt | Function::DeriveKey | Function::UnwrapKey);
     decides_about_input
         && matches!(
             rv,
             RvError::GeneralError
-                | RvError::FunctionFailed
                 | RvError::ArgumentsBad
                 | RvError::DataInvalid
                 | RvError::DataLenRange
@@ -134,6 +134,8 @@ mod tests {
             assert_eq!(public(&failure()).kind(), Kind::Undecryptable);
             assert_eq!(session_fate(&failure()), SessionFate::Keep);
         }
+        let throttled = Failure::Pkcs11(RvError::FunctionFailed, Function::Decrypt);
+        assert_eq!(public(&throttled).retry(), crate::base::Retry::Later);
         let failure = || Failure::Pkcs11(RvError::GeneralError, Function::Encrypt);
         assert_eq!(public(&failure()).kind(), Kind::Unavailable);
         assert_eq!(session_fate(&failure()), SessionFate::Close);
