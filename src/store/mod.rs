@@ -59,19 +59,24 @@ impl Store {
             .mode(0o600)
             .open(path)
             .map_err(|error| unavailable(format!("The database {} cannot be made: {error}.", path.display())))?;
-        Self::connect(path, root).await
+        let store = Self::connect(path, root).await?;
+        store.leave_check_value().await?;
+        store.check_root_key(path).await?;
+        Ok(store)
     }
 
     /// Opens the database and brings it to this version's schema.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] with one line: the file is not there (`keystead init` makes it), is no database of ours or one of a
-    /// newer version, or the root key is another one.
+    /// [`Kind::Unavailable`] with one line: the file is not there (`keystead init` makes it), has been emptied, is no database of
+    /// ours or one of a newer version, or the root key is another one.
     pub async fn open(path: &Path, root: &RootKey) -> Result<Self> {
         if !path.exists() {
             return Err(unavailable(format!("There is no database {}: run `keystead init`.", path.display())));
         }
-        Self::connect(path, root).await
+        let store = Self::connect(path, root).await?;
+        store.check_root_key(path).await?;
+        Ok(store)
     }
 
     async fn connect(path: &Path, root: &RootKey) -> Result<Self> {
@@ -92,21 +97,28 @@ impl Store {
                 unavailable(format!("The database {} cannot be brought to this version's schema.", path.display())).caused_by(error)
             }
         })?;
-        let store = Self { pool, sealer: Arc::new(Sealer::new(root)?) };
-        store.check_root_key(path).await?;
-        Ok(store)
+        Ok(Self { pool, sealer: Arc::new(Sealer::new(root)?) })
     }
 
-    /// The first to open it leaves a sealed value; whoever comes later must be able to open that.
-    async fn check_root_key(&self, path: &Path) -> Result<()> {
+    /// Who makes the database leaves a sealed value in it, unless there is one.
+    async fn leave_check_value(&self) -> Result<()> {
         let check = self.sealer.seal(CHECK, &SecretBytes::new(CHECK_VALUE.to_vec()))?;
         sqlx::query("INSERT INTO installation (id, revision, check_value) VALUES (1, 0, $1) ON CONFLICT (id) DO NOTHING")
             .bind(check)
             .execute(&self.pool)
             .await
             .map_err(failed)?;
-        let sealed: Vec<u8> =
-            sqlx::query_scalar("SELECT check_value FROM installation").fetch_one(&self.pool).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Whoever opens it must be able to open that value. A database without one was emptied: it must not pass for a new one, since
+    /// that would hide the loss of every key.
+    async fn check_root_key(&self, path: &Path) -> Result<()> {
+        let sealed: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT check_value FROM installation").fetch_optional(&self.pool).await.map_err(failed)?;
+        let Some(sealed) = sealed else {
+            return Err(unavailable(format!("The database {} is empty: bring it back from a backup.", path.display())));
+        };
         match self.sealer.open(CHECK, &sealed) {
             Ok(value) if value.constant_time_eq(CHECK_VALUE) => Ok(()),
             Ok(_) | Err(_) => Err(unavailable(format!("The root key is not the one that {} was sealed with.", path.display()))),

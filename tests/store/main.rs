@@ -396,6 +396,18 @@ async fn a_database_that_is_not_there_or_not_ours_is_named() {
 }
 
 #[tokio::test]
+async fn an_emptied_database_does_not_pass_for_a_new_one() {
+    let bench = bench().await;
+    let emptied = bench.directory.path().join("emptied.db");
+    std::fs::write(&emptied, []).unwrap();
+    // Not the second time either, when the first has looked into it.
+    for _ in 0..2 {
+        let error = Store::open(&emptied, &bench.root).await.err().expect("it is not opened");
+        assert!(error.message().contains("emptied.db") && error.message().contains("backup"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_newer_database_is_refused() {
     let bench = bench().await;
     let raw = bench.raw().await;
