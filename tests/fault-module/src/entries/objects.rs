@@ -1,0 +1,233 @@
+//! Objects, keys and random numbers.
+
+use cryptoki_sys::{
+    CK_ATTRIBUTE, CK_BYTE, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG, CKR_KEY_HANDLE_INVALID,
+    CKR_OBJECT_HANDLE_INVALID, CKR_OK, CKR_UNWRAPPING_KEY_HANDLE_INVALID, CKR_WRAPPING_KEY_HANDLE_INVALID,
+};
+
+use super::{pass_through, publish};
+use crate::call;
+use crate::function::Function;
+use crate::module;
+use crate::real::real;
+
+pass_through! {
+    C_FindObjectsInit(template: *mut CK_ATTRIBUTE, count: CK_ULONG);
+    C_FindObjectsFinal();
+    C_SeedRandom(seed: *mut CK_BYTE, length: CK_ULONG);
+    C_GenerateRandom(random: *mut CK_BYTE, length: CK_ULONG);
+}
+
+/// `C_CreateObject`
+pub unsafe extern "C" fn C_CreateObject(
+    session: CK_SESSION_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    object: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_CreateObject, session, |session| {
+        let answer = real!(module, C_CreateObject(session.real, template, count, object));
+        // SAFETY: the place is the program's for the new handle.
+        unsafe { publish(module, session, answer, object) };
+        answer
+    })
+}
+
+/// `C_CopyObject`
+pub unsafe extern "C" fn C_CopyObject(
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    copy: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_CopyObject, session, |session| {
+        let Some(object) = session.slot.objects.real(object) else { return CKR_OBJECT_HANDLE_INVALID };
+        let answer = real!(module, C_CopyObject(session.real, object, template, count, copy));
+        // SAFETY: the place is the program's for the new handle.
+        unsafe { publish(module, session, answer, copy) };
+        answer
+    })
+}
+
+/// `C_DestroyObject`
+pub unsafe extern "C" fn C_DestroyObject(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_DestroyObject, session, |session| {
+        let Some(real) = session.slot.objects.real(object) else { return CKR_OBJECT_HANDLE_INVALID };
+        let answer = real!(module, C_DestroyObject(session.real, real));
+        if answer == CKR_OK {
+            session.slot.objects.forget(object);
+        }
+        answer
+    })
+}
+
+/// `C_GetObjectSize`
+pub unsafe extern "C" fn C_GetObjectSize(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, size: *mut CK_ULONG) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_GetObjectSize, session, |session| {
+        let Some(object) = session.slot.objects.real(object) else { return CKR_OBJECT_HANDLE_INVALID };
+        real!(module, C_GetObjectSize(session.real, object, size))
+    })
+}
+
+/// `C_GetAttributeValue`
+pub unsafe extern "C" fn C_GetAttributeValue(
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_GetAttributeValue, session, |session| {
+        let Some(object) = session.slot.objects.real(object) else { return CKR_OBJECT_HANDLE_INVALID };
+        real!(module, C_GetAttributeValue(session.real, object, template, count))
+    })
+}
+
+/// `C_SetAttributeValue`
+pub unsafe extern "C" fn C_SetAttributeValue(
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_SetAttributeValue, session, |session| {
+        let Some(object) = session.slot.objects.real(object) else { return CKR_OBJECT_HANDLE_INVALID };
+        real!(module, C_SetAttributeValue(session.real, object, template, count))
+    })
+}
+
+/// `C_FindObjects`
+pub unsafe extern "C" fn C_FindObjects(
+    session: CK_SESSION_HANDLE,
+    objects: *mut CK_OBJECT_HANDLE,
+    room: CK_ULONG,
+    found: *mut CK_ULONG,
+) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_FindObjects, session, |session| {
+        let answer = real!(module, C_FindObjects(session.real, objects, room, found));
+        if answer == CKR_OK {
+            // SAFETY: the real module wrote to both, at most `room` handles.
+            for place in 0..unsafe { *found }.min(room) as usize {
+                // SAFETY: as above.
+                unsafe { publish(module, session, answer, objects.add(place)) };
+            }
+        }
+        answer
+    })
+}
+
+/// `C_GenerateKey`
+pub unsafe extern "C" fn C_GenerateKey(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    key: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_GenerateKey, session, |session| {
+        let answer = real!(module, C_GenerateKey(session.real, mechanism, template, count, key));
+        // SAFETY: the place is the program's for the new handle.
+        unsafe { publish(module, session, answer, key) };
+        answer
+    })
+}
+
+/// `C_GenerateKeyPair`
+pub unsafe extern "C" fn C_GenerateKeyPair(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    public_template: *mut CK_ATTRIBUTE,
+    public_count: CK_ULONG,
+    private_template: *mut CK_ATTRIBUTE,
+    private_count: CK_ULONG,
+    public: *mut CK_OBJECT_HANDLE,
+    private: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_GenerateKeyPair, session, |session| {
+        let answer = real!(
+            module,
+            C_GenerateKeyPair(
+                session.real,
+                mechanism,
+                public_template,
+                public_count,
+                private_template,
+                private_count,
+                public,
+                private
+            )
+        );
+        // SAFETY: the places are the program's for the new handles.
+        unsafe {
+            publish(module, session, answer, public);
+            publish(module, session, answer, private);
+        }
+        answer
+    })
+}
+
+/// `C_WrapKey`
+pub unsafe extern "C" fn C_WrapKey(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    wrapping_key: CK_OBJECT_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    wrapped: *mut CK_BYTE,
+    length: *mut CK_ULONG,
+) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_WrapKey, session, |session| {
+        let Some(wrapping_key) = session.slot.objects.real(wrapping_key) else { return CKR_WRAPPING_KEY_HANDLE_INVALID };
+        let Some(key) = session.slot.objects.real(key) else { return CKR_KEY_HANDLE_INVALID };
+        real!(module, C_WrapKey(session.real, mechanism, wrapping_key, key, wrapped, length))
+    })
+}
+
+/// `C_UnwrapKey`
+pub unsafe extern "C" fn C_UnwrapKey(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    unwrapping_key: CK_OBJECT_HANDLE,
+    wrapped: *mut CK_BYTE,
+    length: CK_ULONG,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    key: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_UnwrapKey, session, |session| {
+        let Some(unwrapping_key) = session.slot.objects.real(unwrapping_key) else { return CKR_UNWRAPPING_KEY_HANDLE_INVALID };
+        let answer = real!(module, C_UnwrapKey(session.real, mechanism, unwrapping_key, wrapped, length, template, count, key));
+        // SAFETY: the place is the program's for the new handle.
+        unsafe { publish(module, session, answer, key) };
+        answer
+    })
+}
+
+/// `C_DeriveKey`
+pub unsafe extern "C" fn C_DeriveKey(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    base: CK_OBJECT_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    key: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    let module = module();
+    call::session(module, Function::C_DeriveKey, session, |session| {
+        let Some(base) = session.slot.objects.real(base) else { return CKR_KEY_HANDLE_INVALID };
+        let answer = real!(module, C_DeriveKey(session.real, mechanism, base, template, count, key));
+        // SAFETY: the place is the program's for the new handle.
+        unsafe { publish(module, session, answer, key) };
+        answer
+    })
+}

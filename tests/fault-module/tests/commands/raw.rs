@@ -1,0 +1,182 @@
+//! The module's functions as a program calls them: numbers in, numbers out, nothing remembered.
+
+use std::ptr;
+
+use cryptoki_sys::*;
+
+/// The loaded module. Shared by the threads of a test.
+#[derive(Clone, Copy)]
+pub struct Raw(&'static CK_FUNCTION_LIST);
+
+/// What a call answers besides CKR_OK.
+pub type Answer<T> = Result<T, CK_RV>;
+
+fn answer<T>(rv: CK_RV, value: T) -> Answer<T> {
+    if rv == CKR_OK { Ok(value) } else { Err(rv) }
+}
+
+/// Calls a function that the list has.
+macro_rules! call {
+    ($raw:expr, $name:ident($($argument:expr),* $(,)?)) => {{
+        let function = $raw.0.$name.expect("the module has all functions");
+        // SAFETY: the pointers are to values of the caller that live until the call returns.
+        unsafe { function($($argument),*) }
+    }};
+}
+
+impl Raw {
+    pub fn load(path: &std::path::Path) -> Self {
+        // SAFETY: it is the module under test, which stays loaded for ever.
+        let library = Box::leak(Box::new(unsafe { Pkcs11::new(path) }.expect("the module loads")));
+        let mut list = ptr::null_mut();
+        // SAFETY: `list` is a valid place.
+        assert_eq!(unsafe { library.C_GetFunctionList(&mut list) }, CKR_OK);
+        // SAFETY: the list is static.
+        Self(unsafe { &*list })
+    }
+
+    pub fn initialise(self) -> Answer<()> {
+        let mut arguments = CK_C_INITIALIZE_ARGS { flags: CKF_OS_LOCKING_OK, ..Default::default() };
+        answer(call!(self, C_Initialize(ptr::from_mut(&mut arguments).cast())), ())
+    }
+
+    pub fn finalise(self) -> Answer<()> {
+        answer(call!(self, C_Finalize(ptr::null_mut())), ())
+    }
+
+    pub fn slots(self) -> Answer<Vec<CK_SLOT_ID>> {
+        let mut count = 0;
+        answer(call!(self, C_GetSlotList(CK_TRUE, ptr::null_mut(), &mut count)), ())?;
+        let mut slots = vec![0; count as usize];
+        answer(call!(self, C_GetSlotList(CK_TRUE, slots.as_mut_ptr(), &mut count)), ())?;
+        slots.truncate(count as usize);
+        Ok(slots)
+    }
+
+    pub fn slot_flags(self, slot: CK_SLOT_ID) -> Answer<CK_FLAGS> {
+        let mut info = CK_SLOT_INFO::default();
+        let rv = call!(self, C_GetSlotInfo(slot, &mut info));
+        answer(rv, info.flags)
+    }
+
+    pub fn token(self, slot: CK_SLOT_ID) -> Answer<CK_TOKEN_INFO> {
+        let mut info = CK_TOKEN_INFO::default();
+        let rv = call!(self, C_GetTokenInfo(slot, &mut info));
+        answer(rv, info)
+    }
+
+    pub fn mechanisms(self, slot: CK_SLOT_ID) -> Answer<CK_ULONG> {
+        let mut count = 0;
+        let rv = call!(self, C_GetMechanismList(slot, ptr::null_mut(), &mut count));
+        answer(rv, count)
+    }
+
+    /// The slot whose token has a label.
+    pub fn labelled(self, label: &str) -> CK_SLOT_ID {
+        let has = |slot: &CK_SLOT_ID| self.token(*slot).is_ok_and(|token| token.label.trim_ascii_end() == label.as_bytes());
+        self.slots().unwrap().into_iter().find(has).unwrap_or_else(|| panic!("no token {label}"))
+    }
+
+    pub fn open(self, slot: CK_SLOT_ID) -> Answer<CK_SESSION_HANDLE> {
+        let mut session = 0;
+        let rv = call!(self, C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, ptr::null_mut(), None, &mut session));
+        answer(rv, session)
+    }
+
+    pub fn close(self, session: CK_SESSION_HANDLE) -> Answer<()> {
+        answer(call!(self, C_CloseSession(session)), ())
+    }
+
+    pub fn close_all(self, slot: CK_SLOT_ID) -> Answer<()> {
+        answer(call!(self, C_CloseAllSessions(slot)), ())
+    }
+
+    /// The slot and the state of a session.
+    pub fn info(self, session: CK_SESSION_HANDLE) -> Answer<(CK_SLOT_ID, CK_STATE)> {
+        let mut info = CK_SESSION_INFO::default();
+        let rv = call!(self, C_GetSessionInfo(session, &mut info));
+        answer(rv, (info.slotID, info.state))
+    }
+
+    pub fn login(self, session: CK_SESSION_HANDLE) -> Answer<()> {
+        let mut pin = crate::PIN.as_bytes().to_vec();
+        answer(call!(self, C_Login(session, CKU_USER, pin.as_mut_ptr(), pin.len() as CK_ULONG)), ())
+    }
+
+    pub fn random(self, session: CK_SESSION_HANDLE) -> Answer<()> {
+        let mut bytes = [0; 8];
+        answer(call!(self, C_GenerateRandom(session, bytes.as_mut_ptr(), bytes.len() as CK_ULONG)), ())
+    }
+
+    /// An AES key on the token, or of the session, with one byte for an id.
+    pub fn generate(self, session: CK_SESSION_HANDLE, id: u8, token: CK_BBOOL) -> Answer<CK_OBJECT_HANDLE> {
+        let (mut id, mut token, mut yes, mut length) = (id, token, CK_TRUE, CK_ULONG::from(32u8));
+        let mut template = [
+            attribute(CKA_ID, &mut id),
+            attribute(CKA_TOKEN, &mut token),
+            attribute(CKA_PRIVATE, &mut yes.clone()),
+            attribute(CKA_ENCRYPT, &mut yes.clone()),
+            attribute(CKA_DECRYPT, &mut yes),
+            attribute(CKA_VALUE_LEN, &mut length),
+        ];
+        let mut mechanism = CK_MECHANISM { mechanism: CKM_AES_KEY_GEN, pParameter: ptr::null_mut(), ulParameterLen: 0 };
+        let mut key = 0;
+        let count = template.len() as CK_ULONG;
+        let rv = call!(self, C_GenerateKey(session, &mut mechanism, template.as_mut_ptr(), count, &mut key));
+        answer(rv, key)
+    }
+
+    pub fn destroy(self, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> Answer<()> {
+        answer(call!(self, C_DestroyObject(session, object)), ())
+    }
+
+    /// The objects with an id.
+    pub fn find(self, session: CK_SESSION_HANDLE, id: u8) -> Answer<Vec<CK_OBJECT_HANDLE>> {
+        let mut id = id;
+        let mut template = [attribute(CKA_ID, &mut id)];
+        answer(call!(self, C_FindObjectsInit(session, template.as_mut_ptr(), 1)), ())?;
+        let mut objects = [0; 8];
+        let mut found = 0;
+        let rv = call!(self, C_FindObjects(session, objects.as_mut_ptr(), objects.len() as CK_ULONG, &mut found));
+        answer(call!(self, C_FindObjectsFinal(session)), ())?;
+        answer(rv, objects[..found as usize].to_vec())
+    }
+
+    /// The id of an object.
+    pub fn id(self, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> Answer<u8> {
+        let mut id = 0u8;
+        let mut template = [attribute(CKA_ID, &mut id)];
+        let rv = call!(self, C_GetAttributeValue(session, object, template.as_mut_ptr(), 1));
+        answer(rv, id)
+    }
+
+    pub fn encrypt_init(self, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) -> Answer<()> {
+        let mut mechanism = CK_MECHANISM { mechanism: CKM_AES_ECB, pParameter: ptr::null_mut(), ulParameterLen: 0 };
+        answer(call!(self, C_EncryptInit(session, &mut mechanism, key)), ())
+    }
+
+    pub fn encrypt(self, session: CK_SESSION_HANDLE) -> Answer<Vec<u8>> {
+        let (mut data, mut result, mut length) = ([7; 16], [0; 32], 32);
+        let rv = call!(self, C_Encrypt(session, data.as_mut_ptr(), 16, result.as_mut_ptr(), &mut length));
+        answer(rv, result[..length as usize].to_vec())
+    }
+
+    pub fn encrypt_update(self, session: CK_SESSION_HANDLE) -> Answer<()> {
+        let (mut data, mut result, mut length) = ([7; 16], [0; 32], 32);
+        answer(call!(self, C_EncryptUpdate(session, data.as_mut_ptr(), 16, result.as_mut_ptr(), &mut length)), ())
+    }
+
+    pub fn digest_init(self, session: CK_SESSION_HANDLE) -> Answer<()> {
+        let mut mechanism = CK_MECHANISM { mechanism: CKM_SHA256, pParameter: ptr::null_mut(), ulParameterLen: 0 };
+        answer(call!(self, C_DigestInit(session, &mut mechanism)), ())
+    }
+
+    pub fn digest_update(self, session: CK_SESSION_HANDLE) -> Answer<()> {
+        let mut data = [7; 16];
+        answer(call!(self, C_DigestUpdate(session, data.as_mut_ptr(), 16)), ())
+    }
+}
+
+fn attribute<T>(kind: CK_ATTRIBUTE_TYPE, value: &mut T) -> CK_ATTRIBUTE {
+    CK_ATTRIBUTE { type_: kind, pValue: ptr::from_mut(value).cast(), ulValueLen: size_of::<T>() as CK_ULONG }
+}
