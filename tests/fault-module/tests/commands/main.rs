@@ -9,7 +9,13 @@
 mod fault;
 mod raw;
 
+mod latency;
+mod life;
+mod objects;
+mod protocol;
 mod rules;
+mod sessions;
+mod tokens;
 
 use std::path::Path;
 use std::process::{Command, Output};
