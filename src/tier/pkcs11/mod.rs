@@ -37,6 +37,7 @@ use key::TokenKey;
 use objects::{Made, Residence, Strictness};
 use slot::{Place, Slot};
 
+pub use rv::Level;
 pub use token::{PinState, TokenSummary};
 pub use uri::TokenUri;
 

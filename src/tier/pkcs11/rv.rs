@@ -1,11 +1,196 @@
-//! What a failed PKCS #11 call means: whether its session may go on, and what the caller is told.
+//! What a failed PKCS #11 call means: what is broken, whether the call may be sent again, what its caller is told.
 //!
-//! A [`Failure`] names the function and the CKR (PKCS #11, section 5.1); both are logged, neither is shown to the caller.
+//! [`meaning`] is the door, and it is pure. Behind it, `table` has a row for every CKR of PKCS #11 3.1, `vendors` has what the
+//! modules of some vendors mean by it instead, `functions` has what depends on the function that answered, and `names` the
+//! names that engineers look up.
+//!
+//! A row is used in two steps. What the first answer says is broken, [`Meaning::level`], is mended, and the call is repeated as
+//! far as [`Meaning::repeat`] allows. When that fails likewise, [`Meaning::persistent`] is mended, if [`Meaning::proof`] is
+//! there: nothing that a caller can provoke with a ciphertext or with a key of its own is a fault of the module.
+//!
+//! A [`Failure`] names the function and the CKR; both are logged, neither is shown to the caller.
+
+mod functions;
+mod names;
+mod table;
+mod vendors;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Failure, RvError};
 
 use crate::base::{Error, Kind};
+use functions::{changes_token, concerns_an_object, least_level, spends_a_try};
+use table::Again;
+
+pub use functions::function_name;
+pub use names::ckr_name;
+pub(super) use vendors::Profile;
+
+/// What is broken, from the least to the most. What the mending of a level leaves broken is for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// The operation in its session: that session is closed.
+    Operation,
+    /// The session: it is replaced.
+    Session,
+    /// The login, a state of the token that all sessions share: one task logs in again.
+    Login,
+    /// The token: it is found again by its URI, and logged in to.
+    Token,
+    /// The module: C_Finalize, C_Initialize, and its tokens are found again.
+    Module,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Operation => "operation",
+            Self::Session => "session",
+            Self::Login => "login",
+            Self::Token => "token",
+            Self::Module => "module",
+        })
+    }
+}
+
+/// Whether a call, from its C_xxxInit on, may be sent again after this answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Never: it would say the same, or spend another try of the PIN.
+    Never,
+    /// Once, within its deadline, on another session.
+    Once,
+    /// Once, and only after a find by CKA_ID: what the call makes, changes or destroys in the token may be done already, and a
+    /// handle of before may be another object by now. Objects of a session need no look, they go when that session is closed.
+    AfterLooking,
+}
+
+/// What a caller is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tell {
+    /// The ciphertext, the wrapped key or the other side's point is no good: the one mute kind.
+    BadInput,
+    /// The handle of the key or object is not known. That is no proof that the key is gone: it is to be looked up again.
+    KeyGone,
+    /// The module has too much to do or too little memory.
+    Busy,
+    /// The token gives no more sessions.
+    Limit,
+    /// Something is broken that this process mends.
+    Away,
+    /// The token does not do this, or does not let this key do it.
+    Refused,
+    /// A person is needed: a PIN, a locked token, a full log.
+    Operator,
+    /// A mistake of ours or of the module.
+    Fault,
+}
+
+impl Tell {
+    /// In public words.
+    fn public(self) -> Error {
+        match self {
+            Self::BadInput => Error::undecryptable(),
+            Self::KeyGone => Error::new(Kind::Throttled, "The hardware security module must look up the key again; try again."),
+            Self::Busy => Error::new(Kind::Throttled, "The hardware security module is busy; try again."),
+            Self::Limit => Error::new(Kind::Throttled, "The hardware security module has no session to spare; try again."),
+            Self::Away => {
+                Error::new(Kind::Throttled, "The connection to the hardware security module is being restored; try again.")
+            }
+            Self::Refused => Error::unsupported("The hardware security module does not support the operation with this key."),
+            Self::Operator => {
+                Error::new(Kind::Unavailable, "The hardware security module cannot be used before its operator has seen to it.")
+            }
+            Self::Fault => Error::new(Kind::Internal, "The hardware security module refused the operation."),
+        }
+    }
+}
+
+/// What is needed before [`Meaning::persistent`] is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The same answer to the repeated call.
+    Answer,
+    /// A canary, an operation of ours on that slot, must fail too: the answer may be about one key or about its input.
+    Canary,
+}
+
+/// A row of the table, as it reads for one function.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(test), allow(dead_code, reason = "for the recovery of slots"))]
+pub(super) struct Meaning {
+    /// What is broken and can be mended here; `None` when nothing is, or when only a person can.
+    pub(super) level: Option<Level>,
+    /// What is broken when the repeated call, on another session, says the same.
+    pub(super) persistent: Option<Level>,
+    /// What that takes to be believed.
+    pub(super) proof: Proof,
+    /// Whether the call may be sent again.
+    pub(super) repeat: Repeat,
+    /// What its caller is told.
+    pub(super) tell: Tell,
+    /// The section of PKCS #11 3.1, or whose behaviour this is.
+    pub(super) reason: &'static str,
+}
+
+/// What it means that `function` of a module of `profile` answered `rv`.
+pub(super) fn meaning(rv: RvError, function: Function, profile: Profile) -> Meaning {
+    let row = vendors::exception(rv, function, profile).unwrap_or_else(|| table::row(rv, function));
+    let least = least_level(function);
+    let repeat = match row.again {
+        Again::Never => Repeat::Never,
+        Again::NothingRan | Again::MayHaveRun if spends_a_try(function) => Repeat::Never,
+        Again::MayHaveRun if changes_token(function) => Repeat::AfterLooking,
+        Again::NothingRan | Again::MayHaveRun => Repeat::Once,
+    };
+    let proof = match row.again {
+        Again::MayHaveRun if concerns_an_object(function) => Proof::Canary,
+        Again::Never | Again::NothingRan | Again::MayHaveRun => row.proof,
+    };
+    Meaning {
+        // A function without a session has none to close, and its first failure is not enough for more.
+        level: row.level.filter(|level| *level >= least),
+        persistent: row.persistent.map(|level| level.max(least)),
+        proof,
+        repeat,
+        tell: row.tell,
+        reason: row.reason,
+    }
+}
+
+/// The same for every failure, those of the binding included.
+pub(super) fn meaning_of(failure: &Failure, profile: Profile) -> Meaning {
+    match failure {
+        Failure::Pkcs11(rv, function) => meaning(*rv, *function, profile),
+        Failure::LibraryLoading(_) | Failure::MissingSymbol(_) => {
+            nothing_to_mend(Tell::Operator, "the library is no PKCS#11 module")
+        }
+        Failure::PinNotSet => {
+            nothing_to_mend(Tell::Operator, "5.6: C_Login without a PIN is for tokens with a key pad of their own")
+        }
+        Failure::NullFunctionPointer => nothing_to_mend(Tell::Refused, "5.4: the module's list lacks the function"),
+        Failure::NotSupported => nothing_to_mend(Tell::Fault, "the binding has no such function"),
+        // The call succeeded before its answer could not be read: whatever it did is done.
+        Failure::TryFromInt(_)
+        | Failure::TryFromSlice(_)
+        | Failure::ParseInt(_)
+        | Failure::Utf8(_)
+        | Failure::NulError(_)
+        | Failure::InvalidValue => Meaning {
+            level: Some(Level::Operation),
+            ..nothing_to_mend(Tell::Fault, "the module's answer is not what the standard says it is")
+        },
+    }
+}
+
+fn nothing_to_mend(tell: Tell, reason: &'static str) -> Meaning {
+    Meaning { level: None, persistent: None, proof: Proof::Answer, repeat: Repeat::Never, tell, reason }
+}
 
 /// Whether a session may serve the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,133 +203,47 @@ pub(super) enum SessionFate {
 
 /// What becomes of the session in which a call failed.
 pub(super) fn session_fate(failure: &Failure) -> SessionFate {
-    match failure {
-        Failure::Pkcs11(rv, function) if is_bad_input(*rv, *function) => SessionFate::Keep,
-        // The operation could not begin and none is active: the key, the mechanism or a template was at fault.
-        Failure::Pkcs11(
-            RvError::KeyHandleInvalid
-            | RvError::ObjectHandleInvalid
-            | RvError::KeyTypeInconsistent
-            | RvError::KeyFunctionNotPermitted
-            | RvError::KeySizeRange
-            | RvError::MechanismInvalid
-            | RvError::MechanismParamInvalid
-            | RvError::TemplateIncomplete
-            | RvError::TemplateInconsistent
-            | RvError::AttributeValueInvalid
-            | RvError::AttributeTypeInvalid
-            | RvError::AttributeReadOnly
-            | RvError::AttributeSensitive
-            | RvError::FunctionNotSupported
-            | RvError::CurveNotSupported
-            | RvError::PinIncorrect
-            | RvError::UserAlreadyLoggedIn,
-            _,
-        ) => SessionFate::Keep,
-        _ => SessionFate::Close,
+    match meaning_of(failure, Profile::default()).level {
+        None => SessionFate::Keep,
+        Some(Level::Operation | Level::Session | Level::Login | Level::Token | Level::Module) => SessionFate::Close,
     }
 }
 
-/// Whether a caller can provoke this answer with a ciphertext or a point of its own making. Tokens do not agree on the code:
-/// SoftHSM says CKR_GENERAL_ERROR to a flipped GCM byte, wrong AAD, bad padding and an off-curve point. CKR_FUNCTION_FAILED is not
-/// among them: a cloud HSM throttles with it.
+/// Whether a caller can provoke this answer with a ciphertext, a wrapped key or a point of its own making.
+#[cfg_attr(not(test), allow(dead_code, reason = "for the recovery of slots"))]
 pub(super) fn is_bad_input(rv: RvError, function: Function) -> bool {
-    let decides_about_input = matches!(function, Function::Decrypt | Function::DeriveKey | Function::UnwrapKey);
-    decides_about_input
-        && matches!(
-            rv,
-            RvError::GeneralError
-                | RvError::ArgumentsBad
-                | RvError::DataInvalid
-                | RvError::DataLenRange
-                | RvError::EncryptedDataInvalid
-                | RvError::EncryptedDataLenRange
-                | RvError::WrappedKeyInvalid
-                | RvError::WrappedKeyLenRange
-                | RvError::MechanismParamInvalid
-                | RvError::DomainParamsInvalid
-                | RvError::PublicKeyInvalid
-        )
+    meaning(rv, function, Profile::default()).tell == Tell::BadInput
 }
 
 /// Whether the key that was named is not there (any more), or the handle was of another life of the module.
 pub(super) fn is_stale_handle(failure: &Failure) -> bool {
-    matches!(failure, Failure::Pkcs11(RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid, _))
+    meaning_of(failure, Profile::default()).tell == Tell::KeyGone
 }
 
 /// Whether the token has no session left to give.
 pub(super) fn is_session_limit(failure: &Failure) -> bool {
-    matches!(failure, Failure::Pkcs11(RvError::SessionCount, Function::OpenSession))
+    meaning_of(failure, Profile::default()).tell == Tell::Limit
 }
 
 /// A failure as an engineer looks it up: `C_EncryptInit answered CKR_MECHANISM_INVALID`.
 pub(super) fn name(failure: &Failure) -> String {
     match failure {
-        Failure::Pkcs11(RvError::VendorDefined(rv) | RvError::UnknownErrorCode(rv), function) => {
-            format!("C_{function:?} answered {rv:#010x}")
-        }
-        Failure::Pkcs11(rv, function) => {
-            let mut name = format!("C_{function:?} answered CKR");
-            for letter in format!("{rv:?}").chars() {
-                if letter.is_ascii_uppercase() {
-                    name.push('_');
-                }
-                name.push(letter.to_ascii_uppercase());
-            }
-            name
-        }
-        other => other.to_string(),
+        Failure::Pkcs11(rv, function) => format!("{} answered {}", function_name(*function), ckr_name(*rv)),
+        Failure::LibraryLoading(_)
+        | Failure::NotSupported
+        | Failure::TryFromInt(_)
+        | Failure::TryFromSlice(_)
+        | Failure::ParseInt(_)
+        | Failure::Utf8(_)
+        | Failure::NulError(_)
+        | Failure::NullFunctionPointer
+        | Failure::MissingSymbol(_)
+        | Failure::InvalidValue
+        | Failure::PinNotSet => failure.to_string(),
     }
 }
 
 /// What the caller is told of a failed call.
 pub(super) fn public(failure: &Failure) -> Error {
-    let error = match failure {
-        Failure::Pkcs11(rv, function) if is_bad_input(*rv, *function) => Error::undecryptable(),
-        Failure::Pkcs11(RvError::SessionCount | RvError::OperationActive | RvError::HostMemory | RvError::DeviceMemory, _) => {
-            Error::new(Kind::Throttled, "The hardware security module is busy; try again.")
-        }
-        Failure::Pkcs11(
-            RvError::DeviceError
-            | RvError::DeviceRemoved
-            | RvError::TokenNotPresent
-            | RvError::TokenNotRecognized
-            | RvError::SessionClosed
-            | RvError::SessionHandleInvalid
-            | RvError::UserNotLoggedIn
-            | RvError::CryptokiNotInitialized
-            | RvError::FunctionCanceled
-            | RvError::FunctionFailed
-            | RvError::GeneralError,
-            _,
-        ) => Error::new(Kind::Unavailable, "The hardware security module cannot serve the request at the moment."),
-        _ => Error::new(Kind::Internal, "The hardware security module refused the operation."),
-    };
-    error.caused_by(name(failure))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_caller_provokes_is_mute_and_costs_no_session() {
-        for rv in [RvError::GeneralError, RvError::EncryptedDataInvalid, RvError::EncryptedDataLenRange] {
-            let failure = || Failure::Pkcs11(rv, Function::Decrypt);
-            assert_eq!(public(&failure()).kind(), Kind::Undecryptable);
-            assert_eq!(session_fate(&failure()), SessionFate::Keep);
-        }
-        let throttled = Failure::Pkcs11(RvError::FunctionFailed, Function::Decrypt);
-        assert_eq!(public(&throttled).retry(), crate::base::Retry::Later);
-        let failure = || Failure::Pkcs11(RvError::GeneralError, Function::Encrypt);
-        assert_eq!(public(&failure()).kind(), Kind::Unavailable);
-        assert_eq!(session_fate(&failure()), SessionFate::Close);
-    }
-
-    #[test]
-    fn the_caller_reads_no_ckr() {
-        let error = public(&Failure::Pkcs11(RvError::DeviceRemoved, Function::Sign));
-        assert!(!error.message().contains("DEVICE"), "{error:?}");
-        assert_eq!(error.causes(), "C_Sign answered CKR_DEVICE_REMOVED");
-    }
+    meaning_of(failure, Profile::default()).tell.public().caused_by(name(failure))
 }
