@@ -24,6 +24,7 @@ mod oaep;
 mod padding;
 
 use std::future::Future;
+use std::hash::{DefaultHasher, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,24 @@ pub trait Tier: Send + Sync {
 
     /// Ends everything in order: calls that run are waited for, sessions closed, logged out, finalised. Later calls are refused.
     fn close(&self) -> Work<'_, ()>;
+}
+
+/// Whose call it is, for a fair share of a busy token; a number that means nothing to a tier. The default is the service itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Share(u64);
+
+impl Share {
+    /// The share of this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The share of whoever has this name: the same for the same name, as long as the process runs.
+    pub fn of(name: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(name);
+        Self(hasher.finish())
+    }
 }
 
 /// The most random bytes of one call.

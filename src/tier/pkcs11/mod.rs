@@ -1,8 +1,9 @@
 //! The hardware tier: keys in a token behind PKCS #11.
 //!
 //! Files, from the bottom up: `call` the two C calls of an operation, `module` the loaded library, `token` and `uri` which slot is
-//! meant, `slot` login, sessions and where calls run, `calling` a session in the hands of one call, `threads` and `random` its parts, `objects` templates, `mechanism` the
-//! algorithms, `capability` what the token was found to do, `key` a key in use, `rv` what a failure means.
+//! meant, `slot` login, sessions and where calls run, `calling` a session in the hands of one call, `lane`, `threads` and `random`
+//! its parts, `objects` templates, `mechanism` the algorithms, `capability` what the token was found to do, `key` a key in use,
+//! `rv` what a failure means.
 //!
 //! The front page of the library has an example.
 
@@ -10,6 +11,8 @@ mod call;
 mod calling;
 mod capability;
 mod key;
+#[allow(dead_code, reason = "used by the slot in the next commit")]
+mod lane;
 mod mechanism;
 mod module;
 mod objects;
