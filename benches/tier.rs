@@ -20,7 +20,7 @@ use cryptoki_sys::{CK_FUNCTION_LIST, CK_GCM_PARAMS, CK_MECHANISM, CKM_AES_GCM, C
 use keystead::base::{Pin, SecretBytes};
 use keystead::model::algorithm::{KeySpec, KeyUsage, SignatureAlgorithm};
 use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
-use keystead::tier::{Encryption, KeyHandle, NewKey, StoredKey, Tier};
+use keystead::tier::{Encryption, KeyHandle, NewKey, Share, StoredKey, Tier};
 use tokio::runtime::Runtime;
 
 /// Interleaved pairs of slices.
@@ -50,7 +50,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 2).enable_all().build().unwrap();
     let settings = Settings::new(softhsm::module(), softhsm::uri(&label).parse().unwrap(), Pin::new(softhsm::PIN.to_owned()));
     let tier = runtime.block_on(Pkcs11Tier::connect(settings)).unwrap();
-    let raw = Raw::of(tier.token().slot_id);
+    let raw = Raw::of(tier.token().unwrap().slot_id);
     let keys = [
         (Operation::Gcm, key(&runtime, &tier, KeySpec::Aes256, KeyUsage::EncryptDecrypt, b"key-benchbenchbenchbenchb-0000000001")),
         (Operation::Rsa, key(&runtime, &tier, KeySpec::Rsa2048, KeyUsage::SignVerify, b"key-benchbenchbenchbenchb-0000000002")),
@@ -143,10 +143,10 @@ async fn operate(operation: Operation, key: &dyn KeyHandle) {
     match operation {
         Operation::Gcm => {
             let plaintext = SecretBytes::new(vec![7; 32]);
-            key.cipher().unwrap().encrypt(Encryption::AesGcm { aad: Vec::new() }, plaintext).await.unwrap();
+            key.cipher().unwrap().encrypt(Share::default(), Encryption::AesGcm { aad: Vec::new() }, plaintext).await.unwrap();
         }
         Operation::Rsa => {
-            key.signer().unwrap().sign(SignatureAlgorithm::RsaPkcs1Sha256, [7; 32]).await.unwrap();
+            key.signer().unwrap().sign(Share::default(), SignatureAlgorithm::RsaPkcs1Sha256, [7; 32]).await.unwrap();
         }
     }
 }

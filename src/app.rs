@@ -11,13 +11,12 @@ mod serve;
 mod starter;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::base::Result;
 use crate::model::{InstanceId, Name};
-use crate::tier::pkcs11::TokenUri;
+use crate::tier::pkcs11::{self, TokenUri};
 
 /// A Key Management Service whose keys live in an HSM, for programs written for Alibaba Cloud KMS.
 #[derive(Parser)]
@@ -109,14 +108,14 @@ struct Api {
 }
 
 /// Runs the program.
-pub fn main() -> ExitCode {
+pub fn main() -> ! {
     let arguments = Arguments::parse();
     if let Err(text) = start_log(&arguments.log) {
         eprintln!("keystead: {text}");
-        return ExitCode::from(2);
+        pkcs11::end_process(USAGE);
     }
-    match run(arguments) {
-        Ok(code) => code,
+    let status = match run(arguments) {
+        Ok(status) => status,
         Err(error) => {
             let causes = error.causes();
             if causes.is_empty() {
@@ -124,15 +123,23 @@ pub fn main() -> ExitCode {
             } else {
                 eprintln!("keystead: {error} ({causes})")
             }
-            ExitCode::FAILURE
+            FAILURE
         }
-    }
+    };
+    // A module that hangs holds a thread: the program ends without waiting for it.
+    pkcs11::end_process(status)
 }
 
-fn run(arguments: Arguments) -> Result<ExitCode> {
+/// What the program ends with.
+const SUCCESS: i32 = 0;
+const FAILURE: i32 = 1;
+/// As clap ends it, too.
+const USAGE: i32 = 2;
+
+fn run(arguments: Arguments) -> Result<i32> {
     let runtime = assembly::runtime()?;
     let config = &arguments.config;
-    let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
+    let done = |result: Result<()>| result.map(|()| SUCCESS);
     let result = runtime.block_on(async {
         match arguments.command {
             Command::Init { new_access_key: false } => done(init::run(config, init::AccessKey::Keep).await),
@@ -148,7 +155,6 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             Command::Api(api) => api::run(config, api).await,
         }
     });
-    // A module that hangs holds a thread: the program ends without waiting for it.
     runtime.shutdown_background();
     result
 }

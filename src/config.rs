@@ -8,6 +8,7 @@ mod pin;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
 use crate::model::instance::InstanceKind;
-use crate::tier::pkcs11::{self, OaepPolicy, TokenUri};
+use crate::tier::pkcs11::{self, FlagsPolicy, OaepPolicy, RefusedPins, TokenUri};
 
 pub use pin::PinSource;
 
@@ -87,23 +88,33 @@ pub struct Slot {
     pub queue: usize,
     /// How long a call may take.
     pub deadline: Duration,
+    /// Calls that may hang at once before the slot is down.
+    pub written_off: usize,
+    /// How long a session may be idle before it is used once.
+    pub keepalive: Duration,
+    /// What the token's word about its PIN does.
+    pub pin_flags: FlagsPolicy,
     /// What happens when the token lacks a hash of RSA-OAEP.
     pub oaep: OaepPolicy,
 }
 
 impl Slot {
-    /// What the tier needs, with the PIN read now.
-    ///
-    /// # Errors
-    /// Those of the PIN's source.
-    pub fn settings(&self) -> Result<pkcs11::Settings> {
-        Ok(pkcs11::Settings {
+    /// What the tier needs. The PIN is read at each login.
+    pub fn settings(&self, refused_pins: Arc<dyn RefusedPins>) -> pkcs11::Settings {
+        pkcs11::Settings {
+            module: self.module.clone(),
+            token: self.uri.clone(),
+            pin: Arc::new(self.pin.clone()),
+            refused_pins,
+            pin_flags: self.pin_flags,
             sessions: self.sessions,
             queue: self.queue,
             deadline: self.deadline,
+            generation_deadline: pkcs11::GENERATION_DEADLINE,
+            written_off: self.written_off,
+            keepalive: self.keepalive,
             oaep: self.oaep,
-            ..pkcs11::Settings::new(self.module.clone(), self.uri.clone(), self.pin.read()?)
-        })
+        }
     }
 }
 
@@ -157,6 +168,9 @@ struct SlotTable {
     sessions: Option<usize>,
     queue: Option<usize>,
     deadline_ms: Option<u64>,
+    written_off: Option<usize>,
+    keepalive_s: Option<u64>,
+    pin_flags: Option<PinFlags>,
     oaep: Option<Oaep>,
 }
 
@@ -165,6 +179,13 @@ struct SlotTable {
 enum Oaep {
     Assisted,
     TokenOnly,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum PinFlags {
+    Obey,
+    Ignore,
 }
 
 fn wrong(text: String) -> Error {
@@ -257,6 +278,15 @@ fn slot(table: SlotTable, folder: &Path, id: &InstanceId) -> Result<Slot> {
         deadline: match table.deadline_ms {
             Some(0) => return Err(wrong(format!("deadline_ms of the slot of {id} is at least 1."))),
             value => value.map_or(pkcs11::DEADLINE, Duration::from_millis),
+        },
+        written_off: table.written_off.unwrap_or(pkcs11::WRITTEN_OFF),
+        keepalive: match table.keepalive_s {
+            Some(0) => return Err(wrong(format!("keepalive_s of the slot of {id} is at least 1."))),
+            value => value.map_or(pkcs11::KEEPALIVE, Duration::from_secs),
+        },
+        pin_flags: match table.pin_flags {
+            None | Some(PinFlags::Obey) => FlagsPolicy::Obey,
+            Some(PinFlags::Ignore) => FlagsPolicy::Ignore,
         },
         oaep: match table.oaep {
             None | Some(Oaep::Assisted) => OaepPolicy::Assisted,

@@ -21,7 +21,7 @@
 //! use keystead::model::algorithm::{KeySpec, KeyUsage, SignatureAlgorithm};
 //! use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
 //! use keystead::tier::public_key::{Validity, sha256};
-//! use keystead::tier::{Decryption, Encryption, Iv, NewKey, StoredKey, Tier};
+//! use keystead::tier::{Decryption, Encryption, Iv, NewKey, Share, StoredKey, Tier};
 //!
 //! // Two workers more than there are cores: fast calls run on them, the spare ones keep the deadlines.
 //! let cores = std::thread::available_parallelism()?.get();
@@ -40,9 +40,12 @@
 //!     let key = tier.open(StoredKey { spec, usage, material: created.material, public_key: None }).await?;
 //!     let cipher = key.cipher().expect("an AES key encrypts");
 //!     let aad = b"invoice 17".to_vec();
-//!     let sealed = cipher.encrypt(Encryption::AesGcm { aad: aad.clone() }, SecretBytes::new(b"42 EUR".to_vec())).await?;
+//!     // Whose call it is: a busy token serves all shares alike, however much one of them sends.
+//!     let share = Share::of(b"the billing service");
+//!     let plaintext = SecretBytes::new(b"42 EUR".to_vec());
+//!     let sealed = cipher.encrypt(share, Encryption::AesGcm { aad: aad.clone() }, plaintext).await?;
 //!     let Iv::Gcm(iv) = sealed.iv else { unreachable!("GCM has an IV") };
-//!     let opened = cipher.decrypt(Decryption::AesGcm { iv, aad }, sealed.ciphertext).await?;
+//!     let opened = cipher.decrypt(share, Decryption::AesGcm { iv, aad }, sealed.ciphertext).await?;
 //!     assert_eq!(opened.expose(), b"42 EUR");
 //!
 //!     // A signing pair. Verification needs the public half alone and does not bother the token.
@@ -52,7 +55,7 @@
 //!     let key = tier.open(StoredKey { spec, usage, material: created.material, public_key: created.public_key }).await?;
 //!     let digest = sha256(b"a message");
 //!     let algorithm = SignatureAlgorithm::EcdsaSha256;
-//!     let signature = key.signer().expect("it signs").sign(algorithm, digest).await?;
+//!     let signature = key.signer().expect("it signs").sign(share, algorithm, digest).await?;
 //!     let public_key = key.public_key().expect("it is a pair");
 //!     assert_eq!(public_key.verify(algorithm, &digest, &signature)?, Validity::Valid);
 //!

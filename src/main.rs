@@ -1,5 +1,5 @@
 //! The program `keystead`: see `keystead --help`.
 
-fn main() -> std::process::ExitCode {
+fn main() {
     keystead::app::main()
 }

@@ -1,7 +1,6 @@
 //! `keystead api`: one operation of the OpenAPI, signed, sent, printed.
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Empty};
@@ -25,7 +24,7 @@ use crate::wire::openapi::VERSION;
 use crate::wire::signing::{Acs3, percent_encode, sha256_hex};
 
 /// Calls the operation and prints its answer; the exit code says whether it succeeded.
-pub(super) async fn run(config: &Path, api: Api) -> Result<ExitCode> {
+pub(super) async fn run(config: &Path, api: Api) -> Result<i32> {
     let parameters = parameters(&api.parameters)?;
     let complete = (api.endpoint.is_some(), api.ca_file.is_some(), api.access_key_file.is_some()) == (true, true, true);
     let config = if complete { None } else { Some(Config::load(config)?) };
@@ -40,7 +39,7 @@ pub(super) async fn run(config: &Path, api: Api) -> Result<ExitCode> {
     };
     let (succeeded, json) = call(&endpoint, trusted, &key, &api.operation, &parameters).await?;
     println!("{}", serde_json::to_string_pretty(&json).map_err(Error::internal)?);
-    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if succeeded { super::SUCCESS } else { super::FAILURE })
 }
 
 fn unavailable(text: String) -> Error {

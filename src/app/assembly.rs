@@ -10,7 +10,7 @@ use crate::server::{self, Listening, Settings};
 use crate::service::{Kms, Parts, ServedInstance};
 use crate::store::{RootKey, Store};
 use crate::tier::Tier;
-use crate::tier::pkcs11::Pkcs11Tier;
+use crate::tier::pkcs11::{Pkcs11Tier, RefusedFile, RefusedPins};
 use crate::tier::software::SoftwareTier;
 
 use super::files::Files;
@@ -30,10 +30,24 @@ pub(super) async fn store(config: &Config) -> Result<Store> {
     Store::open(&Files::of(config).database(), &root).await
 }
 
-/// Connects what holds an instance's keys.
-pub(super) async fn tier(keys: &Keys) -> Result<Arc<dyn Tier>> {
+/// The PINs that are not tried again, by this process or another one on the same data.
+pub(super) fn refused_pins(config: &Config) -> Result<Arc<dyn RefusedPins>> {
+    let key = RootKey::load(&config.root_key_file)?.pin_fingerprint_key()?;
+    Ok(Arc::new(RefusedFile::new(Files::of(config).refused_pins(), key)?))
+}
+
+/// Connects what holds an instance's keys, or fails.
+pub(super) async fn tier(config: &Config, keys: &Keys) -> Result<Arc<dyn Tier>> {
     Ok(match keys {
-        Keys::Hardware(slot) => Arc::new(Pkcs11Tier::connect(slot.settings()?).await?),
+        Keys::Hardware(slot) => Arc::new(Pkcs11Tier::connect(slot.settings(refused_pins(config)?)).await?),
+        Keys::Software => Arc::new(SoftwareTier::new()),
+    })
+}
+
+/// The same for a server: a token that cannot be reached yet is tried again and again.
+async fn patient_tier(config: &Config, keys: &Keys) -> Result<Arc<dyn Tier>> {
+    Ok(match keys {
+        Keys::Hardware(slot) => Arc::new(Pkcs11Tier::start(slot.settings(refused_pins(config)?)).await?),
         Keys::Software => Arc::new(SoftwareTier::new()),
     })
 }
@@ -43,7 +57,7 @@ pub(super) async fn service(config: &Config) -> Result<Arc<Kms>> {
     let store = store(config).await?;
     let mut instances = Vec::new();
     for instance in &config.instances {
-        let tier = tier(&instance.keys).await?;
+        let tier = patient_tier(config, &instance.keys).await?;
         instances.push(ServedInstance { id: instance.id.clone(), name: instance.name.clone(), kind: instance.keys.kind(), tier });
     }
     Kms::start(Parts {

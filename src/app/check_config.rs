@@ -14,7 +14,7 @@ pub(super) async fn run(path: &Path) -> Result<()> {
     println!("the database opens with the root key and has {keys} keys");
     store.close().await;
     for instance in &config.instances {
-        let tier = assembly::tier(&instance.keys).await?;
+        let tier = assembly::tier(&config, &instance.keys).await?;
         let health = tier.health().await;
         let name = tier.describe().name.clone();
         tier.close().await?;

@@ -26,6 +26,11 @@ impl<'a> Files<'a> {
         self.0.join("lock")
     }
 
+    /// Fingerprints of the PINs that tokens refused.
+    pub(super) fn refused_pins(&self) -> PathBuf {
+        self.0.join("refused_pins")
+    }
+
     /// The administrator's AccessKey.
     pub(super) fn access_key(&self) -> PathBuf {
         self.0.join("access_key.json")

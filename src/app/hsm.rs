@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::assembly;
 use crate::base::{Error, Kind, Result};
 use crate::config::{Config, Keys, PinSource};
-use crate::tier::pkcs11::{self, Pkcs11Tier, Settings, TokenUri};
+use crate::tier::pkcs11::{self, PinSource as _, Pkcs11Tier, Settings, TokenUri};
 use crate::tier::{Support, Tier};
 
 /// Lists the tokens of one module, or of the configured ones.
@@ -51,7 +52,7 @@ pub(super) async fn probe_configured(config: &Path) -> Result<()> {
     let config = Config::load(config)?;
     let mut probed = false;
     for slot in slots(&config) {
-        probe(slot.settings()?).await?;
+        probe(slot.settings(assembly::refused_pins(&config)?)).await?;
         probed = true;
     }
     if probed {

@@ -77,7 +77,7 @@ fn signalled() -> Result<impl Future<Output = ()> + Send> {
         tokio::spawn(async move {
             either(&mut terminate, &mut interrupt).await;
             tracing::warn!("ended at once");
-            std::process::exit(1);
+            crate::tier::pkcs11::end_process(1);
         });
     })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::base::{Error, Kind, Pin, Result};
+use crate::tier::pkcs11;
 
 /// The most bytes of a PIN.
 const LIMIT: usize = 4096;
@@ -24,12 +25,12 @@ fn unavailable(text: String) -> Error {
     Error::new(Kind::Unavailable, text)
 }
 
-impl PinSource {
+impl pkcs11::PinSource for PinSource {
     /// Reads the PIN now.
     ///
     /// # Errors
     /// [`Kind::Unavailable`], naming the source and what to do; never the PIN.
-    pub fn read(&self) -> Result<Pin> {
+    fn read(&self) -> Result<Pin> {
         let text = match self {
             Self::File(path) => {
                 let shown = path.display();
@@ -74,6 +75,7 @@ fn run(command: &[String]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tier::pkcs11::PinSource as _;
 
     #[test]
     fn a_file_is_the_owners_alone() {

@@ -8,11 +8,14 @@ use super::snapshot::{Access, KeyEntry, VersionEntry};
 use crate::base::{Error, Kind, Result};
 use crate::model::access::{Decision, Permission, Resource, Wish, decide};
 use crate::model::{KeyId, KeyVersionId};
+use crate::tier::Share;
 
 /// A key that a caller may use, and the version that is meant.
 pub(super) struct Usable {
     pub(super) entry: Arc<KeyEntry>,
     pub(super) version: Arc<VersionEntry>,
+    /// Whose share of a busy tier its use takes: that of the caller's access point.
+    pub(super) share: Share,
 }
 
 /// Which version of a key an operation uses.
@@ -34,14 +37,20 @@ impl Kms {
             Version::Initial => entry.named_version(&entry.key.initial_version)?,
             Version::Primary => entry.named_version(&entry.key.primary_version)?,
         };
-        Ok(Usable { entry, version })
+        Ok(Usable { entry, version, share: self.share(caller) })
     }
 
     /// The key version that a caller names, if it may use its key.
     pub(super) fn usable_version(&self, caller: &Caller, version: &KeyVersionId) -> Result<Usable> {
         let entry = self.permitted(caller, &version.key())?;
         let version = entry.named_version(version)?;
-        Ok(Usable { entry, version })
+        Ok(Usable { entry, version, share: self.share(caller) })
+    }
+
+    /// Whose share of a busy tier a call takes: all client keys of an access point have one together.
+    pub(super) fn share(&self, caller: &Caller) -> Share {
+        let access = self.snapshot.access();
+        access.access_point_of(&caller.client_key).map_or_else(Share::default, |point| Share::of(point.name.as_str().as_bytes()))
     }
 
     fn permitted(&self, caller: &Caller, id: &KeyId) -> Result<Arc<KeyEntry>> {

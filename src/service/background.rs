@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use super::Kms;
 use crate::base::Result;
+use crate::model::InstanceId;
 
 /// How often the change counter is looked at: a change made elsewhere holds here after twice that at the most.
 pub const REFRESH: Duration = Duration::from_millis(250);
+/// How often a tier that did not answer is asked for its keys.
+const STRANGERS: Duration = Duration::from_secs(2);
 /// How often counts are looked at.
 const COUNTS: Duration = Duration::from_secs(1);
 
@@ -22,6 +25,21 @@ impl Kms {
         }));
         let mut tasks = self.background.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.extend([refresh.abort_handle(), counts.abort_handle()]);
+    }
+
+    /// Compares the keys of an instance with the store as soon as its tier answers.
+    pub(super) fn report_later(self: &Arc<Self>, instance: InstanceId) {
+        let kms = Arc::downgrade(self);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(STRANGERS).await;
+                let Some(kms) = kms.upgrade() else { return };
+                if kms.report_strangers(&instance).await.is_ok() {
+                    return;
+                }
+            }
+        });
+        self.background.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
     }
 
     /// Reads what was written, here or elsewhere, since the last time.

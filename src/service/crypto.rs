@@ -55,7 +55,7 @@ impl Kms {
         if algorithm == EncryptionAlgorithm::AesGcm {
             used.version.count_encryption()?;
         }
-        let encrypted = cipher.encrypt(how, plaintext).await?;
+        let encrypted = cipher.encrypt(used.share, how, plaintext).await?;
         let version = used.version.id.clone();
         let ciphertext = match (form, encrypted.iv) {
             (Form::Advance, Iv::Gcm(iv)) => SelfContained { version, iv, ciphertext: encrypted.ciphertext }.to_bytes(),
@@ -127,7 +127,7 @@ impl Kms {
     ) -> Result<Decrypted> {
         let algorithm = how.algorithm();
         let handle = self.handle(used).await?;
-        let plaintext = cipher(handle, used)?.decrypt(how, ciphertext).await?;
+        let plaintext = cipher(handle, used)?.decrypt(used.share, how, ciphertext).await?;
         Ok(Decrypted { key: used.entry.key.id.clone(), version: used.version.id.clone(), algorithm, padding, plaintext })
     }
 
@@ -141,7 +141,7 @@ impl Kms {
         let digest = digest_of(request.message_type, &request.message)?;
         let handle = self.handle(&used).await?;
         let signer = handle.signer().ok_or_else(|| wrong_usage(&used))?;
-        let signature = signer.sign(algorithm, digest).await?;
+        let signature = signer.sign(used.share, algorithm, digest).await?;
         Ok(Signed { key: used.entry.key.id.clone(), version: used.version.id.clone(), algorithm, signature })
     }
 
@@ -177,7 +177,7 @@ impl Kms {
         self.permit(caller, Permission::CryptoServiceKeyUser, Resource::None)?;
         let length = usize::try_from(length).ok().filter(|_| (1..=RANDOM).contains(&length));
         let length = length.ok_or_else(|| Error::invalid(format!("The parameter Length is between 1 and {RANDOM}.")))?;
-        self.served(&caller.instance)?.tier.random(length).await
+        self.served(&caller.instance)?.tier.random(self.share(caller), length).await
     }
 
     /// The handle of a key version, opened at its first use.

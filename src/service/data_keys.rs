@@ -26,7 +26,7 @@ impl Kms {
         let length = length.ok_or_else(|| {
             Error::invalid(format!("The parameter NumberOfBytes is between {} and {}.", DATA_KEY.start(), DATA_KEY.end()))
         })?;
-        let plaintext = self.served(&caller.instance)?.tier.random(length).await?;
+        let plaintext = self.served(&caller.instance)?.tier.random(used.share, length).await?;
         let encrypted = self.encrypt_with(&used, form, Encryption::AesGcm { aad: request.aad }, plaintext.duplicate()).await?;
         Ok(DataKey { encrypted, plaintext })
     }

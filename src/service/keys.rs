@@ -157,28 +157,32 @@ impl Kms {
         }
     }
 
-    /// What an interrupted creation left behind, and keys in tokens that the store does not know: reported, never deleted.
-    pub(super) async fn report_leftovers(&self) -> Result<()> {
+    /// What an interrupted creation left behind: reported, never deleted.
+    pub(super) async fn report_intents(&self) -> Result<()> {
         for intent in self.store.intents().await? {
             tracing::warn!(
                 key = %intent.key, version = %intent.version, instance = %intent.instance,
                 "the creation of a key was interrupted and answered to nobody; the token may hold an object with this CKA_ID"
             );
         }
+        Ok(())
+    }
+
+    /// Keys in the token of an instance that the store does not know, and the other way round: reported, never deleted.
+    pub(super) async fn report_strangers(&self, instance: &InstanceId) -> Result<()> {
+        let served = self.served(instance)?;
         let entries = self.snapshot.keys();
         let known: HashSet<&[u8]> =
             entries.iter().flat_map(|entry| entry.versions()).filter_map(|version| version.resident()).collect();
-        for served in self.instances.values() {
-            let mut held = HashSet::new();
-            for id in served.tier.residents().await? {
-                if !known.contains(id.as_slice()) {
-                    let id = String::from_utf8_lossy(&id);
-                    tracing::warn!(instance = %served.instance.id, cka_id = %id, "the token holds a key that the store does not know");
-                }
-                held.insert(id);
+        let mut held = HashSet::new();
+        for id in served.tier.residents().await? {
+            if !known.contains(id.as_slice()) {
+                let id = String::from_utf8_lossy(&id);
+                tracing::warn!(%instance, cka_id = %id, "the token holds a key that the store does not know");
             }
-            self.report_missing(&served.instance.id, &entries, &held);
+            held.insert(id);
         }
+        self.report_missing(instance, &entries, &held);
         Ok(())
     }
 
@@ -201,7 +205,8 @@ fn abilities(served: &Served, key: &Key) -> Vec<Capability> {
         | (Ability::Sign(_), KeyUsage::EncryptDecrypt)
         | (Ability::Generate | Ability::Import, _) => false,
     };
-    let lines = served.tier.describe().capabilities.iter();
+    let description = served.tier.describe();
+    let lines = description.capabilities.iter();
     lines.filter(|line| line.spec == key.spec && belongs(line.ability)).cloned().collect()
 }
 

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use crate::base::{Clock, Error, Kind, Result, SecretBytes, Timestamp};
+use crate::base::{Clock, Error, Kind, Result, Retry, SecretBytes, Timestamp};
 use crate::model::instance::{Instance, InstanceKind};
 use crate::model::{AccessKeyId, InstanceId};
 use crate::store::{Authorities, Store};
@@ -108,8 +108,18 @@ impl Kms {
             authorities,
             background: Mutex::default(),
         };
-        kms.report_leftovers().await?;
-        Ok(Arc::new(kms))
+        kms.report_intents().await?;
+        let kms = Arc::new(kms);
+        for instance in kms.instances.keys() {
+            if let Err(error) = kms.report_strangers(instance).await {
+                if error.retry() == Retry::Never {
+                    return Err(error);
+                }
+                tracing::warn!(%instance, ?error, "the keys of the instance are compared with the store as soon as its tier answers");
+                kms.report_later(instance.clone());
+            }
+        }
+        Ok(kms)
     }
 
     /// The date.

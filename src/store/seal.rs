@@ -61,6 +61,17 @@ impl RootKey {
         Ok(Self(key))
     }
 
+    /// A key of its own for the fingerprints of refused PINs.
+    ///
+    /// # Errors
+    /// None in practice: the length is fixed.
+    pub fn pin_fingerprint_key(&self) -> Result<SecretBytes> {
+        let secret = Salt::new(HKDF_SHA256, b"keystead").extract(self.0.expose());
+        let key = secret.expand(&[b"fingerprints of refused PINs, version 1"], HKDF_SHA256);
+        let failed = |_: aws_lc_rs::error::Unspecified| Error::internal("the fingerprint key cannot be derived");
+        SecretBytes::filled(ROOT_KEY, |bytes| key.map_err(failed)?.fill(bytes).map_err(failed))
+    }
+
     /// Writes it to a new file that only the owner may read.
     ///
     /// # Errors

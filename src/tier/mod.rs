@@ -4,10 +4,10 @@
 //! What a key can do shows by presence: [`KeyHandle::cipher`] and its siblings are `Option`s, and no method answers "not
 //! supported". The conformance suite in `tests/` holds every tier to this contract:
 //!
-//! * Every call ends by its deadline, with [`Kind::Throttled`](crate::base::Kind::Throttled) when it could not be served in time.
+//! * Every call ends by its deadline, with [`Kind::Throttled`] when it could not be served in time.
 //! * Every future may be dropped at any moment: no session is lost, no object leaked, and the work that already reached the
 //!   token is finished or undone behind the scenes.
-//! * A decryption that fails is [`Kind::Undecryptable`](crate::base::Kind::Undecryptable), whatever the cause, with one text.
+//! * A decryption that fails is [`Kind::Undecryptable`], whatever the cause, with one text.
 //! * A create that was answered with success survives a crash of the process.
 //! * What is not in [`Capabilities`] is refused by `create`, with the reason; it never appears at the first use.
 
@@ -29,10 +29,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Error, Result, SecretBytes};
+use crate::base::{Error, Kind, Result, SecretBytes};
 use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, PaddingMode, SignatureAlgorithm};
 use crate::model::key::{KeyAttributes, Material, SubjectPublicKeyInfo};
 
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::status;
 pub use public_key::PublicKey;
 
 /// The answer of a tier, to be awaited; it may be dropped at any moment.
@@ -40,8 +42,8 @@ pub type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// What holds key material.
 pub trait Tier: Send + Sync {
-    /// What it is and what it can do; known from the start, no call to a token.
-    fn describe(&self) -> &Description;
+    /// What it is and what it can do; no call to a token. A tier that has not reached its token yet knows no capabilities.
+    fn describe(&self) -> Arc<Description>;
 
     /// Makes a key. The id comes from the caller, so that a crash between token and store leaves something that can be found.
     fn create(&self, key: NewKey) -> Work<'_, Created>;
@@ -49,7 +51,7 @@ pub trait Tier: Send + Sync {
     /// Makes a key out of given material. AES: the key; RSA and EC: PKCS #8, DER.
     fn import(&self, key: NewKey, material: SecretBytes) -> Work<'_, Created>;
 
-    /// Gives a handle to a key, fails with [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound) when the material is gone.
+    /// Gives a handle to a key, fails with [`Kind::KeyNotFound`] when the material is gone.
     fn open(&self, key: StoredKey) -> Work<'_, Arc<dyn KeyHandle>>;
 
     /// Destroys the material for good. Handles to it stop working. No error when it is gone already.
@@ -59,10 +61,14 @@ pub trait Tier: Send + Sync {
     fn residents(&self) -> Work<'_, Vec<Vec<u8>>>;
 
     /// Random bytes, from the token where there is one; at most [`RANDOM_LIMIT`].
-    fn random(&self, length: usize) -> Work<'_, SecretBytes>;
+    fn random(&self, share: Share, length: usize) -> Work<'_, SecretBytes>;
 
     /// Whether it works: a real operation, not "configured".
     fn health(&self) -> Work<'_, ()>;
+
+    /// How its tokens are, one by one; empty for a tier without tokens.
+    #[cfg(feature = "pkcs11")]
+    fn slots(&self) -> Vec<status::SlotStatus>;
 
     /// Ends everything in order: calls that run are waited for, sessions closed, logged out, finalised. Later calls are refused.
     fn close(&self) -> Work<'_, ()>;
@@ -107,18 +113,18 @@ pub trait KeyHandle: Send + Sync {
 /// Encrypts and decrypts with one key.
 pub trait Cipher: Send + Sync {
     /// Encrypts. IVs are the tier's, never the caller's. An `Encryption` that does not fit the key is
-    /// [`Kind::UnsupportedOperation`](crate::base::Kind::UnsupportedOperation), a plaintext of a wrong length
-    /// [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter).
-    fn encrypt(&self, how: Encryption, plaintext: SecretBytes) -> Work<'_, Encrypted>;
+    /// [`Kind::UnsupportedOperation`], a plaintext of a wrong length
+    /// [`Kind::InvalidParameter`].
+    fn encrypt(&self, share: Share, how: Encryption, plaintext: SecretBytes) -> Work<'_, Encrypted>;
 
     /// Decrypts. All that can be wrong with the ciphertext is one mute kind.
-    fn decrypt(&self, how: Decryption, ciphertext: Vec<u8>) -> Work<'_, SecretBytes>;
+    fn decrypt(&self, share: Share, how: Decryption, ciphertext: Vec<u8>) -> Work<'_, SecretBytes>;
 }
 
 /// Signs with one key.
 pub trait Signer: Send + Sync {
     /// Signs a SHA-256 digest. ECDSA signatures are DER.
-    fn sign(&self, algorithm: SignatureAlgorithm, digest: Sha256Digest) -> Work<'_, Vec<u8>>;
+    fn sign(&self, share: Share, algorithm: SignatureAlgorithm, digest: Sha256Digest) -> Work<'_, Vec<u8>>;
 }
 
 /// A SHA-256 digest (FIPS 180-4).
@@ -327,8 +333,15 @@ pub enum Support {
 }
 
 /// What known-answer tests of mechanism and parameters confirmed.
-#[derive(Clone, Debug, Default)]
-pub struct Capabilities(Vec<Capability>);
+#[derive(Clone, Debug)]
+pub struct Capabilities(Knowledge);
+
+#[derive(Clone, Debug)]
+enum Knowledge {
+    Lines(Vec<Capability>),
+    /// The token was not reached yet.
+    None,
+}
 
 /// One line of [`Capabilities`].
 #[derive(Clone, Debug)]
@@ -346,43 +359,54 @@ pub struct Capability {
 impl Capabilities {
     /// From its lines.
     pub fn new(lines: Vec<Capability>) -> Self {
-        Self(lines)
+        Self(Knowledge::Lines(lines))
+    }
+
+    /// Of a token that was not reached yet.
+    pub fn unknown() -> Self {
+        Self(Knowledge::None)
     }
 
     /// All that the table of algorithms has, for a tier that lacks nothing.
     pub fn everything() -> Self {
         let full = |spec, ability| Capability { spec, ability, support: Support::Full, cost: None };
-        Self(KeySpec::ALL.iter().flat_map(|spec| abilities(*spec).map(|ability| full(*spec, ability))).collect())
+        Self::new(KeySpec::ALL.iter().flat_map(|spec| abilities(*spec).map(|ability| full(*spec, ability))).collect())
     }
 
     /// The lines, in the order of the specs.
     pub fn iter(&self) -> impl Iterator<Item = &Capability> {
-        self.0.iter()
+        match &self.0 {
+            Knowledge::Lines(lines) => lines.iter(),
+            Knowledge::None => [].iter(),
+        }
     }
 
     /// The line of one ability.
     pub fn of(&self, spec: KeySpec, ability: Ability) -> Option<&Capability> {
-        self.0.iter().find(|line| line.spec == spec && line.ability == ability)
+        self.iter().find(|line| line.spec == spec && line.ability == ability)
     }
 
     /// Why the tier cannot do it, or nothing.
     ///
     /// # Errors
-    /// [`Kind::UnsupportedOperation`](crate::base::Kind::UnsupportedOperation) with the reason.
+    /// [`Kind::UnsupportedOperation`] with the reason; [`Kind::Unavailable`] while nothing is known.
     pub fn require(&self, spec: KeySpec, ability: Ability) -> Result<()> {
         match self.of(spec, ability).map(|line| &line.support) {
             Some(Support::Full | Support::Assisted(_)) => Ok(()),
             Some(Support::Missing(reason)) => {
                 Err(Error::unsupported(format!("{spec} cannot be used for {ability} here: {reason}.")))
             }
-            None => Err(Error::unsupported(format!("{ability} does not fit the KeySpec {spec}."))),
+            None => match self.0 {
+                Knowledge::Lines(_) => Err(Error::unsupported(format!("{ability} does not fit the KeySpec {spec}."))),
+                Knowledge::None => Err(Error::new(Kind::Unavailable, "The hardware security module was not reached yet.")),
+            },
         }
     }
 
     /// Whether a key of this spec and usage is worth making: it can be, and the default algorithm of its usage works.
     ///
     /// # Errors
-    /// [`Kind::UnsupportedOperation`](crate::base::Kind::UnsupportedOperation) with the reason.
+    /// [`Kind::UnsupportedOperation`] with the reason.
     pub fn admits(&self, spec: KeySpec, usage: KeyUsage, origin: Ability) -> Result<()> {
         self.require(spec, origin)?;
         match usage {

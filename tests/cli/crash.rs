@@ -9,7 +9,7 @@ use keystead::base::{Pin, SecretBytes, random};
 use keystead::model::algorithm::SignatureAlgorithm;
 use keystead::store::{RootKey, Store};
 use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
-use keystead::tier::{Encryption, StoredKey, Tier};
+use keystead::tier::{Encryption, Share, StoredKey, Tier};
 
 use crate::bench::Installation;
 use crate::softhsm;
@@ -74,10 +74,15 @@ fn every_key_works(installation: &Installation, acknowledged: &BTreeSet<String>)
                     StoredKey { spec: key.spec, usage: key.usage, material: version.material, public_key: version.public_key };
                 let handle = tier.open(stored).await.unwrap();
                 match (handle.cipher(), handle.signer()) {
-                    (Some(cipher), _) => {
-                        drop(cipher.encrypt(Encryption::AesGcm { aad: Vec::new() }, SecretBytes::new(vec![1])).await.unwrap())
+                    (Some(cipher), _) => drop(
+                        cipher
+                            .encrypt(Share::default(), Encryption::AesGcm { aad: Vec::new() }, SecretBytes::new(vec![1]))
+                            .await
+                            .unwrap(),
+                    ),
+                    (None, Some(signer)) => {
+                        drop(signer.sign(Share::default(), SignatureAlgorithm::EcdsaSha256, [1; 32]).await.unwrap())
                     }
-                    (None, Some(signer)) => drop(signer.sign(SignatureAlgorithm::EcdsaSha256, [1; 32]).await.unwrap()),
                     (None, None) => panic!("a key that can do nothing"),
                 }
                 used += 1;

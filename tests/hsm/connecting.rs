@@ -1,6 +1,7 @@
 //! Finding the module, the token, the PIN: each mistake is one clear line.
 
 use std::process::Command;
+use std::sync::Arc;
 
 use keystead::base::{Kind, Pin};
 use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage};
@@ -45,7 +46,7 @@ async fn a_uri_that_means_several_tokens_is_refused() {
 #[tokio::test]
 async fn a_wrong_pin_is_tried_once() {
     let label = softhsm::token();
-    let text = refusal(Settings { pin: Pin::new("wrong-pin".into()), ..settings_of(&label) }).await;
+    let text = refusal(Settings { pin: Arc::new(Pin::new("wrong-pin".into())), ..settings_of(&label) }).await;
     assert!(text.contains("PIN") && text.contains(&label) && !text.contains("wrong-pin"), "{text}");
     let tokens = list(&softhsm::module()).unwrap();
     let token = tokens.iter().find(|token| token.label == label).unwrap();
@@ -75,7 +76,8 @@ async fn a_listed_token_tells_what_a_person_looks_for() {
 async fn what_the_token_lacks_is_known_before_a_key_is_made() {
     let tier = Pkcs11Tier::connect(settings()).await.unwrap();
     let oaep = Ability::Encrypt(EncryptionAlgorithm::RsaesOaepSha256);
-    let support = &tier.describe().capabilities.of(KeySpec::Rsa2048, oaep).unwrap().support;
+    let described = tier.describe();
+    let support = &described.capabilities.of(KeySpec::Rsa2048, oaep).unwrap().support;
     assert!(!matches!(support, Support::Missing(_)), "{support:?}");
     let assisted = matches!(support, Support::Assisted(_));
     tier.close().await.unwrap();

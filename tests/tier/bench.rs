@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use keystead::base::{Error, Kind, Result, SecretBytes, random};
 use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, PaddingMode};
 use keystead::model::key::{Material, SubjectPublicKeyInfo};
-use keystead::tier::{Ability, Created, Decryption, Encrypted, Encryption, Iv, KeyHandle, NewKey, OaepHash, StoredKey, Tier};
+use keystead::tier::{
+    Ability, Created, Decryption, Encrypted, Encryption, Iv, KeyHandle, NewKey, OaepHash, Share, StoredKey, Tier,
+};
 
 /// What the suite has to know of a tier and cannot read from its description.
 #[derive(Clone, Copy, Debug)]
@@ -202,12 +204,12 @@ pub fn cbc_iv(iv: Iv) -> [u8; 16] {
 
 /// Encrypts, with the cipher that the key must have.
 pub async fn encrypt(key: &dyn KeyHandle, how: Encryption, plaintext: &[u8]) -> Result<Encrypted> {
-    key.cipher().expect("a key that encrypts").encrypt(how, secret(plaintext)).await
+    key.cipher().expect("a key that encrypts").encrypt(Share::default(), how, secret(plaintext)).await
 }
 
 /// Decrypts, with the cipher that the key must have.
 pub async fn decrypt(key: &dyn KeyHandle, how: Decryption, ciphertext: &[u8]) -> Result<SecretBytes> {
-    key.cipher().expect("a key that decrypts").decrypt(how, ciphertext.to_vec()).await
+    key.cipher().expect("a key that decrypts").decrypt(Share::default(), how, ciphertext.to_vec()).await
 }
 
 /// Encrypts and decrypts, and sees that the same comes out.

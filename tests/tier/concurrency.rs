@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 use keystead::base::{Kind, SecretBytes};
 use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use keystead::tier::public_key::{Validity, sha256};
-use keystead::tier::{KeyHandle, Work};
+use keystead::tier::{KeyHandle, Share, Work};
 use tokio::task::JoinSet;
 
 use crate::bench::{Bench, encryption, new_key, round_trip, secret, text};
@@ -15,7 +15,7 @@ const CALLERS: usize = 64;
 
 async fn sign_and_verify(key: &dyn KeyHandle, message: &[u8]) {
     let (algorithm, digest) = (key.spec().signature_algorithms()[0], sha256(message));
-    let signature = key.signer().unwrap().sign(algorithm, digest).await.unwrap();
+    let signature = key.signer().unwrap().sign(Share::default(), algorithm, digest).await.unwrap();
     assert_eq!(key.public_key().unwrap().verify(algorithm, &digest, &signature).unwrap(), Validity::Valid);
 }
 
@@ -39,7 +39,7 @@ pub async fn sixty_four_callers(bench: &Bench) {
         callers.spawn(async move {
             for round in 0..10 {
                 round_trip(&*aes, EncryptionAlgorithm::AesGcm, &text(caller * 10 + round)).await;
-                assert_eq!(tier.random(caller + 1).await.unwrap().len(), caller + 1);
+                assert_eq!(tier.random(Share::default(), caller + 1).await.unwrap().len(), caller + 1);
                 for key in &signing {
                     sign_and_verify(&**key, &text(caller * 10 + round)).await;
                 }
@@ -71,12 +71,12 @@ pub async fn dropped_futures_harm_nothing(bench: &Bench) {
     let signing = signing_keys(bench).await;
     for _ in 0..200 {
         let cipher = aes.cipher().unwrap();
-        begin_and_drop(cipher.encrypt(encryption(EncryptionAlgorithm::AesGcm), secret(b"text")));
-        begin_and_drop(cipher.encrypt(encryption(EncryptionAlgorithm::AesCbc), secret(b"text")));
+        begin_and_drop(cipher.encrypt(Share::default(), encryption(EncryptionAlgorithm::AesGcm), secret(b"text")));
+        begin_and_drop(cipher.encrypt(Share::default(), encryption(EncryptionAlgorithm::AesCbc), secret(b"text")));
         for key in &signing {
-            begin_and_drop(key.signer().unwrap().sign(key.spec().signature_algorithms()[0], sha256(b"text")));
+            begin_and_drop(key.signer().unwrap().sign(Share::default(), key.spec().signature_algorithms()[0], sha256(b"text")));
         }
-        begin_and_drop(bench.tier.random(32));
+        begin_and_drop(bench.tier.random(Share::default(), 32));
         begin_and_drop(bench.tier.health());
         begin_and_drop(bench.tier.residents());
     }
@@ -101,7 +101,7 @@ pub async fn aborted_tasks_harm_nothing(bench: &Bench) {
                     for key in &signing {
                         sign_and_verify(&**key, b"text").await;
                     }
-                    let _: SecretBytes = tier.random(16).await.unwrap();
+                    let _: SecretBytes = tier.random(Share::default(), 16).await.unwrap();
                     tokio::task::yield_now().await;
                 }
             });
@@ -128,7 +128,7 @@ pub async fn closing_answers_everybody(bench: &Bench) {
             // Until the close: every call is either done or refused, none hangs and none is a fault.
             for key in signing.iter().cycle() {
                 let (algorithm, digest) = (key.spec().signature_algorithms()[0], sha256(&text(caller)));
-                match key.signer().unwrap().sign(algorithm, digest).await {
+                match key.signer().unwrap().sign(Share::default(), algorithm, digest).await {
                     Ok(signature) => {
                         assert_eq!(key.public_key().unwrap().verify(algorithm, &digest, &signature).unwrap(), Validity::Valid);
                     }

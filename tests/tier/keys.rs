@@ -7,7 +7,7 @@ use keystead::base::Kind;
 use keystead::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage};
 use keystead::model::key::Material;
 use keystead::tier::public_key::{Validity, sha256};
-use keystead::tier::{Ability, TierKind};
+use keystead::tier::{Ability, Share, TierKind};
 
 use crate::bench::{Bench, Keeping, assert_refused, decrypt, decryption, encrypt, encryption, new_key, round_trip, text};
 
@@ -66,7 +66,7 @@ async fn make_open_use_reopen(bench: &Bench, spec: KeySpec, usage: KeyUsage) {
             for algorithm in spec.signature_algorithms() {
                 if bench.can(spec, Ability::Sign(*algorithm)) {
                     let digest = sha256(b"message");
-                    let signature = reopened.signer().unwrap().sign(*algorithm, digest).await.unwrap();
+                    let signature = reopened.signer().unwrap().sign(Share::default(), *algorithm, digest).await.unwrap();
                     let validity = reopened.public_key().unwrap().verify(*algorithm, &digest, &signature).unwrap();
                     assert_eq!(validity, Validity::Valid, "{algorithm} of {spec}");
                 }
@@ -116,7 +116,7 @@ pub async fn a_destroyed_key_is_gone(bench: &Bench) {
         let handle = bench.open(&made).await;
         bench.tier.destroy(made.copy_of_material()).await.unwrap();
         let algorithm = KeySpec::EcP256.signature_algorithms()[0];
-        assert_refused(handle.signer().unwrap().sign(algorithm, sha256(b"")).await, Kind::KeyNotFound);
+        assert_refused(handle.signer().unwrap().sign(Share::default(), algorithm, sha256(b"")).await, Kind::KeyNotFound);
     }
 }
 
@@ -179,7 +179,7 @@ pub async fn imported_pairs_work(bench: &Bench) {
         let public = signing.public_key().unwrap();
         assert_eq!(public.spki(), decrypting.public_key().unwrap().spki());
         for algorithm in spec.signature_algorithms().iter().filter(|algorithm| bench.can(spec, Ability::Sign(**algorithm))) {
-            let signature = signing.signer().unwrap().sign(*algorithm, sha256(b"message")).await.unwrap();
+            let signature = signing.signer().unwrap().sign(Share::default(), *algorithm, sha256(b"message")).await.unwrap();
             assert_eq!(public.verify(*algorithm, &sha256(b"message"), &signature).unwrap(), Validity::Valid);
         }
         for algorithm in spec.encryption_algorithms().iter().filter(|algorithm| bench.can(spec, Ability::Encrypt(**algorithm))) {
@@ -227,7 +227,7 @@ pub async fn a_closed_tier_refuses(bench: &Bench) {
     assert_refused(bench.try_open(&made).await, Kind::Unavailable);
     assert_refused(bench.tier.destroy(made.copy_of_material()).await, Kind::Unavailable);
     assert_refused(bench.tier.residents().await, Kind::Unavailable);
-    assert_refused(bench.tier.random(16).await, Kind::Unavailable);
+    assert_refused(bench.tier.random(Share::default(), 16).await, Kind::Unavailable);
     assert_refused(bench.tier.health().await, Kind::Unavailable);
     assert_refused(encrypt(&*handle, encryption(algorithm), b"text").await, Kind::Unavailable);
     assert_refused(decrypt(&*handle, decryption(algorithm, encrypted.iv), &encrypted.ciphertext).await, Kind::Unavailable);

@@ -9,6 +9,7 @@ use der::{Decode, Reader, SliceReader, Tag, Tagged};
 use keystead::base::Kind;
 use keystead::model::algorithm::{KeySpec, KeyUsage, SignatureAlgorithm};
 use keystead::tier::Ability;
+use keystead::tier::Share;
 use keystead::tier::public_key::{Validity, sha256};
 
 use crate::bench::{Bench, assert_refused, cuts, flips};
@@ -37,7 +38,7 @@ pub async fn signatures_verify_and_nothing_else_does(bench: &Bench) {
         let other = bench.fresh(spec, KeyUsage::SignVerify).await;
         let public = key.public_key().unwrap();
         let digest = sha256(MESSAGE);
-        let signature = key.signer().unwrap().sign(algorithm, digest).await.unwrap();
+        let signature = key.signer().unwrap().sign(Share::default(), algorithm, digest).await.unwrap();
 
         assert_eq!(public.verify(algorithm, &digest, &signature).unwrap(), Validity::Valid, "{algorithm} of {spec}");
         // aws-lc takes points as they are, and RSA keys as SubjectPublicKeyInfo.
@@ -56,7 +57,7 @@ pub async fn signatures_verify_and_nothing_else_does(bench: &Bench) {
         }
         assert_eq!(other.public_key().unwrap().verify(algorithm, &digest, &signature).unwrap(), Validity::Invalid);
         for digest in [[0; 32], [0xff; 32]] {
-            let signature = key.signer().unwrap().sign(algorithm, digest).await.unwrap();
+            let signature = key.signer().unwrap().sign(Share::default(), algorithm, digest).await.unwrap();
             assert_eq!(public.verify(algorithm, &digest, &signature).unwrap(), Validity::Valid, "digests are taken as they are");
         }
     }
@@ -69,7 +70,10 @@ pub async fn algorithms_that_do_not_fit_are_refused(bench: &Bench) {
         }
         let key = bench.fresh(spec, KeyUsage::SignVerify).await;
         for algorithm in SignatureAlgorithm::ALL.iter().filter(|algorithm| !spec.signature_algorithms().contains(algorithm)) {
-            assert_refused(key.signer().unwrap().sign(*algorithm, sha256(MESSAGE)).await, Kind::UnsupportedOperation);
+            assert_refused(
+                key.signer().unwrap().sign(Share::default(), *algorithm, sha256(MESSAGE)).await,
+                Kind::UnsupportedOperation,
+            );
             let verified = key.public_key().unwrap().verify(*algorithm, &sha256(MESSAGE), &[0; 64]);
             assert_refused(verified, Kind::UnsupportedOperation);
         }
@@ -82,7 +86,7 @@ pub async fn ecdsa_is_der(bench: &Bench) {
         // Often enough to meet numbers with a leading zero bit, and with a leading zero byte.
         for number in 0..300u32 {
             let digest = sha256(&number.to_be_bytes());
-            let signature = key.signer().unwrap().sign(algorithm, digest).await.unwrap();
+            let signature = key.signer().unwrap().sign(Share::default(), algorithm, digest).await.unwrap();
             let sequence = der::asn1::AnyRef::from_der(&signature).expect("one DER value and nothing after it");
             assert_eq!(sequence.tag(), Tag::Sequence);
             let mut reader = SliceReader::new(sequence.value()).unwrap();
@@ -99,8 +103,8 @@ pub async fn ecdsa_is_der(bench: &Bench) {
 pub async fn only_pkcs1_repeats_itself(bench: &Bench) {
     for (spec, algorithm) in signing(bench).into_iter().filter(|(spec, _)| *spec == KeySpec::Rsa2048) {
         let key = bench.fresh(spec, KeyUsage::SignVerify).await;
-        let one = key.signer().unwrap().sign(algorithm, sha256(MESSAGE)).await.unwrap();
-        let two = key.signer().unwrap().sign(algorithm, sha256(MESSAGE)).await.unwrap();
+        let one = key.signer().unwrap().sign(Share::default(), algorithm, sha256(MESSAGE)).await.unwrap();
+        let two = key.signer().unwrap().sign(Share::default(), algorithm, sha256(MESSAGE)).await.unwrap();
         assert_eq!(one.len(), 256);
         assert_eq!(one == two, algorithm == SignatureAlgorithm::RsaPkcs1Sha256, "{algorithm}: salts are drawn anew");
     }

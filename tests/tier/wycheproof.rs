@@ -51,7 +51,8 @@ impl Tally {
 
 /// What the tier lacks of these, each with its reason.
 fn lacks(bench: &Bench, abilities: &[(KeySpec, Ability)]) -> Vec<String> {
-    let capabilities = &bench.tier.describe().capabilities;
+    let described = bench.tier.describe();
+    let capabilities = &described.capabilities;
     abilities
         .iter()
         .filter_map(|(spec, ability)| capabilities.require(*spec, *ability).err())

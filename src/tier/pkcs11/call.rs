@@ -222,6 +222,13 @@ impl Functions {
         check(unsafe { random(session, output.as_mut_ptr(), length(output)) }, Function::GenerateRandom)
     }
 
+    /// C_CloseAllSessions: ends the login, too. No call may run in a session of the slot.
+    pub(super) fn close_all_sessions(&self, slot: CK_SLOT_ID) -> Result<(), Failure> {
+        let close_all = self.list.C_CloseAllSessions.ok_or(Failure::NullFunctionPointer)?;
+        // SAFETY: the function takes a number; a slot that is not there is an error of the call.
+        check(unsafe { close_all(slot) }, Function::CloseAllSessions)
+    }
+
     /// C_GetTokenInfo, read without believing the parts that modules get wrong.
     pub(super) fn token(&self, slot: CK_SLOT_ID) -> Result<TokenSummary, Failure> {
         let token_info = self.list.C_GetTokenInfo.ok_or(Failure::NullFunctionPointer)?;
@@ -265,4 +272,14 @@ fn blank_padded(field: &[u8]) -> String {
 
 fn check(rv: CK_RV, function: Function) -> Result<(), Failure> {
     Rv::from(rv).into_result(function)
+}
+
+/// Ends the process at once: no exit handlers, no destructors of libraries. For a process in which a call still runs in a module:
+/// SoftHSM and others crash when their library is taken down under it.
+pub fn leave(status: i32) -> ! {
+    unsafe extern "C" {
+        fn _exit(status: std::ffi::c_int) -> !;
+    }
+    // SAFETY: _exit(2) may be called at any time, from any thread, and touches no memory of ours.
+    unsafe { _exit(status) }
 }

@@ -1,20 +1,30 @@
 //! A session in the hands of one call: the operations that the algorithms are made of.
 //!
-//! Made by [`Slot::run`](super::slot::Slot::run) alone, for as long as the call runs. It knows handles and lengths, no algorithm.
+//! Made by `slot` and `supervisor` alone, for as long as the call runs. It knows handles and lengths, and tells a key that is gone
+//! from a login or a token that is; no algorithm.
+
+use std::sync::atomic::Ordering;
 
 use cryptoki::error::Error as Failure;
+use cryptoki::mechanism::MechanismType;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, SessionState};
 
 use super::call::{Functions, Mechanism};
-use super::slot::Slot;
+use super::canary::Canary;
+use super::handles::Known;
+use super::pool::Life;
+use super::rv::Level;
+use super::slot::{Slot, lock};
 use super::{objects, rv};
 use crate::base::{Error, Kind, Result, SecretBytes};
 
-/// What went wrong inside a call: the module's answer, or ours.
+/// What went wrong inside a call: the module's answer, what it means, or ours.
 pub(super) enum Fault {
     /// A PKCS #11 function failed.
     Module(Failure),
+    /// No function failed, and yet this is broken.
+    Broken(Level, &'static str),
     /// The input was refused, or the result did not hold.
     Ours(Error),
 }
@@ -35,6 +45,7 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Module(failure) => rv::public(&failure),
+            Fault::Broken(_, text) => super::condition::away().caused_by(text),
             Fault::Ours(error) => error,
         }
     }
@@ -44,12 +55,13 @@ impl From<Fault> for Error {
 pub(super) struct Calling<'a> {
     slot: &'a Slot,
     session: &'a Session,
+    life: Life,
 }
 
 impl<'a> Calling<'a> {
     /// For one call.
-    pub(super) fn new(slot: &'a Slot, session: &'a Session) -> Self {
-        Self { slot, session }
+    pub(super) fn new(slot: &'a Slot, session: &'a Session, life: Life) -> Self {
+        Self { slot, session, life }
     }
 
     fn functions(&self) -> &Functions {
@@ -61,9 +73,14 @@ impl<'a> Calling<'a> {
         self.session
     }
 
-    /// The slot, to remember and forget handles.
-    pub(super) fn slot(&self) -> &Slot {
-        self.slot
+    /// Notes where an object is.
+    pub(super) fn remember(&self, id: &[u8], handle: ObjectHandle) {
+        lock(&self.slot.handles).put(self.life, id, handle);
+    }
+
+    /// The least and the most length of the keys of a mechanism, in the mechanism's own unit; `None` when the token lacks it.
+    pub(super) fn key_sizes(&self, mechanism: MechanismType) -> Option<(usize, usize)> {
+        self.slot.key_sizes(self.life, mechanism)
     }
 
     /// Runs `operation` with the handle of the object whose CKA_ID is `id`: remembered or found. A handle that the module no
@@ -72,24 +89,85 @@ impl<'a> Calling<'a> {
     /// # Errors
     /// [`Kind::KeyNotFound`] when the token does not have it.
     pub(super) fn with_key<T>(&self, id: &[u8], operation: impl Fn(ObjectHandle) -> Result<T, Fault>) -> Result<T, Fault> {
-        let remembered = self.slot.remembered(id);
-        if let Some(handle) = remembered {
-            match operation(handle) {
-                Err(Fault::Module(failure)) if rv::is_stale_handle(&failure) => self.slot.forget(id),
+        let known = lock(&self.slot.handles).get(self.life, id);
+        match known {
+            Some(Known::At(handle)) => match operation(handle) {
+                Err(Fault::Module(failure)) if rv::is_stale_handle(&failure) => lock(&self.slot.handles).lose(self.life, id),
                 result => return result,
-            }
+            },
+            Some(Known::Lost | Known::Destroyed) | None => {}
         }
-        let Some(handle) = objects::find_key(self.session, id)? else { return Err(self.why_not_found()?.into()) };
-        self.slot.remember(id.to_vec(), handle);
+        let Some(handle) = objects::find_key(self.session, id)? else {
+            self.believe_absence(id)?;
+            return Err(Error::new(Kind::KeyNotFound, "The token does not have the key.").into());
+        };
+        self.remember(id, handle);
         operation(handle)
     }
 
-    /// An empty find is a lost login as well as a key that is gone: the session's state tells them apart.
-    fn why_not_found(&self) -> Result<Error, Failure> {
-        Ok(match self.session.get_session_info()?.session_state() {
-            SessionState::RwUser | SessionState::RoUser => Error::new(Kind::KeyNotFound, "The token does not have the key."),
-            SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer => lost_login(),
-        })
+    /// Destroys what the token has of this id.
+    pub(super) fn destroy(&self, id: &[u8]) -> Result<(), Fault> {
+        if objects::destroy(self.session, id)? == 0 {
+            self.believe_absence(id)?;
+        }
+        lock(&self.slot.handles).destroy(id);
+        Ok(())
+    }
+
+    /// An empty find is a lost login or a token without its storage as well as a key that is gone. A key that was there in this
+    /// epoch does not vanish on its own; a token that has lost its storage shows none of the other keys either.
+    fn believe_absence(&self, id: &[u8]) -> Result<(), Fault> {
+        self.check_login()?;
+        if self.functions().token(self.life.slot_id).is_err() {
+            return Err(Fault::Broken(Level::Module, "the token shows no key and tells nothing of itself"));
+        }
+        let (known, another) = {
+            let mut handles = lock(&self.slot.handles);
+            (handles.get(self.life, id), handles.another(self.life, id))
+        };
+        if let Some(another) = another {
+            return match objects::find_key(self.session, &another)? {
+                Some(_) => Ok(()),
+                None => Err(Fault::Broken(Level::Module, "the token shows none of its keys")),
+            };
+        }
+        match known {
+            Some(Known::Lost | Known::At(_)) => Err(Fault::Broken(Level::Module, "a key vanished that was there")),
+            // An epoch does not begin with an empty token that was not empty before.
+            Some(Known::Destroyed) | None => Ok(()),
+        }
+    }
+
+    /// Login is a state of the token; every session shows it (PKCS #11, section 5.6.1).
+    pub(super) fn check_login(&self) -> Result<(), Fault> {
+        match self.session.get_session_info()?.session_state() {
+            SessionState::RwUser | SessionState::RoUser => Ok(()),
+            SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer => {
+                Err(Fault::Broken(Level::Login, "the login is lost"))
+            }
+        }
+    }
+
+    /// Whether a known ciphertext opens on this session. On a token that never made a canary a random byte must do.
+    pub(super) fn canary_lives(&self) -> bool {
+        let canary = *lock(&self.slot.canary);
+        if let Some(canary) = canary {
+            return canary.lives(self.functions(), self.session);
+        }
+        match Canary::hatch(self.functions(), self.session) {
+            Some(canary) => {
+                let lives = canary.lives(self.functions(), self.session);
+                canary.let_go(self.session);
+                lives
+            }
+            None => !self.slot.hatched.load(Ordering::Acquire) && self.ping().is_ok(),
+        }
+    }
+
+    /// One random byte, and the login is there.
+    pub(super) fn ping(&self) -> Result<(), Fault> {
+        self.random(1)?;
+        self.check_login()
     }
 
     /// C_EncryptInit and C_Encrypt into `length` bytes, the length of the result.
@@ -125,13 +203,11 @@ impl<'a> Calling<'a> {
         Ok(output)
     }
 
-    /// A real operation, and the login is there.
+    /// Real operations: random bytes, a ciphertext that opens, the login, the token itself.
     pub(super) fn check_health(&self) -> Result<(), Fault> {
-        self.random(16)?;
-        match self.session.get_session_info()?.session_state() {
-            SessionState::RwUser | SessionState::RoUser => Ok(()),
-            SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer => Err(lost_login().into()),
-        }
+        self.ping()?;
+        self.functions().token(self.life.slot_id)?;
+        if self.canary_lives() { Ok(()) } else { Err(Fault::Broken(Level::Token, "a known ciphertext does not open")) }
     }
 
     /// C_GenerateRandom.
@@ -143,8 +219,4 @@ impl<'a> Calling<'a> {
     pub(super) fn iv<const N: usize>(&self) -> Result<[u8; N], Fault> {
         self.slot.random().draw(|block| self.functions().random(self.session.handle(), block)).map_err(Fault::from)
     }
-}
-
-fn lost_login() -> Error {
-    Error::new(Kind::Unavailable, "The login to the hardware security module is lost.")
 }

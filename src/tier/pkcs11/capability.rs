@@ -73,7 +73,7 @@ fn strictness(calling: &Calling<'_>) -> Result<Strictness, Fault> {
     }
     // A token without AES keys says nothing about templates: the least strict one serves its key pairs.
     match refused {
-        Some(Fault::Module(failure)) if rv::session_fate(&failure) == rv::SessionFate::Close => Err(failure.into()),
+        Some(Fault::Module(failure)) if rv::is_fault(&failure) => Err(failure.into()),
         _ => Ok(Strictness::Basic),
     }
 }
@@ -184,7 +184,7 @@ impl Prober<'_> {
     /// What RSA_2048 can do, if the token generates pairs of that length.
     fn longer_rsa(&mut self, spec: KeySpec) {
         let bits = modulus_bytes(spec).map_or(0, |bytes| bytes * 8);
-        let range = self.calling.slot().key_sizes(MechanismType::RSA_PKCS_KEY_PAIR_GEN);
+        let range = self.calling.key_sizes(MechanismType::RSA_PKCS_KEY_PAIR_GEN);
         let generates = range.is_some_and(|(least, most)| (least..=most).contains(&bits));
         let shorter: Vec<_> = self.lines.iter().filter(|line| line.spec == KeySpec::Rsa2048).cloned().collect();
         for line in shorter {
@@ -257,6 +257,7 @@ fn new_pair(spec: KeySpec) -> Result<SecretBytes, Error> {
 fn reason(fault: Fault) -> String {
     match fault {
         Fault::Module(failure) => format!("the token's {}", rv::name(&failure)),
+        Fault::Broken(_, text) => text.to_owned(),
         Fault::Ours(error) => error.message().trim_end_matches('.').to_owned(),
     }
 }

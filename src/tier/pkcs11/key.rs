@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use super::call::Mechanism;
 use super::calling::{Calling, Fault};
 use super::mechanism::{self, BlockMode, OaepDecoding};
-use super::slot::{Place, Slot};
+use super::pool::Place;
+use super::slot::{Order, Slot};
+use super::status::Operation;
 use crate::base::{Error, Result, SecretBytes};
 use crate::model::algorithm::{KeySpec, KeyUsage, SignatureAlgorithm};
 use crate::tier::{
-    AAD_LIMIT, Ability, Capabilities, Cipher, Decryption, Encrypted, Encryption, KeyHandle, PublicKey, Sha256Digest, Signer,
+    AAD_LIMIT, Ability, Capabilities, Cipher, Decryption, Encrypted, Encryption, KeyHandle, PublicKey, Sha256Digest, Share, Signer,
     Support, Work, does_not_fit, modulus_bytes, padding,
 };
 
@@ -26,11 +28,10 @@ const INLINE_BYTES: usize = 8 * 1024;
 pub(super) struct TokenKey {
     pub(super) slot: Arc<Slot>,
     pub(super) capabilities: Arc<Capabilities>,
-    pub(super) id: Vec<u8>,
+    pub(super) id: Arc<[u8]>,
     pub(super) spec: KeySpec,
     pub(super) usage: KeyUsage,
     pub(super) public_key: Option<PublicKey>,
-    pub(super) deadline: Duration,
 }
 
 impl TokenKey {
@@ -44,16 +45,17 @@ impl TokenKey {
     }
 
     /// Refuses what the token was found to lack; runs `operation` with the key otherwise.
-    async fn operate<T, F>(&self, ability: Ability, bytes: usize, operation: F) -> Result<T>
+    async fn operate<T, F>(&self, what: Operation, share: Share, ability: Ability, bytes: usize, operation: F) -> Result<T>
     where
         T: Send + 'static,
         F: Fn(&Calling<'_>, cryptoki::object::ObjectHandle) -> Result<T, Fault> + Send + 'static,
     {
         self.capabilities.require(self.spec, ability)?;
-        let id = self.id.clone();
-        let deadline = Instant::now() + self.deadline;
+        let id = Arc::clone(&self.id);
+        let deadline = Instant::now() + self.slot.settings.deadline;
+        let order = Order { operation: what, share, place: self.place(ability, bytes), deadline };
         let call = move |calling: &Calling<'_>| calling.with_key(&id, |key| operation(calling, key));
-        self.slot.run(self.place(ability, bytes), deadline, call).await
+        self.slot.run(order, call).await
     }
 
     fn oaep_decoding(&self, ability: Ability) -> OaepDecoding {
@@ -89,7 +91,7 @@ impl KeyHandle for TokenKey {
 }
 
 impl Cipher for TokenKey {
-    fn encrypt(&self, how: Encryption, plaintext: SecretBytes) -> Work<'_, Encrypted> {
+    fn encrypt(&self, share: Share, how: Encryption, plaintext: SecretBytes) -> Work<'_, Encrypted> {
         Box::pin(async move {
             let algorithm = how.algorithm();
             if !self.spec.encryption_algorithms().contains(&algorithm) {
@@ -100,21 +102,21 @@ impl Cipher for TokenKey {
             match how {
                 Encryption::AesGcm { aad } => {
                     check_aad(&aad)?;
-                    self.operate(ability, bytes + aad.len(), move |calling, key| {
+                    self.operate(Operation::Encrypt, share, ability, bytes + aad.len(), move |calling, key| {
                         mechanism::gcm_encrypt(calling, key, &aad, &plaintext)
                     })
                     .await
                 }
                 Encryption::AesCbc { padding } => {
                     let padded = padding::pad(plaintext, padding)?;
-                    self.operate(ability, bytes, move |calling, key| {
+                    self.operate(Operation::Encrypt, share, ability, bytes, move |calling, key| {
                         mechanism::blocks_encrypt(calling, key, BlockMode::Cbc, &padded)
                     })
                     .await
                 }
                 Encryption::AesEcb { padding } => {
                     let padded = padding::pad(plaintext, padding)?;
-                    self.operate(ability, bytes, move |calling, key| {
+                    self.operate(Operation::Encrypt, share, ability, bytes, move |calling, key| {
                         mechanism::blocks_encrypt(calling, key, BlockMode::Ecb, &padded)
                     })
                     .await
@@ -129,7 +131,7 @@ impl Cipher for TokenKey {
         })
     }
 
-    fn decrypt(&self, how: Decryption, ciphertext: Vec<u8>) -> Work<'_, SecretBytes> {
+    fn decrypt(&self, share: Share, how: Decryption, ciphertext: Vec<u8>) -> Work<'_, SecretBytes> {
         Box::pin(async move {
             let algorithm = how.algorithm();
             if !self.spec.encryption_algorithms().contains(&algorithm) {
@@ -141,7 +143,7 @@ impl Cipher for TokenKey {
             match how {
                 Decryption::AesGcm { iv, aad } => {
                     check_aad(&aad)?;
-                    self.operate(ability, bytes + aad.len(), move |calling, key| {
+                    self.operate(Operation::Decrypt, share, ability, bytes + aad.len(), move |calling, key| {
                         mechanism::gcm_decrypt(calling, key, &iv, &aad, &ciphertext)
                     })
                     .await
@@ -150,13 +152,13 @@ impl Cipher for TokenKey {
                     let call = move |calling: &Calling<'_>, key| {
                         mechanism::blocks_decrypt(calling, key, Mechanism::AesCbc { iv: &iv }, &ciphertext, padding)
                     };
-                    self.operate(ability, bytes, call).await
+                    self.operate(Operation::Decrypt, share, ability, bytes, call).await
                 }
                 Decryption::AesEcb { padding } => {
                     let call = move |calling: &Calling<'_>, key| {
                         mechanism::blocks_decrypt(calling, key, Mechanism::AesEcb, &ciphertext, padding)
                     };
-                    self.operate(ability, bytes, call).await
+                    self.operate(Operation::Decrypt, share, ability, bytes, call).await
                 }
                 Decryption::RsaesOaep(hash) => {
                     let modulus = modulus_bytes(spec).ok_or_else(|| does_not_fit(spec, algorithm))?;
@@ -164,11 +166,13 @@ impl Cipher for TokenKey {
                     let call = move |calling: &Calling<'_>, key| {
                         mechanism::oaep_decrypt(calling, key, modulus, hash, decoding, &ciphertext)
                     };
-                    self.operate(ability, bytes, call).await
+                    self.operate(Operation::Decrypt, share, ability, bytes, call).await
                 }
                 Decryption::Ecies => {
-                    self.operate(ability, bytes, move |calling, key| mechanism::ecies_decrypt(calling, key, spec, &ciphertext))
-                        .await
+                    self.operate(Operation::Decrypt, share, ability, bytes, move |calling, key| {
+                        mechanism::ecies_decrypt(calling, key, spec, &ciphertext)
+                    })
+                    .await
                 }
             }
         })
@@ -176,14 +180,14 @@ impl Cipher for TokenKey {
 }
 
 impl Signer for TokenKey {
-    fn sign(&self, algorithm: SignatureAlgorithm, digest: Sha256Digest) -> Work<'_, Vec<u8>> {
+    fn sign(&self, share: Share, algorithm: SignatureAlgorithm, digest: Sha256Digest) -> Work<'_, Vec<u8>> {
         Box::pin(async move {
             if !self.spec.signature_algorithms().contains(&algorithm) {
                 return Err(does_not_fit(self.spec, algorithm));
             }
             let length = mechanism::signature_length(self.spec);
             let call = move |calling: &Calling<'_>, key| mechanism::sign(calling, key, algorithm, &digest, length);
-            self.operate(Ability::Sign(algorithm), digest.len(), call).await
+            self.operate(Operation::Sign, share, Ability::Sign(algorithm), digest.len(), call).await
         })
     }
 }

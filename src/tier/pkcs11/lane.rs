@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::tier::Share;
@@ -37,13 +36,12 @@ pub(super) enum Refused {
 /// Permits and those who wait for them.
 pub(super) struct Lane {
     queue: Mutex<Queue>,
-    emptied: Notify,
 }
 
 impl Lane {
     /// With `permits`, one at least; at most `queue` callers wait for them.
     pub(super) fn new(permits: usize, queue: usize) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::new(Queue::new(permits.max(1), queue)), emptied: Notify::new() })
+        Arc::new(Self { queue: Mutex::new(Queue::new(permits.max(1), queue)) })
     }
 
     /// Waits for a permit, until `deadline` at the latest. May be dropped at any moment.
@@ -66,16 +64,13 @@ impl Lane {
             }
         };
         let waited = grant.since.saturating_duration_since(asked);
-        Ok(Permit { lane: Arc::clone(self), grant: Some(grant), share, waited })
+        Ok(Permit { lane: Arc::clone(self), grant: Some(grant), waited })
     }
 
     /// Refuses whoever waits and whoever comes, until it is opened again. Permits that are out stay good.
     pub(super) fn shut(&self) {
-        let (woken, emptied) = {
-            let mut queue = self.lock();
-            (queue.shut(), queue.is_emptied())
-        };
-        self.settle(woken, emptied);
+        let woken = self.lock().shut();
+        wake(woken);
     }
 
     /// Lets callers in again.
@@ -83,22 +78,10 @@ impl Lane {
         self.lock().open();
     }
 
-    /// Ends when all permits are back and the lane is shut.
-    pub(super) async fn emptied(&self) {
-        loop {
-            // Made before the question is asked: what happens in between is not missed.
-            let emptied = self.emptied.notified();
-            if self.lock().is_emptied() {
-                return;
-            }
-            emptied.await;
-        }
-    }
-
-    /// Has at least `to` permits from now on.
-    pub(super) fn grow(&self, to: usize) {
+    /// Has `to` permits from now on, one at least; what is out beyond that is not granted again.
+    pub(super) fn resize(&self, to: usize) {
         let now = Instant::now();
-        let woken = self.lock().grow(to, now);
+        let woken = self.lock().resize(to, now);
         wake(woken);
     }
 
@@ -108,6 +91,7 @@ impl Lane {
     }
 
     /// How many permits are out.
+    #[cfg(test)]
     pub(super) fn busy(&self) -> usize {
         self.lock().busy()
     }
@@ -119,38 +103,25 @@ impl Lane {
 
     fn give_back(&self, grant: Grant) {
         let now = Instant::now();
-        let (woken, emptied) = {
-            let mut queue = self.lock();
-            (queue.finish(grant, now, Ending::Used), queue.is_emptied())
-        };
-        self.settle(woken, emptied);
+        let woken = self.lock().finish(grant, now, Ending::Used);
+        wake(woken);
     }
 
     fn forget(&self, grant: Grant) -> bool {
         let now = Instant::now();
-        let (shrunk, woken, emptied) = {
+        let (shrunk, woken) = {
             let mut queue = self.lock();
-            (queue.shrink(), queue.finish(grant, now, Ending::Unused), queue.is_emptied())
+            (queue.shrink(), queue.finish(grant, now, Ending::Unused))
         };
-        self.settle(woken, emptied);
+        wake(woken);
         shrunk
     }
 
     fn cancel(&self, share: Share, ticket: Ticket) {
         let now = Instant::now();
         // What is left in `_former` is dropped after the lock, as wakers must be.
-        let ((woken, _former), emptied) = {
-            let mut queue = self.lock();
-            (queue.cancel(share, ticket, now), queue.is_emptied())
-        };
-        self.settle(woken, emptied);
-    }
-
-    fn settle(&self, woken: Vec<Waker>, emptied: bool) {
+        let (woken, _former) = self.lock().cancel(share, ticket, now);
         wake(woken);
-        if emptied {
-            self.emptied.notify_waiters();
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -200,7 +171,6 @@ pub(super) struct Permit {
     lane: Arc<Lane>,
     /// None when it was given back.
     grant: Option<Grant>,
-    share: Share,
     waited: Duration,
 }
 
@@ -211,8 +181,9 @@ impl Permit {
     }
 
     /// Whose it is.
-    pub(super) fn share(&self) -> Share {
-        self.share
+    #[cfg(test)]
+    pub(super) fn share(&self) -> Option<Share> {
+        self.grant.map(|grant| grant.share)
     }
 
     /// How long the caller waited for it.

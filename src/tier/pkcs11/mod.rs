@@ -1,30 +1,45 @@
 //! The hardware tier: keys in a token behind PKCS #11.
 //!
-//! Files, from the bottom up: `call` the two C calls of an operation, `module` the loaded library, `token` and `uri` which slot is
-//! meant, `slot` login, sessions and where calls run, `calling` a session in the hands of one call, `lane`, `threads` and `random`
-//! its parts, `objects` templates, `mechanism` the algorithms, `capability` what the token was found to do, `key` a key in use,
-//! `rv` what a failure means.
+//! Files, from the bottom up: `call` the two C calls of an operation, `gate` and `module` the loaded library, `token` and `uri`
+//! which slot is meant, `rv` what a failure means, `lane` who is next, `pool` sessions and the calls on them, `condition` whether
+//! the slot serves, `slot` all of that together, `serving` the door for calls, `performing` what they do, `recovery` one attempt to mend it, `supervisor` what watches it; `calling` a session
+//! in the hands of one call, `handles`, `canary`, `random` and `threads` its parts; `pin` where PINs come from and which were
+//! refused; `objects` templates, `mechanism` the algorithms, `capability` what the token was found to do, `key` a key in use;
+//! `counters` and `status` what a slot tells of itself.
 //!
 //! The front page of the library has an example.
 
 mod call;
 mod calling;
+mod canary;
 mod capability;
+mod condition;
+mod counters;
+mod gate;
+mod handles;
 mod key;
-#[allow(dead_code, reason = "used by the slot in the next commit")]
 mod lane;
 mod mechanism;
 mod module;
 mod objects;
+mod performing;
+mod pin;
+mod pool;
 mod random;
+mod recovery;
+mod report;
 mod rv;
+mod serving;
 mod slot;
+pub mod status;
+mod supervisor;
 mod threads;
 mod token;
 mod uri;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -32,14 +47,18 @@ use tokio::time::Instant;
 use crate::base::{Error, Kind, Pin, Result, SecretBytes};
 use crate::model::key::{KeyAttributes, Material};
 use crate::tier::{
-    Ability, Capabilities, Created, Description, KeyHandle, NewKey, PublicKey, RANDOM_LIMIT, StoredKey, Tier, TierKind, Work,
+    Ability, Capabilities, Created, Description, KeyHandle, NewKey, PublicKey, RANDOM_LIMIT, Share, StoredKey, Tier, TierKind, Work,
 };
 
 use calling::{Calling, Fault};
 use key::TokenKey;
 use objects::{Made, Residence, Strictness};
-use slot::{Place, Slot};
+use pool::Place;
+use slot::{Order, Slot};
+use status::{Operation, SlotState, SlotStatus};
 
+pub use condition::Why;
+pub use pin::{PinSource, RefusedFile, RefusedInMemory, RefusedPins};
 pub use rv::Level;
 pub use token::{PinState, TokenSummary};
 pub use uri::TokenUri;
@@ -52,15 +71,25 @@ pub const QUEUE: usize = 1024;
 pub const DEADLINE: Duration = Duration::from_secs(8);
 /// How long making a key may take: RSA-4096 takes seconds.
 pub const GENERATION_DEADLINE: Duration = Duration::from_secs(60);
+/// Calls that may hang at once before the slot is down, unless it says otherwise: each costs a thread and a session.
+pub const WRITTEN_OFF: usize = 16;
+/// How long a session may be idle before it is used once: below the 30 s after which a YubiHSM drops it, and the minutes after which
+/// firewalls forget a connection.
+pub const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// How to reach a token.
+#[derive(Clone)]
 pub struct Settings {
     /// The module's library; a path, not a name to be searched for.
     pub module: PathBuf,
     /// Which token; exactly one must match.
     pub token: TokenUri,
-    /// The PIN of its user.
-    pub pin: Pin,
+    /// Where the PIN of its user comes from; asked at every login.
+    pub pin: Arc<dyn PinSource>,
+    /// Which PINs the token refused: they are not tried again.
+    pub refused_pins: Arc<dyn RefusedPins>,
+    /// Whether the token's word that its PIN is locked, or about to be, keeps it from being logged in to.
+    pub pin_flags: FlagsPolicy,
     /// The most sessions that work at once; less when the token allows less.
     pub sessions: usize,
     /// The most callers that wait for a session; one more is refused at once.
@@ -69,6 +98,10 @@ pub struct Settings {
     pub deadline: Duration,
     /// How long making a key may take.
     pub generation_deadline: Duration,
+    /// The most calls that may hang before the slot is down.
+    pub written_off: usize,
+    /// How long a session may be idle before it is used once.
+    pub keepalive: Duration,
     /// What happens when the token lacks a hash of RSA-OAEP.
     pub oaep: OaepPolicy,
 }
@@ -79,14 +112,27 @@ impl Settings {
         Self {
             module: module.into(),
             token,
-            pin,
+            pin: Arc::new(pin),
+            refused_pins: Arc::new(RefusedInMemory::default()),
+            pin_flags: FlagsPolicy::Obey,
             sessions: SESSIONS,
             queue: QUEUE,
             deadline: DEADLINE,
             generation_deadline: GENERATION_DEADLINE,
+            written_off: WRITTEN_OFF,
+            keepalive: KEEPALIVE,
             oaep: OaepPolicy::Assisted,
         }
     }
+}
+
+/// What CKF_USER_PIN_FINAL_TRY and CKF_USER_PIN_LOCKED do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlagsPolicy {
+    /// Nobody logs in: a wrong PIN would lock the token, and a locked one refuses every PIN.
+    Obey,
+    /// The operator knows better: some modules set them wrongly.
+    Ignore,
 }
 
 /// What happens when the token lacks a hash of RSA-OAEP.
@@ -103,17 +149,35 @@ pub enum OaepPolicy {
 /// # Errors
 /// The library is not there or is no PKCS #11 module.
 pub fn list(module: &Path) -> Result<Vec<TokenSummary>> {
-    module::Lease::acquire(module)?.tokens()
+    let lease = module::Lease::acquire(module)?;
+    lease
+        .initialise(0, Duration::ZERO)
+        .map_err(|_| Error::new(Kind::Unavailable, format!("The PKCS#11 module {} cannot be initialised.", module.display())))?;
+    let _pass = lease.gate().enter().ok_or_else(condition::closed)?;
+    lease.tokens().map_err(|failure| rv::public(&failure))
+}
+
+/// Ends the process with this status, by [`leave`] if a call still runs in a module: its library would be taken down under it.
+pub fn end_process(status: i32) -> ! {
+    if module::any_call_runs() {
+        tracing::warn!("a call still runs in a PKCS#11 module; the process ends without it");
+        call::leave(status);
+    }
+    std::process::exit(status)
 }
 
 /// Keys in one token.
 pub struct Pkcs11Tier {
     slot: Arc<Slot>,
-    description: Description,
+    known: Arc<OnceLock<Known>>,
+    unknown: Arc<Description>,
+}
+
+/// What was found out when the token was reached for the first time.
+struct Known {
+    description: Arc<Description>,
     capabilities: Arc<Capabilities>,
     strictness: Strictness,
-    deadline: Duration,
-    generation_deadline: Duration,
 }
 
 impl Pkcs11Tier {
@@ -126,49 +190,78 @@ impl Pkcs11Tier {
     /// [`Kind::Unavailable`] with one line that names the module, the token or the PIN. A wrong PIN is tried once.
     pub async fn connect(settings: Settings) -> Result<Self> {
         let deadline = settings.deadline;
-        let generation_deadline = settings.generation_deadline;
-        let oaep = settings.oaep;
+        let probing = Instant::now() + settings.generation_deadline;
+        let tier = Self::begin(settings)?;
         let overdue =
             || Error::new(Kind::Unavailable, "The hardware security module did not answer in time when it was connected.");
-        let probing = Instant::now() + generation_deadline;
-        let connecting = tokio::task::spawn_blocking(move || Slot::connect(&settings));
-        let slot = Arc::new(tokio::time::timeout_at(probing, connecting).await.map_err(|_| overdue())?.map_err(Error::internal)??);
-        let generation = tokio::time::timeout_at(probing, slot.generation().lock_owned()).await.map_err(|_| overdue())?;
-        let probed = slot.run(Place::Thread, probing, move |calling| capability::probe(calling, oaep)).await;
-        drop(generation);
-        let swept = slot.run(Place::Thread, probing, |calling| {
-            for (id, handle) in objects::sweep(calling.session())? {
-                calling.slot().remember(id, handle);
-            }
-            Ok(())
-        });
-        let probed = match async { swept.await.and(probed) }.await {
-            Ok(probed) => probed,
-            Err(error) => {
-                slot.close(Instant::now() + deadline).await?;
-                return Err(error);
-            }
+        let connected = tokio::time::timeout_at(probing, tier.slot.connected()).await.map_err(|_| overdue()).flatten();
+        let learnt = match connected {
+            Ok(()) => learn(&tier.slot, &tier.known).await,
+            Err(error) => Err(error),
         };
-        let token = slot.token();
-        let description = Description {
-            kind: TierKind::Hardware,
-            name: format!("{} ({} {}, serial {})", token.label, token.manufacturer, token.model, token.serial),
-            capabilities: probed.capabilities.clone(),
-            deadline,
-        };
-        tracing::info!(token = %description.name, sessions = slot.capacity(), "connected to the token");
-        Ok(Self {
-            capabilities: Arc::new(probed.capabilities),
-            strictness: probed.strictness,
-            slot,
-            description,
-            deadline,
-            generation_deadline,
-        })
+        if let Err(error) = learnt {
+            let _ = tier.slot.close(Instant::now() + deadline).await;
+            return Err(error);
+        }
+        Ok(tier)
     }
 
-    /// What the token said of itself when it was connected.
-    pub fn token(&self) -> &TokenSummary {
+    /// The same for a server that does not give up: what cannot be reached at the first attempt is tried again and again, and
+    /// calls are refused until then.
+    ///
+    /// # Errors
+    /// Only a new configuration can help: the library is not there or is no PKCS #11 module, several tokens match, or the token is
+    /// in use by another tier of the process.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let deadline = settings.generation_deadline;
+        let tier = Self::begin(settings)?;
+        let connected = tokio::time::timeout(deadline, tier.slot.connected()).await.map_err(Error::internal).flatten();
+        let learnt = match connected {
+            Ok(()) => learn(&tier.slot, &tier.known).await,
+            Err(error) if tier.status().state == SlotState::Down(Why::Configuration) => Err(error)?,
+            Err(error) => Err(error),
+        };
+        match learnt {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(token = %tier.slot.name(), ?error, "the token is not reached yet; it is tried again and again");
+                tier.keep_learning();
+            }
+        }
+        Ok(tier)
+    }
+
+    fn keep_learning(&self) {
+        let (slot, known) = (Arc::downgrade(&self.slot), Arc::clone(&self.known));
+        tokio::spawn(async move {
+            while let Some(slot) = slot.upgrade() {
+                // What it can do is found out by real calls, which fail when the token goes away in the middle.
+                if slot.serving().await.is_err() {
+                    return;
+                }
+                match learn(&slot, &known).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::warn!(token = %slot.name(), ?error, "what the token can do could not be found out yet"),
+                }
+                tokio::time::sleep(LEARNING_PAUSE).await;
+            }
+        });
+    }
+
+    fn begin(settings: Settings) -> Result<Self> {
+        let unknown = Arc::new(Description {
+            kind: TierKind::Hardware,
+            name: settings.token.to_string(),
+            capabilities: Capabilities::unknown(),
+            deadline: settings.deadline,
+        });
+        let slot = Slot::new(settings)?;
+        supervisor::watch(&slot).map_err(Error::internal)?;
+        Ok(Self { slot, known: Arc::default(), unknown })
+    }
+
+    /// What the token said of itself when it was found last; nothing before that.
+    pub fn token(&self) -> Option<Arc<TokenSummary>> {
         self.slot.token()
     }
 
@@ -177,38 +270,92 @@ impl Pkcs11Tier {
         self.slot.capacity()
     }
 
+    /// All that there is to know of the slot at the moment.
+    pub fn status(&self) -> SlotStatus {
+        self.slot.status()
+    }
+
+    fn known(&self) -> Result<&Known> {
+        self.known.get().ok_or_else(not_reached)
+    }
+
+    fn order(&self, operation: Operation, share: Share, deadline: Duration) -> Order {
+        Order { operation, share, place: Place::Thread, deadline: Instant::now() + deadline }
+    }
+
+    /// For calls of the service itself.
+    fn own(&self, operation: Operation) -> Order {
+        self.order(operation, Share::default(), self.slot.settings.deadline)
+    }
+
     /// Makes the object, checks it, and gives it to the caller or to nobody.
     async fn make<F>(&self, new: NewKey, origin: Ability, make: F) -> Result<Created>
     where
-        F: Fn(&Calling<'_>, &NewKey) -> Result<Made, Fault> + Send + 'static,
+        F: Fn(&Calling<'_>, &NewKey, Strictness) -> Result<Made, Fault> + Send + 'static,
     {
-        self.capabilities.admits(new.spec, new.usage, origin)?;
-        let deadline = Instant::now() + self.generation_deadline;
-        let generation = tokio::time::timeout_at(deadline, self.slot.generation().lock_owned())
-            .await
-            .map_err(|_| Error::new(Kind::Throttled, "Other keys are being made; try again."))?;
-        let owner = Arc::clone(&self.slot);
+        let known = self.known()?;
+        known.capabilities.admits(new.spec, new.usage, origin)?;
+        let strictness = known.strictness;
+        let operation = match origin {
+            Ability::Generate => Operation::Generate,
+            Ability::Import | Ability::Encrypt(_) | Ability::Sign(_) => Operation::Import,
+        };
+        let deadline = self.slot.settings.generation_deadline;
+        let order = Order { place: Place::Generation, ..self.order(operation, Share::default(), deadline) };
+        let guard = Arc::new(Newborn { slot: Arc::clone(&self.slot), id: new.id.clone(), state: AtomicU8::new(Newborn::NOT_MADE) });
+        let nurse = Arc::clone(&guard);
         let call = move |calling: &Calling<'_>| {
-            let _one_at_a_time = &generation;
-            if objects::find_key(calling.session(), &new.id)?.is_some() {
+            // A key is never made blindly a second time: what a first try may have left is ours, since the id was free before.
+            if nurse.may_be_there() {
+                objects::destroy(calling.session(), &new.id)?;
+                calling.check_login()?;
+            } else if objects::find_key(calling.session(), &new.id)?.is_some() {
                 return Err(Error::new(Kind::ResourceExists, "The token has a key of this id.").into());
             }
-            let made = make(calling, &new)?;
-            // From here on the object is there: it ends up with the caller or is destroyed.
-            let mut unclaimed = Unclaimed { slot: Arc::clone(&owner), id: Some(new.id.clone()) };
+            nurse.is_being_made();
+            let made = make(calling, &new, strictness)?;
             let attributes = objects::read_back(calling.session(), made.handle)?;
             check(attributes, origin)?;
-            calling.slot().remember(new.id.clone(), made.handle);
-            Ok((made.public_key, attributes, unclaimed.take_over()))
+            calling.remember(&new.id, made.handle);
+            Ok((made.public_key, attributes))
         };
-        let (public_key, attributes, mut unclaimed) = self.slot.run(Place::Thread, deadline, call).await?;
-        let id = unclaimed.claim();
+        let (public_key, attributes) = self.slot.run(order, call).await?;
         Ok(Created {
-            material: Material::Resident(id),
+            material: Material::Resident(guard.claim()),
             public_key: public_key.map(|key| key.spki().clone()),
             attributes: Some(attributes),
         })
     }
+}
+
+/// How long after a failure what the token can do is tested again.
+const LEARNING_PAUSE: Duration = Duration::from_secs(1);
+
+fn not_reached() -> Error {
+    Error::new(Kind::Unavailable, "The hardware security module was not reached yet.")
+}
+
+/// Finds out what the token can do, once.
+async fn learn(slot: &Arc<Slot>, known: &OnceLock<Known>) -> Result<()> {
+    let deadline = Instant::now() + slot.settings.generation_deadline;
+    // Key pairs are made for it: that has a lane of its own.
+    let order = Order { operation: Operation::Health, share: Share::default(), place: Place::Generation, deadline };
+    let oaep = slot.settings.oaep;
+    let probed = slot.run(order, move |calling| capability::probe(calling, oaep)).await?;
+    let token = slot.token().ok_or_else(not_reached)?;
+    let name = format!("{} ({} {}, serial {})", token.label, token.manufacturer, token.model, token.serial);
+    tracing::info!(token = name, sessions = slot.capacity(), "connected to the token");
+    let _ = known.set(Known {
+        description: Arc::new(Description {
+            kind: TierKind::Hardware,
+            name,
+            capabilities: probed.capabilities.clone(),
+            deadline: slot.settings.deadline,
+        }),
+        capabilities: Arc::new(probed.capabilities),
+        strictness: probed.strictness,
+    });
+    Ok(())
 }
 
 /// What is claimed of a key must be what the token says of it.
@@ -226,48 +373,55 @@ fn check(attributes: KeyAttributes, origin: Ability) -> Result<()> {
     }
 }
 
-/// A new object that is destroyed unless somebody claims it: its caller may have gone away at any moment.
-struct Unclaimed {
+/// A new object, held by its caller and by the job that makes it: when the last of them lets go and nobody claimed it, it is
+/// destroyed. The caller may go away at any moment, and so may the token.
+struct Newborn {
     slot: Arc<Slot>,
-    id: Option<Vec<u8>>,
+    id: Vec<u8>,
+    state: AtomicU8,
 }
 
-impl Unclaimed {
-    /// The same in another place.
-    fn take_over(&mut self) -> Self {
-        Self { slot: Arc::clone(&self.slot), id: self.id.take() }
+impl Newborn {
+    const NOT_MADE: u8 = 0;
+    const MAY_BE_THERE: u8 = 1;
+    const CLAIMED: u8 = 2;
+
+    fn may_be_there(&self) -> bool {
+        self.state.load(Ordering::Acquire) == Self::MAY_BE_THERE
+    }
+
+    fn is_being_made(&self) {
+        self.state.store(Self::MAY_BE_THERE, Ordering::Release);
     }
 
     /// The id, now the caller's.
-    fn claim(&mut self) -> Vec<u8> {
-        self.id.take().unwrap_or_default()
+    fn claim(&self) -> Vec<u8> {
+        self.state.store(Self::CLAIMED, Ordering::Release);
+        self.id.clone()
     }
 }
 
-impl Drop for Unclaimed {
+impl Drop for Newborn {
     fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.slot.forget(&id);
-            self.slot.run_behind(move |calling| objects::destroy(calling.session(), &id));
+        if self.may_be_there() {
+            self.slot.orphan(std::mem::take(&mut self.id));
         }
     }
 }
 
 impl Tier for Pkcs11Tier {
-    fn describe(&self) -> &Description {
-        &self.description
+    fn describe(&self) -> Arc<Description> {
+        self.known.get().map_or_else(|| Arc::clone(&self.unknown), |known| Arc::clone(&known.description))
     }
 
     fn create(&self, key: NewKey) -> Work<'_, Created> {
-        let strictness = self.strictness;
-        Box::pin(self.make(key, Ability::Generate, move |calling, new| {
+        Box::pin(self.make(key, Ability::Generate, |calling, new, strictness| {
             objects::generate(calling.session(), new, Residence::Token, strictness)
         }))
     }
 
     fn import(&self, key: NewKey, material: SecretBytes) -> Work<'_, Created> {
-        let strictness = self.strictness;
-        Box::pin(self.make(key, Ability::Import, move |calling, new| {
+        Box::pin(self.make(key, Ability::Import, move |calling, new, strictness| {
             objects::import(calling.session(), new, &material, Residence::Token, strictness)
         }))
     }
@@ -278,17 +432,16 @@ impl Tier for Pkcs11Tier {
                 return Err(Error::invalid("The key's material is not in a token."));
             };
             let public_key = key.public_key.as_ref().map(|spki| PublicKey::from_spki(key.spec, spki)).transpose()?;
+            let capabilities = Arc::clone(&self.known()?.capabilities);
             let wanted = id.clone();
-            let deadline = Instant::now() + self.deadline;
-            self.slot.run(Place::Thread, deadline, move |calling| calling.with_key(&wanted, |_| Ok(()))).await?;
+            self.slot.run(self.own(Operation::Find), move |calling| calling.with_key(&wanted, |_| Ok(()))).await?;
             Ok(Arc::new(TokenKey {
                 slot: Arc::clone(&self.slot),
-                capabilities: Arc::clone(&self.capabilities),
-                id,
+                capabilities,
+                id: id.into(),
                 spec: key.spec,
                 usage: key.usage,
                 public_key,
-                deadline: self.deadline,
             }) as Arc<dyn KeyHandle>)
         })
     }
@@ -298,38 +451,42 @@ impl Tier for Pkcs11Tier {
             let Material::Resident(id) = material else {
                 return Err(Error::invalid("The key's material is not in a token."));
             };
-            self.slot.forget(&id);
-            let deadline = Instant::now() + self.deadline;
-            self.slot.run(Place::Thread, deadline, move |calling| objects::destroy(calling.session(), &id)).await
+            self.slot.run(self.own(Operation::Destroy), move |calling| calling.destroy(&id)).await
         })
     }
 
     fn residents(&self) -> Work<'_, Vec<Vec<u8>>> {
         Box::pin(async move {
-            let deadline = Instant::now() + self.generation_deadline;
-            let call = |calling: &Calling<'_>| Ok(objects::sweep(calling.session())?.into_iter().map(|(id, _)| id).collect());
-            self.slot.run(Place::Thread, deadline, call).await
+            let order = self.order(Operation::Find, Share::default(), self.slot.settings.generation_deadline);
+            let call = |calling: &Calling<'_>| {
+                let swept = objects::sweep(calling.session(), None)?;
+                // Without the login there is nothing to see.
+                calling.check_login()?;
+                Ok(swept.into_iter().map(|(id, _)| id).collect())
+            };
+            self.slot.run(order, call).await
         })
     }
 
-    fn random(&self, length: usize) -> Work<'_, SecretBytes> {
+    fn random(&self, share: Share, length: usize) -> Work<'_, SecretBytes> {
         Box::pin(async move {
             if !(1..=RANDOM_LIMIT).contains(&length) {
                 return Err(Error::invalid(format!("Between 1 and {RANDOM_LIMIT} random bytes can be asked for.")));
             }
-            let deadline = Instant::now() + self.deadline;
-            self.slot.run(Place::Thread, deadline, move |calling| calling.random(length)).await
+            let order = self.order(Operation::Random, share, self.slot.settings.deadline);
+            self.slot.run(order, move |calling| calling.random(length)).await
         })
     }
 
     fn health(&self) -> Work<'_, ()> {
-        Box::pin(async move {
-            let deadline = Instant::now() + self.deadline;
-            self.slot.run(Place::Thread, deadline, |calling| calling.check_health()).await
-        })
+        Box::pin(async move { self.slot.run(self.own(Operation::Health), |calling| calling.check_health()).await })
+    }
+
+    fn slots(&self) -> Vec<SlotStatus> {
+        vec![self.status()]
     }
 
     fn close(&self) -> Work<'_, ()> {
-        Box::pin(async move { self.slot.close(Instant::now() + self.generation_deadline).await })
+        Box::pin(async move { self.slot.close(Instant::now() + self.slot.settings.generation_deadline).await })
     }
 }

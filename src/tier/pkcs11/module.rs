@@ -1,50 +1,88 @@
-//! PKCS #11 modules: each library is loaded once a process and initialised while somebody uses it.
+//! PKCS #11 modules: each library is loaded once a process, initialised while somebody uses it, and anew when it is broken.
 //!
 //! C_Initialize and C_Finalize belong to the process (PKCS #11, section 5.4), so the modules do too: [`Lease`]s are counted, the
-//! first initialises, the last finalises. A library stays mapped once it was loaded; unloading is not survived by all of them.
+//! last one finalises. A library stays mapped once it was loaded; unloading is not survived by all of them. Every call into the
+//! module passes its [`Gate`]; a slot that needs a new C_Initialize takes it from its neighbours for as long as that takes and
+//! tells them afterwards.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as Failure, RvError};
 
 use super::call::Functions;
-use super::token::{PinState, TokenSummary};
+use super::gate::Gate;
+use super::lane::Lane;
+use super::token::TokenSummary;
 use super::uri::TokenUri;
 use crate::base::{Error, Kind, Result};
 
 static MODULES: LazyLock<Mutex<HashMap<PathBuf, Arc<Module>>>> = LazyLock::new(Mutex::default);
 
+/// How long the last user of a module waits at the end for calls that still run.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Callers that may wait to make a key, for all slots of a module.
+const GENERATION_QUEUE: usize = 64;
+
 /// A loaded library.
-pub(super) struct Module {
+struct Module {
     path: PathBuf,
     context: Pkcs11,
     functions: Functions,
+    gate: Gate,
     state: Mutex<State>,
-    /// Held around C_GenerateKeyPair and C_GenerateKey: SoftHSM 2.6.1 races with itself there (mended in 2.7.0).
-    generation: Arc<tokio::sync::Mutex<()>>,
+    /// Calls that were written off and have not come back: nothing is finalised under them.
+    hung: AtomicUsize,
+    /// Whether somebody is at C_Initialize or C_Finalize.
+    initialising: Mutex<bool>,
+    initialised: Condvar,
+    /// C_GenerateKeyPair and C_GenerateKey run one at a time: SoftHSM 2.6.1 races with itself there (mended in 2.7.0).
+    generation: Arc<Lane>,
 }
 
 #[derive(Default)]
 struct State {
     leases: usize,
+    initialised: bool,
+    /// Whether this process's C_Initialize was ours.
     finalises: bool,
-    claimed: HashSet<u64>,
+    /// Which slot each user has, and under which initialisation it was found there.
+    claims: HashMap<u64, (u64, u64)>,
+    users: HashMap<u64, Weak<dyn Neighbour>>,
 }
 
-/// A module that is initialised until this is released or dropped.
+/// A slot of a module, as another slot sees it.
+pub(super) trait Neighbour: Send + Sync {
+    /// Whether it has something to lose.
+    fn is_serving(&self) -> bool;
+
+    /// The module was initialised anew, or could not be: its sessions, handles and login are gone.
+    fn lost_everything(&self);
+}
+
+/// Why a module cannot be initialised anew at the moment.
+pub(super) enum NotNow {
+    /// So many calls run that are not given up yet.
+    Running(usize),
+    /// So many calls hang in it; C_Finalize would crash the process.
+    Hung(usize),
+    /// Another slot is at it.
+    Elsewhere,
+    /// Another part of the process initialised it, and it alone may finalise it.
+    Foreign,
+    /// C_Initialize failed.
+    Failed(Failure),
+}
+
+/// A module that stays initialised until this is released or dropped.
 pub(super) struct Lease {
     module: Arc<Module>,
+    user: u64,
     released: AtomicBool,
-}
-
-/// A slot that nobody else in this process uses: login and logout are states of the token, not of a session.
-pub(super) struct Claim {
-    lease: Lease,
-    slot: u64,
 }
 
 /// Locks, whatever a thread that panicked left: every change of these states is one assignment.
@@ -61,18 +99,68 @@ impl Module {
             path: path.to_owned(),
             functions: Functions::load(path).map_err(broken)?,
             context: Pkcs11::new(path).map_err(broken)?,
+            gate: Gate::new(),
             state: Mutex::default(),
-            generation: Arc::default(),
+            hung: AtomicUsize::new(0),
+            initialising: Mutex::default(),
+            initialised: Condvar::new(),
+            generation: Lane::new(1, GENERATION_QUEUE),
         })
+    }
+
+    fn users(&self) -> Vec<(u64, Arc<dyn Neighbour>)> {
+        lock(&self.state).users.iter().filter_map(|(user, weak)| Some((*user, weak.upgrade()?))).collect()
+    }
+
+    /// The right to call C_Initialize and C_Finalize, if nobody has it for longer than `patience`.
+    fn enter_initialisation(&self, patience: Duration) -> Option<Initialising<'_>> {
+        let until = Instant::now() + patience;
+        let mut busy = lock(&self.initialising);
+        while *busy {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            busy = self.initialised.wait_timeout(busy, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *busy = true;
+        Some(Initialising(self))
+    }
+
+    /// C_Finalize, if the module is ours to finalise. The gate is closed.
+    fn finalise(&self) {
+        let mut state = lock(&self.state);
+        if std::mem::take(&mut state.initialised) && state.finalises {
+            drop(state);
+            if let Err(failure) = self.context.clone().finalize() {
+                tracing::warn!(module = %self.path.display(), %failure, "C_Finalize failed");
+            }
+        }
     }
 }
 
+/// Somebody is at C_Initialize or C_Finalize.
+struct Initialising<'a>(&'a Module);
+
+impl Drop for Initialising<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.initialising) = false;
+        self.0.initialised.notify_all();
+    }
+}
+
+/// Whether a call runs in any module of this process.
+pub(super) fn any_call_runs() -> bool {
+    lock(&MODULES).values().any(|module| module.gate.inside() > 0)
+}
+
 impl Lease {
-    /// Loads the library if this is the first time, initialises it if nobody uses it. Blocks; a module may take its time.
+    /// Loads the library if this is the first time. Nothing is initialised yet.
     ///
     /// # Errors
-    /// The library is not there, is no PKCS #11 module, or C_Initialize fails.
+    /// The library is not there or is no PKCS #11 module.
     pub(super) fn acquire(path: &Path) -> Result<Self> {
+        static USERS: AtomicU64 = AtomicU64::new(0);
         let found = path.canonicalize().map_err(|error| {
             Error::new(Kind::Unavailable, format!("The PKCS#11 module {} cannot be opened: {error}.", path.display()))
                 .caused_by(error)
@@ -86,27 +174,67 @@ impl Lease {
                 module
             }
         };
-        let mut state = lock(&module.state);
-        if state.leases == 0 {
-            state.finalises = match module.context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-                Ok(()) => true,
-                // Another part of the process uses it: then it is not ours to finalise.
-                Err(Failure::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => false,
-                Err(failure) => {
-                    return Err(Error::new(
-                        Kind::Unavailable,
-                        format!(
-                            "The PKCS#11 module {} cannot be initialised: {}.",
-                            module.path.display(),
-                            super::rv::name(&failure)
-                        ),
-                    ));
-                }
-            };
+        lock(&module.state).leases += 1;
+        Ok(Self { module, user: USERS.fetch_add(1, Ordering::Relaxed), released: AtomicBool::new(false) })
+    }
+
+    /// Makes this user known to its neighbours.
+    pub(super) fn introduce(&self, user: Weak<dyn Neighbour>) {
+        lock(&self.module.state).users.insert(self.user, user);
+    }
+
+    /// C_Initialize, after a C_Finalize if it is initialised; nothing when somebody did so since `seen`. Blocks: waits up to
+    /// `patience` for the calls that run, and a module may take its time.
+    ///
+    /// # Errors
+    /// Why it cannot be done at the moment.
+    pub(super) fn initialise(&self, seen: u64, patience: Duration) -> Result<(), NotNow> {
+        let module = &self.module;
+        let _one_at_a_time = module.enter_initialisation(patience).ok_or(NotNow::Elsewhere)?;
+        let initialised = lock(&module.state).initialised;
+        if initialised && module.gate.initialisation() != seen {
+            return Ok(());
         }
-        state.leases += 1;
-        drop(state);
-        Ok(Self { module, released: AtomicBool::new(false) })
+        match module.hung.load(Ordering::Acquire) {
+            0 => {}
+            hung => return Err(NotNow::Hung(hung)),
+        }
+        if initialised {
+            module.gate.close(patience).map_err(NotNow::Running)?;
+            module.finalise();
+        }
+        let outcome = module.context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+        let outcome = match outcome {
+            Ok(()) => Ok(true),
+            // Another part of the process uses it: then it is not ours to finalise.
+            Err(Failure::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(false),
+            Err(failure) => Err(failure),
+        };
+        if let Ok(ours) = outcome {
+            let mut state = lock(&module.state);
+            state.initialised = true;
+            state.finalises = ours;
+            drop(state);
+            module.gate.open_anew();
+        }
+        if initialised {
+            module.users().iter().filter(|(user, _)| *user != self.user).for_each(|(_, user)| user.lost_everything());
+        }
+        match outcome {
+            Ok(false) if initialised => Err(NotNow::Foreign),
+            Ok(_) => Ok(()),
+            Err(failure) => Err(NotNow::Failed(failure)),
+        }
+    }
+
+    /// Whether C_Initialize was called and not undone.
+    pub(super) fn is_initialised(&self) -> bool {
+        lock(&self.module.state).initialised
+    }
+
+    /// Whether another slot of the module serves.
+    pub(super) fn has_serving_neighbours(&self) -> bool {
+        self.module.users().iter().any(|(user, neighbour)| *user != self.user && neighbour.is_serving())
     }
 
     /// The safe binding.
@@ -119,14 +247,34 @@ impl Lease {
         &self.module.functions
     }
 
-    /// The one place in the queue for key generation.
-    pub(super) fn generation(&self) -> Arc<tokio::sync::Mutex<()>> {
-        Arc::clone(&self.module.generation)
+    /// What every call passes.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.module.gate
+    }
+
+    /// The module's one place for key generation.
+    pub(super) fn generation(&self) -> &Arc<Lane> {
+        &self.module.generation
+    }
+
+    /// A call was written off: it is still inside.
+    pub(super) fn count_hung(&self) {
+        self.module.hung.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A call that was written off came back.
+    pub(super) fn count_back(&self) {
+        self.module.hung.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Where the library is.
+    pub(super) fn path(&self) -> &Path {
+        &self.module.path
     }
 
     /// The tokens that are there. A slot whose token cannot be read is left out and logged.
-    pub(super) fn tokens(&self) -> Result<Vec<TokenSummary>> {
-        let slots = self.module.context.get_slots_with_token().map_err(|failure| super::rv::public(&failure))?;
+    pub(super) fn tokens(&self) -> Result<Vec<TokenSummary>, Failure> {
+        let slots = self.module.context.get_slots_with_token()?;
         Ok(slots
             .into_iter()
             .filter_map(|slot| match self.module.functions.token(slot.into()) {
@@ -139,49 +287,73 @@ impl Lease {
             .collect())
     }
 
-    /// The one token that `uri` means, for nobody else in this process.
+    /// The one token that `uri` means, for nobody else in this process: login and logout are states of the token, not of a
+    /// session.
     ///
     /// # Errors
-    /// None, several, not initialised, locked, or in use; each names what to do.
-    pub(super) fn claim(self, uri: &TokenUri) -> Result<(Claim, TokenSummary)> {
-        let unavailable = |text: String| Error::new(Kind::Unavailable, text);
+    /// The module fails; or none, several, or in use; each names what to do.
+    pub(super) fn claim(&self, uri: &TokenUri) -> Result<TokenSummary, NoToken> {
         let tokens = self.tokens()?;
         let mut matching = tokens.iter().filter(|token| token.initialized && uri.matches(token));
+        let module = self.path().display();
         let token = match (matching.next(), matching.next()) {
             (Some(token), None) => token.clone(),
             (None, _) => {
-                return Err(unavailable(format!(
-                    "No token of {} matches {uri}; there are: {}.",
-                    self.module.path.display(),
-                    labels(&tokens)
-                )));
+                return Err(NoToken::None(format!("No token of {module} matches {uri}; there are: {}.", labels(&tokens))));
             }
             (Some(_), Some(_)) => {
-                return Err(unavailable(format!(
-                    "Several tokens of {} match {uri}: add serial= or slot-id=.",
-                    self.module.path.display()
-                )));
+                return Err(NoToken::Misconfigured(format!("Several tokens of {module} match {uri}: add serial= or slot-id=.")));
             }
         };
-        match token.pin_state {
-            PinState::Fine | PinState::CountLow => {}
-            PinState::FinalTry => {
-                return Err(unavailable(format!(
-                    "The token {} has one PIN try left and is not logged in to: log in once with another program, with the right PIN.",
-                    token.label
-                )));
-            }
-            PinState::Locked => {
-                return Err(unavailable(format!(
-                    "The user PIN of the token {} is locked: its security officer must set it anew.",
-                    token.label
-                )));
+        let mut state = lock(&self.module.state);
+        // Slots may be numbered anew by a C_Initialize: older claims say nothing.
+        let initialisation = self.module.gate.initialisation();
+        let wanted = (token.slot_id, initialisation);
+        if state.claims.iter().any(|(user, claim)| *user != self.user && *claim == wanted) {
+            return Err(NoToken::Misconfigured(format!(
+                "The token {} is in use by another instance of this process.",
+                token.label
+            )));
+        }
+        state.claims.insert(self.user, wanted);
+        Ok(token)
+    }
+
+    /// Gives the module back: the last one finalises it. No call may follow. A second time it does nothing.
+    pub(super) fn release(&self) {
+        if self.released.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // The registry's lock is held, so that nobody loads or leaves between the count and C_Finalize.
+        let _modules = lock(&MODULES);
+        let mut state = lock(&self.module.state);
+        state.claims.remove(&self.user);
+        state.users.remove(&self.user);
+        state.leases -= 1;
+        let last = state.leases == 0;
+        drop(state);
+        if last {
+            let initialising = self.module.enter_initialisation(FAREWELL);
+            if initialising.is_some() && self.module.hung.load(Ordering::Acquire) == 0 && self.module.gate.close(FAREWELL).is_ok() {
+                self.module.finalise();
             }
         }
-        if !lock(&self.module.state).claimed.insert(token.slot_id) {
-            return Err(unavailable(format!("The token {} is in use by another instance of this process.", token.label)));
-        }
-        Ok((Claim { slot: token.slot_id, lease: self }, token))
+    }
+}
+
+/// Why a token cannot be claimed.
+pub(super) enum NoToken {
+    /// The module failed.
+    Failed(Failure),
+    /// There is none of that name: it may come back.
+    None(String),
+    /// The configuration must change.
+    Misconfigured(String),
+}
+
+impl From<Failure> for NoToken {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
@@ -190,50 +362,7 @@ fn labels(tokens: &[TokenSummary]) -> String {
     if labels.is_empty() { "none".to_owned() } else { labels.join(", ") }
 }
 
-impl Lease {
-    /// Gives the module back: the last one finalises it. No call may follow. A second time it does nothing.
-    pub(super) fn release(&self) {
-        if self.released.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        // The registry's lock is held, so that nobody initialises between the count and C_Finalize.
-        let _modules = lock(&MODULES);
-        let mut state = lock(&self.module.state);
-        state.leases -= 1;
-        if state.leases == 0
-            && state.finalises
-            && let Err(failure) = self.module.context.clone().finalize()
-        {
-            tracing::warn!(module = %self.module.path.display(), %failure, "C_Finalize failed");
-        }
-    }
-}
-
 impl Drop for Lease {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
-impl std::ops::Deref for Claim {
-    type Target = Lease;
-
-    fn deref(&self) -> &Lease {
-        &self.lease
-    }
-}
-
-impl Claim {
-    /// Gives the slot and its module back. No call may follow. A second time it does nothing.
-    pub(super) fn release(&self) {
-        if !self.lease.released.load(Ordering::Acquire) {
-            lock(&self.lease.module.state).claimed.remove(&self.slot);
-            self.lease.release();
-        }
-    }
-}
-
-impl Drop for Claim {
     fn drop(&mut self) {
         self.release();
     }

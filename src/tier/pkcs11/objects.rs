@@ -3,6 +3,8 @@
 //! Templates are strict and complete: what a template omits, modules set as they like (SoftHSM: not sensitive, most uses
 //! allowed). Only the private half of a pair becomes a token object; the public half is kept by the service.
 
+use std::time::Instant;
+
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
@@ -336,10 +338,13 @@ pub(super) fn find_key(session: &Session, id: &[u8]) -> Result<Option<ObjectHand
     }
 }
 
-/// The ids of all keys in the token that were made here, known by their form, with their handles.
-pub(super) fn sweep(session: &Session) -> Result<Vec<(Vec<u8>, ObjectHandle)>, Fault> {
+/// The ids of all keys in the token that were made here, known by their form, with their handles; those reached until `until`.
+pub(super) fn sweep(session: &Session, until: Option<Instant>) -> Result<Vec<(Vec<u8>, ObjectHandle)>, Fault> {
     let mut ours = Vec::new();
     for handle in session.find_objects(&[Attribute::Token(true), Attribute::Private(true)])? {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            break;
+        }
         for attribute in session.get_attributes(handle, &[AttributeType::Id])? {
             if let Attribute::Id(id) = attribute
                 && std::str::from_utf8(&id).is_ok_and(|id| id.parse::<KeyVersionId>().is_ok())
@@ -351,10 +356,11 @@ pub(super) fn sweep(session: &Session) -> Result<Vec<(Vec<u8>, ObjectHandle)>, F
     Ok(ours)
 }
 
-/// Destroys what the token has of this id.
-pub(super) fn destroy(session: &Session, id: &[u8]) -> Result<(), Fault> {
-    for handle in session.find_objects(&[Attribute::Token(true), Attribute::Id(id.to_vec())])? {
-        session.destroy_object(handle)?;
+/// Destroys what the token has of this id; says how many objects that were.
+pub(super) fn destroy(session: &Session, id: &[u8]) -> Result<usize, Fault> {
+    let found = session.find_objects(&[Attribute::Token(true), Attribute::Id(id.to_vec())])?;
+    for handle in &found {
+        session.destroy_object(*handle)?;
     }
-    Ok(())
+    Ok(found.len())
 }

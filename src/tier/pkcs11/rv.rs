@@ -122,7 +122,6 @@ pub(super) enum Proof {
 
 /// A row of the table, as it reads for one function.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(test), allow(dead_code, reason = "for the recovery of slots"))]
 pub(super) struct Meaning {
     /// What is broken and can be mended here; `None` when nothing is, or when only a person can.
     pub(super) level: Option<Level>,
@@ -192,37 +191,9 @@ fn nothing_to_mend(tell: Tell, reason: &'static str) -> Meaning {
     Meaning { level: None, persistent: None, proof: Proof::Answer, repeat: Repeat::Never, tell, reason }
 }
 
-/// Whether a session may serve the next call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SessionFate {
-    /// It may.
-    Keep,
-    /// Its state is in doubt: it is closed and replaced.
-    Close,
-}
-
-/// What becomes of the session in which a call failed.
-pub(super) fn session_fate(failure: &Failure) -> SessionFate {
-    match meaning_of(failure, Profile::default()).level {
-        None => SessionFate::Keep,
-        Some(Level::Operation | Level::Session | Level::Login | Level::Token | Level::Module) => SessionFate::Close,
-    }
-}
-
-/// Whether a caller can provoke this answer with a ciphertext, a wrapped key or a point of its own making.
-#[cfg_attr(not(test), allow(dead_code, reason = "for the recovery of slots"))]
-pub(super) fn is_bad_input(rv: RvError, function: Function) -> bool {
-    meaning(rv, function, Profile::default()).tell == Tell::BadInput
-}
-
 /// Whether the key that was named is not there (any more), or the handle was of another life of the module.
 pub(super) fn is_stale_handle(failure: &Failure) -> bool {
     meaning_of(failure, Profile::default()).tell == Tell::KeyGone
-}
-
-/// Whether the token has no session left to give.
-pub(super) fn is_session_limit(failure: &Failure) -> bool {
-    meaning_of(failure, Profile::default()).tell == Tell::Limit
 }
 
 /// A failure as an engineer looks it up: `C_EncryptInit answered CKR_MECHANISM_INVALID`.
@@ -246,4 +217,26 @@ pub(super) fn name(failure: &Failure) -> String {
 /// What the caller is told of a failed call.
 pub(super) fn public(failure: &Failure) -> Error {
     meaning_of(failure, Profile::default()).tell.public().caused_by(name(failure))
+}
+
+/// What the caller is told when something is broken and being mended: never that its key or its input is at fault.
+pub(super) fn public_fault(failure: &Failure) -> Error {
+    let told = public(failure);
+    match told.kind() {
+        Kind::Throttled | Kind::Unavailable => told,
+        _ => Tell::Away.public().caused_by(name(failure)),
+    }
+}
+
+/// Function and CKR of a failure, for the counters.
+pub(super) fn names(failure: &Failure) -> (String, String) {
+    match failure {
+        Failure::Pkcs11(rv, function) => (function_name(*function), ckr_name(*rv).into_owned()),
+        other => ("binding".to_owned(), other.to_string()),
+    }
+}
+
+/// Whether something is broken, and not only refused.
+pub(super) fn is_fault(failure: &Failure) -> bool {
+    meaning_of(failure, Profile::default()).level.is_some()
 }

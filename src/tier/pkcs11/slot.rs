@@ -1,270 +1,306 @@
-//! A slot in use: the login, the pool of working sessions, the queue before it, and where each call runs.
+//! A slot in use: everything that belongs to one token, and the changes of its condition.
 //!
-//! One long-lived session holds the login, which is a state of the token. Working sessions are taken last in, first out, bounded
-//! by the settings and by what the token allows. [`Slot::run`] is the only door to them: it admits, waits, runs and answers by
-//! the deadline, and a caller that goes away leaves everything in order, since the job owns its permit and gives its session back
-//! itself.
+//! Calls come by `serving` and run in `performing`; `supervisor` and `recovery` look after it. All of them change the condition
+//! here, so that whoever waits for a change is told, and the epoch ends before anybody is.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
-use cryptoki::error::{Error as Failure, RvError};
+use cryptoki::error::Error as Failure;
 use cryptoki::mechanism::MechanismType;
-use cryptoki::object::ObjectHandle;
-use cryptoki::session::{Session, UserType};
-use cryptoki::types::AuthPin;
-use lru::LruCache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, timeout_at};
+use cryptoki::session::Session;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout_at;
 
 use super::Settings;
 use super::call::Functions;
-use super::calling::{Calling, Fault};
-use super::module::{Claim, Lease};
+use super::canary::{Canary, Stumbles};
+use super::condition::{self, Admission, Change, Condition, Machine};
+use super::counters::Counters;
+use super::handles::Handles;
+use super::lane::Lane;
+use super::module::{Lease, Neighbour};
+use super::pool::{Life, Place, Pool};
 use super::random::RandomBlocks;
-use super::rv::{self, SessionFate};
+use super::rv::{Level, Profile};
+use super::status::Operation;
+use super::supervisor::Watch;
 use super::threads::Threads;
 use super::token::TokenSummary;
 use crate::base::{Error, Kind, Result};
-
-/// The most handles of token objects that a slot remembers.
-const HANDLES: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
+use crate::tier::Share;
 
 /// Spare workers of the runtime beyond those that inline calls may hold: they fire the deadlines when all of those hang.
 const SPARE_WORKERS: usize = 2;
+/// Sessions that a slot needs besides the working ones: for the login, and for making keys.
+const OTHER_SESSIONS: usize = 2;
 
-/// Where a call runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In a task on the runtime: for calls shorter than a hand-over between threads.
-    Inline,
-    /// On a session thread.
-    Thread,
+/// A call that is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    /// For the counters.
+    pub(super) operation: Operation,
+    /// Whose it is.
+    pub(super) share: Share,
+    /// Where it runs if it can.
+    pub(super) place: Place,
+    /// When it is answered at the latest.
+    pub(super) deadline: tokio::time::Instant,
 }
 
-/// A token that is logged in to.
+/// A session that holds the login.
+pub(super) struct Login {
+    pub(super) session: Session,
+    pub(super) life: Life,
+}
+
+/// A token in use.
 pub(super) struct Slot {
-    // Fields drop in this order: sessions are closed by `close`, the module goes last.
-    idle: Mutex<Vec<Session>>,
-    login: Mutex<Option<Session>>,
-    handles: Mutex<LruCache<Vec<u8>, ObjectHandle>>,
+    pub(super) settings: Settings,
+    pub(super) lease: Lease,
+    pub(super) pool: Pool,
+    pub(super) login: Mutex<Option<Login>>,
+    pub(super) handles: Mutex<Handles>,
+    pub(super) canary: Mutex<Option<Canary>>,
+    pub(super) stumbles: Stumbles,
+    /// Whether the token ever made one.
+    pub(super) hatched: AtomicBool,
+    /// Ids of objects that nobody was told of and that are still to be destroyed.
+    pub(super) orphans: Mutex<Vec<Vec<u8>>>,
+    pub(super) counters: Counters,
+    pub(super) threads: Threads,
+    /// Calls on workers of the runtime that were written off and are not back.
+    pub(super) hung_inline: AtomicUsize,
+    pub(super) watch: Watch,
+    sessions: Arc<Lane>,
+    inline: Option<Arc<Lane>>,
+    machine: Mutex<Machine>,
+    /// Whether a success changes nothing: saves the lock.
+    calm: AtomicBool,
+    changed: watch::Sender<u64>,
     random: RandomBlocks,
-    permits: Arc<Semaphore>,
-    capacity: AtomicUsize,
-    inline: Option<Arc<Semaphore>>,
-    overdue_inline: AtomicUsize,
-    waiting: AtomicUsize,
-    queue: usize,
-    threads: Threads,
-    closed: AtomicBool,
-    token: TokenSummary,
-    claim: Claim,
+    token: RwLock<Option<(Arc<TokenSummary>, Profile)>>,
+    me: Weak<Slot>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Slot {
-    /// Finds the token, logs in once. Blocks.
+    /// Loads the module; the supervisor connects to the token.
     ///
     /// # Errors
-    /// No such module or token, a PIN that is wrong (it was tried once and is not tried again), a token without a session to spare.
-    pub(super) fn connect(settings: &Settings) -> Result<Self> {
-        let (claim, token) = Lease::acquire(&settings.module)?.claim(&settings.token)?;
-        let slot = slot_of(&token)?;
-        let login = claim.context().open_rw_session_no_drop(slot).map_err(|failure| rv::public(&failure))?;
-        if let Err(failure) = log_in(&login, settings) {
-            let _ = login.close();
-            return Err(refused_login(failure, &token));
-        }
-        // One session of what the token allows holds the login.
-        let sessions = token.session_limit.map_or(settings.sessions, |limit| settings.sessions.min(limit.saturating_sub(1))).max(1);
-        Ok(Self {
-            idle: Mutex::default(),
-            login: Mutex::new(Some(login)),
-            handles: Mutex::new(LruCache::new(HANDLES)),
-            random: RandomBlocks::default(),
-            permits: Arc::new(Semaphore::new(sessions)),
-            capacity: AtomicUsize::new(sessions),
-            inline: inline_permits().map(|permits| Arc::new(Semaphore::new(permits))),
-            overdue_inline: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            queue: settings.queue,
+    /// The library is not there or is no module.
+    pub(super) fn new(settings: Settings) -> Result<Arc<Self>> {
+        let lease = Lease::acquire(&settings.module)?;
+        let inline = inline_permits().filter(|permits| settings.sessions > permits + 1);
+        let threads = settings.sessions - inline.unwrap_or(0);
+        let slot = Arc::new_cyclic(|me: &Weak<Slot>| Self {
+            pool: Pool::default(),
+            login: Mutex::default(),
+            handles: Mutex::default(),
+            canary: Mutex::default(),
+            stumbles: Stumbles::default(),
+            hatched: AtomicBool::new(false),
+            orphans: Mutex::default(),
+            counters: Counters::default(),
             threads: Threads::new("pkcs11-session"),
-            closed: AtomicBool::new(false),
-            token,
-            claim,
-        })
+            hung_inline: AtomicUsize::new(0),
+            watch: Watch::default(),
+            sessions: Lane::new(threads, settings.queue),
+            inline: inline.map(|permits| Lane::new(permits, settings.queue)),
+            machine: Mutex::new(Machine::new(Instant::now())),
+            calm: AtomicBool::new(false),
+            changed: watch::Sender::new(0),
+            random: RandomBlocks::default(),
+            token: RwLock::default(),
+            me: Weak::clone(me),
+            lease,
+            settings,
+        });
+        let me: Weak<dyn Neighbour> = slot.me.clone();
+        slot.lease.introduce(me);
+        Ok(slot)
     }
 
-    /// What the token says of itself.
-    pub(super) fn token(&self) -> &TokenSummary {
-        &self.token
+    /// What the token said of itself when it was found last.
+    pub(super) fn token(&self) -> Option<Arc<TokenSummary>> {
+        self.token.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(token, _)| Arc::clone(token))
     }
 
-    /// The module's one place for key generation.
-    pub(super) fn generation(&self) -> Arc<tokio::sync::Mutex<()>> {
-        self.claim.generation()
+    /// Notes what the token says of itself.
+    pub(super) fn found(&self, token: TokenSummary) {
+        let profile = Profile::of(&token.manufacturer, &token.model);
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = Some((Arc::new(token), profile));
     }
 
-    /// Runs `call` on a working session and gives its answer, at `deadline` at the latest. A call that has begun is finished
-    /// behind the scenes when its caller is gone; the next caller waits for its session, not for the caller.
-    ///
-    /// # Errors
-    /// [`Kind::Throttled`] when the queue is full or the deadline passes in it; [`Kind::Unavailable`] when the call itself is
-    /// overdue or the slot closed; else what `call` said.
-    pub(super) async fn run<T, F>(self: &Arc<Self>, place: Place, deadline: Instant, call: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Fn(&Calling<'_>) -> Result<T, Fault> + Send + 'static,
-    {
-        let mut call = call;
-        loop {
-            let inline = self.place_inline(place, deadline).await?;
-            let permit = self.admit(deadline).await?;
-            match self.attempt_somewhere(inline, deadline, permit, call).await? {
-                Attempt::Ran(result) => return result.map_err(Error::from),
-                // The token allows fewer sessions than it said: that permit is gone, another session will come free.
-                Attempt::NoSession(back) => call = back,
-            }
-        }
+    /// How a person knows the token, for the log.
+    pub(super) fn name(&self) -> String {
+        self.token().map_or_else(|| self.settings.token.to_string(), |token| token.label.clone())
     }
 
-    /// A place on a worker of the runtime, for a call that is to run there and while anything may.
-    async fn place_inline(&self, place: Place, deadline: Instant) -> Result<Option<OwnedSemaphorePermit>> {
-        match (place, &self.inline) {
-            (Place::Inline, Some(permits)) => self.wait_for(permits, deadline).await,
-            (Place::Inline, None) | (Place::Thread, _) => Ok(None),
-        }
-    }
-
-    /// Waits for a session to be free.
-    async fn admit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(closed());
-        }
-        self.wait_for(&self.permits, deadline).await?.ok_or_else(closed)
-    }
-
-    /// Waits in the bounded queue; `None` when what is waited for was closed.
-    async fn wait_for(&self, permits: &Arc<Semaphore>, deadline: Instant) -> Result<Option<OwnedSemaphorePermit>> {
-        let throttled = |text: &str| Error::new(Kind::Throttled, text);
-        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
-            return Ok(Some(permit));
-        }
-        let _place = Waiting::enter(&self.waiting, self.queue)
-            .ok_or_else(|| throttled("Too many requests wait for the hardware security module."))?;
-        timeout_at(deadline, Arc::clone(permits).acquire_owned())
-            .await
-            .map(Result::ok)
-            .map_err(|_| throttled("The hardware security module was too busy to serve the request in time."))
-    }
-
-    async fn attempt_somewhere<T, F>(
-        self: &Arc<Self>,
-        inline: Option<OwnedSemaphorePermit>,
-        deadline: Instant,
-        permit: OwnedSemaphorePermit,
-        call: F,
-    ) -> Result<Attempt<T, F>>
-    where
-        T: Send + 'static,
-        F: Fn(&Calling<'_>) -> Result<T, Fault> + Send + 'static,
-    {
-        let overdue = || Error::new(Kind::Unavailable, "The hardware security module did not answer in time.");
-        let slot = Arc::clone(self);
-        if let Some(inline) = inline {
-            let task = tokio::spawn(async move {
-                let attempt = slot.attempt(permit, call);
-                drop(inline);
-                attempt
-            });
-            let Ok(done) = timeout_at(deadline, task).await else {
-                self.count_overdue_inline();
-                return Err(overdue());
-            };
-            return done.map_err(Error::internal);
-        }
-        let (answer, answered) = oneshot::channel();
-        let job = move || drop(answer.send(slot.attempt(permit, call)));
-        self.threads.run(Box::new(job)).map_err(Error::internal)?;
-        timeout_at(deadline, answered).await.map_err(|_| overdue())?.map_err(Error::internal)
-    }
-
-    /// One of the workers is held by a call that does not come back. When as many are held as there are spares, nothing runs
-    /// inline any more: whoever waits for a place there goes to a thread.
-    fn count_overdue_inline(&self) {
-        let held = self.overdue_inline.fetch_add(1, Ordering::AcqRel) + 1;
-        tracing::warn!(token = %self.token.label, held, "a call on a worker of the runtime is overdue");
-        if let Some(permits) = &self.inline
-            && held >= SPARE_WORKERS
-        {
-            permits.close();
-        }
-    }
-
-    /// Runs `call` here and now on a session of the pool.
-    fn attempt<T, F: Fn(&Calling<'_>) -> Result<T, Fault>>(&self, permit: OwnedSemaphorePermit, call: F) -> Attempt<T, F> {
-        let session = match self.check_out() {
-            Ok(session) => session,
-            Err(failure) if rv::is_session_limit(&failure) && self.shrink() => {
-                permit.forget();
-                return Attempt::NoSession(call);
-            }
-            Err(failure) => return Attempt::Ran(Err(failure.into())),
-        };
-        let result = call(&Calling::new(self, &session));
-        match &result {
-            Err(Fault::Module(failure)) if rv::session_fate(failure) == SessionFate::Close => {
-                tracing::warn!(token = %self.token.label, failure = rv::name(failure), "a call failed, its session is replaced");
-                let _ = session.close();
-            }
-            Ok(_) | Err(Fault::Module(_) | Fault::Ours(_)) => lock(&self.idle).push(session),
-        }
-        drop(permit);
-        Attempt::Ran(result)
-    }
-
-    fn check_out(&self) -> Result<Session, Failure> {
-        let idle = lock(&self.idle).pop();
-        match idle {
-            Some(session) => Ok(session),
-            None => self.open(),
-        }
-    }
-
-    /// A session, read-write: some modules refuse read-only ones. It does not close itself when it is dropped.
-    fn open(&self) -> Result<Session, Failure> {
-        self.claim.context().open_rw_session_no_drop(self.token.slot_id.try_into()?)
-    }
-
-    /// One session less from now on, unless it is the last.
-    fn shrink(&self) -> bool {
-        let less = |capacity: usize| (capacity > 1).then(|| capacity - 1);
-        let shrunk = self.capacity.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
-        if let Ok(former) = shrunk {
-            tracing::warn!(token = %self.token.label, sessions = former - 1, "the token allows no more sessions");
-        }
-        shrunk.is_ok()
-    }
-
-    /// The least and the most length of the keys of a mechanism, in the mechanism's own unit; `None` when the token lacks it.
-    pub(super) fn key_sizes(&self, mechanism: MechanismType) -> Option<(usize, usize)> {
-        let slot = self.token.slot_id.try_into().ok()?;
-        let info = self.claim.context().get_mechanism_info(slot, mechanism).ok()?;
-        Some((info.min_key_size(), info.max_key_size()))
+    /// How the module behaves.
+    pub(super) fn profile(&self) -> Profile {
+        self.token.read().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(Profile::Standard, |(_, profile)| *profile)
     }
 
     /// How many sessions may work at once.
     pub(super) fn capacity(&self) -> usize {
-        self.capacity.load(Ordering::Acquire)
+        self.sessions.capacity() + self.inline.as_ref().map_or(0, |inline| inline.capacity())
+    }
+
+    /// The most working sessions: by the settings and by what the token says that it allows.
+    pub(super) fn allowed(&self) -> usize {
+        let limit = self.token().and_then(|token| token.session_limit);
+        let sessions = self.settings.sessions;
+        limit.map_or(sessions, |limit| sessions.min(limit.saturating_sub(OTHER_SESSIONS))).max(1)
+    }
+
+    /// How many of them may work on session threads.
+    fn allowed_threads(&self) -> usize {
+        let inline = self.inline.as_ref().map_or(0, |inline| inline.capacity());
+        self.allowed().saturating_sub(inline).max(1)
+    }
+
+    /// Lets so many sessions work as are allowed; if the token refuses some, [`Slot::is_below_allowance`].
+    pub(super) fn fit_to_token(&self) {
+        self.sessions.resize(self.allowed_threads());
+    }
+
+    /// Whether the token refused sessions that it is said to allow.
+    pub(super) fn is_below_allowance(&self) -> bool {
+        self.sessions.capacity() < self.allowed_threads()
+    }
+
+    /// Those who wait in front of the slot.
+    pub(super) fn waiting(&self) -> usize {
+        self.sessions.waiting() + self.inline.as_ref().map_or(0, |inline| inline.waiting())
+    }
+
+    /// A session, read-write: some modules refuse read-only ones. It does not close itself when it is dropped.
+    pub(super) fn open(&self, life: Life) -> Result<Session, Failure> {
+        self.lease.context().open_rw_session_no_drop(life.slot_id.try_into()?)
+    }
+
+    /// Waits while the first attempt to recover runs.
+    pub(super) async fn admitted(self: &Arc<Self>, deadline: tokio::time::Instant) -> Result<Option<Probe>> {
+        if self.calm.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            let admission = lock(&self.machine).admit(Instant::now());
+            match admission {
+                Admission::Go => return Ok(None),
+                Admission::Probe => return Ok(Some(Probe(Arc::clone(self)))),
+                Admission::Refuse(error) => return Err(error),
+                Admission::Wait => {
+                    timeout_at(deadline, changed.changed()).await.map_err(|_| condition::away())?.map_err(Error::internal)?;
+                }
+            }
+        }
+    }
+
+    pub(super) fn succeeded(&self, epoch: u64) {
+        if self.calm.load(Ordering::Acquire) {
+            return;
+        }
+        self.change(|machine, now| machine.succeeded(epoch, now));
+    }
+
+    /// A fault of this level, in this epoch.
+    pub(super) fn failed(&self, epoch: u64, level: Level, text: &str) {
+        if self.change(|machine, now| machine.failed(epoch, level, text, now)) != Change::None {
+            tracing::warn!(token = %self.name(), %level, failure = text, "a fault of the token");
+        }
+    }
+
+    /// Changes the condition, and tells those who wait for that.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Machine, Instant) -> Change) -> Change {
+        let mut machine = lock(&self.machine);
+        let changed = change(&mut machine, Instant::now());
+        if changed == Change::Ended {
+            self.pool.end();
+        }
+        self.calm.store(machine.is_calm(), Ordering::Release);
+        drop(machine);
+        if changed != Change::None {
+            self.changed.send_modify(|count| *count += 1);
+        }
+        changed
+    }
+
+    /// Looks at the condition.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Machine) -> T) -> T {
+        look(&lock(&self.machine))
+    }
+
+    /// A call that was written off came back.
+    pub(super) fn came_back(&self, place: Place) {
+        self.lease.count_back();
+        if place == Place::Inline {
+            self.hung_inline.fetch_sub(1, Ordering::AcqRel);
+        }
+        tracing::info!(token = %self.name(), "a call that was given up came back");
+    }
+
+    /// Lets calls run on workers of the runtime, or sends them to threads.
+    pub(super) fn inline(&self) -> Option<&Arc<Lane>> {
+        self.inline.as_ref()
+    }
+
+    /// The lane of the session threads.
+    pub(super) fn sessions(&self) -> &Arc<Lane> {
+        &self.sessions
+    }
+
+    /// Waits until the slot serves, or the first attempt failed; says which.
+    pub(super) async fn connected(&self) -> Result<()> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            let state = self.look(|machine| match machine.condition() {
+                Condition::Serving | Condition::Probing(_) => Some(Ok(())),
+                Condition::Closed => Some(Err(condition::closed())),
+                Condition::Open(_) | Condition::Down(..) => Some(Err(Error::new(Kind::Unavailable, machine.reason()))),
+                Condition::Recovering(_) => None,
+            });
+            match state {
+                Some(state) => return state,
+                None => changed.changed().await.map_err(Error::internal)?,
+            }
+        }
+    }
+
+    /// Waits until the slot serves; for as long as it takes.
+    pub(super) async fn serving(&self) -> Result<()> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            let state = self.look(|machine| machine.condition().clone());
+            match state {
+                Condition::Serving | Condition::Probing(_) => return Ok(()),
+                Condition::Closed => return Err(condition::closed()),
+                Condition::Open(_) | Condition::Down(..) | Condition::Recovering(_) => {
+                    changed.changed().await.map_err(Error::internal)?;
+                }
+            }
+        }
+    }
+
+    /// The least and the most length of the keys of a mechanism, in the mechanism's own unit; `None` when the token lacks it.
+    pub(super) fn key_sizes(&self, life: Life, mechanism: MechanismType) -> Option<(usize, usize)> {
+        let info = self.lease.context().get_mechanism_info(life.slot_id.try_into().ok()?, mechanism).ok()?;
+        Some((info.min_key_size(), info.max_key_size()))
     }
 
     /// The fast path.
     pub(super) fn functions(&self) -> &Functions {
-        self.claim.functions()
+        self.lease.functions()
     }
 
     /// Random bytes of the token, drawn ahead.
@@ -272,128 +308,81 @@ impl Slot {
         &self.random
     }
 
-    /// Where an object is, if that is known.
-    pub(super) fn remembered(&self, id: &[u8]) -> Option<ObjectHandle> {
-        lock(&self.handles).get(id).copied()
-    }
-
-    /// Notes where objects are that were found or made.
-    pub(super) fn remember(&self, id: Vec<u8>, handle: ObjectHandle) {
-        lock(&self.handles).put(id, handle);
-    }
-
-    /// Forgets where an object is.
-    pub(super) fn forget(&self, id: &[u8]) {
-        lock(&self.handles).pop(id);
-    }
-
-    /// Runs `job` on a session thread without anybody waiting for it: to undo what nobody claimed.
-    pub(super) fn run_behind<F>(self: &Arc<Self>, job: F)
-    where
-        F: Fn(&Calling<'_>) -> Result<(), Fault> + Send + 'static,
-    {
-        let slot = Arc::clone(self);
-        let job = move || {
-            if slot.closed.load(Ordering::Acquire) {
-                return;
-            }
-            // Without a permit: whoever gave up may have given up because none came free.
-            let Ok(session) = slot.check_out() else { return };
-            if let Err(fault) = job(&Calling::new(&slot, &session)) {
-                tracing::warn!(token = %slot.token.label, error = ?Error::from(fault), "what was left behind could not be removed");
-            }
-            let _ = session.close();
-        };
-        if let Err(error) = self.threads.run(Box::new(job)) {
-            tracing::warn!(token = %self.token.label, %error, "what was left behind could not be removed");
-        }
-    }
-
     /// Ends: waits for the calls that run, at most until `deadline`, closes the sessions, logs out. The module is finalised when
-    /// nobody else uses it. While a call still runs nothing is closed under it (that crashes modules); the end of the process must do.
-    pub(super) async fn close(self: &Arc<Self>, deadline: Instant) -> Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) {
+    /// nobody else uses it. While a call still runs nothing is closed under it (that crashes modules); the end of the process must
+    /// do, by [`leave`](super::leave).
+    pub(super) async fn close(self: &Arc<Self>, deadline: tokio::time::Instant) -> Result<()> {
+        if self.change(Machine::close) == Change::None {
             return Ok(());
         }
-        let all = u32::try_from(self.capacity()).unwrap_or(u32::MAX);
-        let drained = timeout_at(deadline, Arc::clone(&self.permits).acquire_many_owned(all)).await;
-        let Ok(Ok(all)) = drained else {
-            return Err(Error::new(
-                Kind::Unavailable,
-                format!("A call to the token {} still runs; its sessions are left open.", self.token.label),
-            ));
-        };
-        self.permits.close();
+        self.sessions.shut();
+        if let Some(inline) = &self.inline {
+            inline.shut();
+        }
         let slot = Arc::clone(self);
         let (done, ended) = oneshot::channel();
         let job = move || {
-            for session in lock(&slot.idle).drain(..) {
-                let _ = session.close();
-            }
-            if let Some(login) = lock(&slot.login).take() {
-                let _ = login.logout();
-                let _ = login.close();
-            }
-            slot.claim.release();
-            drop(all);
-            let _ = done.send(());
+            let _ = done.send(slot.end(deadline.into_std()));
         };
         self.threads.run(Box::new(job)).map_err(Error::internal)?;
-        timeout_at(deadline, ended).await.ok();
-        Ok(())
+        let drained = timeout_at(deadline, ended).await;
+        match drained {
+            Ok(Ok(true)) => Ok(()),
+            _ => Err(Error::new(
+                Kind::Unavailable,
+                format!("A call to the token {} still runs; its sessions are left open.", self.name()),
+            )),
+        }
+    }
+
+    /// Whether everything was closed.
+    fn end(&self, until: Instant) -> bool {
+        let drained = self.pool.drain(until) && self.pool.occupancy().hung == 0 && self.await_attempt(until);
+        if drained && let Some(_pass) = self.lease.gate().enter() {
+            let life = self.pool.life();
+            for session in self.pool.take_idle() {
+                let _ = session.close();
+            }
+            if let Some(login) = lock(&self.login).take().filter(|login| Some(login.life) == life) {
+                let _ = login.session.logout();
+                let _ = login.session.close();
+            }
+            self.pool.end();
+        }
+        if drained {
+            self.lease.release();
+        }
+        drained
     }
 }
 
-/// How a call went.
-enum Attempt<T, F> {
-    Ran(Result<T, Fault>),
-    NoSession(F),
-}
+impl Neighbour for Slot {
+    fn is_serving(&self) -> bool {
+        self.look(|machine| matches!(machine.condition(), Condition::Serving))
+    }
 
-/// One of the callers that wait.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize, bound: usize) -> Option<Self> {
-        let entered = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| (waiting < bound).then_some(waiting + 1));
-        entered.ok().map(|_| Self(count))
+    fn lost_everything(&self) {
+        self.change(Machine::lost_everything);
     }
 }
 
-impl Drop for Waiting<'_> {
+/// Closes a session whose number may have become somebody else's: only if the module says that it is one of this slot.
+pub(super) fn close_if_ours(session: Session, slot_id: u64) {
+    if session.get_session_info().is_ok_and(|info| u64::from(info.slot_id()) == slot_id) {
+        let _ = session.close();
+    }
+}
+
+/// The one caller that tries whether the slot is well again.
+pub(super) struct Probe(Arc<Slot>);
+
+impl Drop for Probe {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.change(|machine, _| {
+            machine.probe_is_back();
+            Change::None
+        });
     }
-}
-
-fn slot_of(token: &TokenSummary) -> Result<cryptoki::slot::Slot> {
-    token.slot_id.try_into().map_err(|failure: Failure| Error::internal(failure))
-}
-
-fn log_in(session: &Session, settings: &Settings) -> Result<(), Failure> {
-    session.login(UserType::User, Some(&AuthPin::new(settings.pin.expose().to_owned().into_boxed_str())))
-}
-
-fn refused_login(failure: Failure, token: &TokenSummary) -> Error {
-    let text = match &failure {
-        Failure::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _) => {
-            format!(
-                "The PIN of the token {} is wrong. It was tried once and is not tried again; mend its source first.",
-                token.label
-            )
-        }
-        Failure::Pkcs11(RvError::PinLocked, _) => format!("The user PIN of the token {} is locked.", token.label),
-        Failure::Pkcs11(RvError::UserPinNotInitialized, _) => format!("The token {} has no user PIN yet.", token.label),
-        Failure::Pkcs11(RvError::UserAlreadyLoggedIn, _) => {
-            format!("The token {} is logged in to already by this process.", token.label)
-        }
-        _ => format!("The login to the token {} failed: {}.", token.label, rv::name(&failure)),
-    };
-    Error::new(Kind::Unavailable, text).caused_by(failure)
-}
-
-fn closed() -> Error {
-    Error::new(Kind::Unavailable, "The hardware security module is being disconnected.")
 }
 
 /// How many calls may run inline: as many as there are cores, and never so many that the runtime has no spare workers. `None`

@@ -14,7 +14,7 @@ use crate::model::algorithm::{Curve, Family, KeySpec};
 use crate::tier::software::lives::Guard;
 use crate::tier::software::pairs;
 use crate::tier::{
-    Cipher, Decryption, Encrypted, Encryption, KeyHandle, OaepHash, PublicKey, Signer, Work, does_not_fit, ecies, public_key,
+    Cipher, Decryption, Encrypted, Encryption, KeyHandle, OaepHash, PublicKey, Share, Signer, Work, does_not_fit, ecies, public_key,
 };
 
 /// A pair that encrypts and decrypts.
@@ -127,14 +127,14 @@ impl KeyHandle for DecryptingPair {
 }
 
 impl Cipher for DecryptingPair {
-    fn encrypt(&self, how: Encryption, plaintext: SecretBytes) -> Work<'_, Encrypted> {
+    fn encrypt(&self, _: Share, how: Encryption, plaintext: SecretBytes) -> Work<'_, Encrypted> {
         Box::pin(async move {
             self.guard.check()?;
             self.public.encrypt(how, &plaintext)
         })
     }
 
-    fn decrypt(&self, how: Decryption, ciphertext: Vec<u8>) -> Work<'_, SecretBytes> {
+    fn decrypt(&self, _: Share, how: Decryption, ciphertext: Vec<u8>) -> Work<'_, SecretBytes> {
         Box::pin(self.decrypt(how, ciphertext))
     }
 }

@@ -17,8 +17,8 @@ use crate::base::{Error, Kind, Result, SecretBytes, random};
 use crate::model::algorithm::{Family, KeySpec, KeyUsage};
 use crate::model::key::Material;
 use crate::tier::{
-    Ability, Capabilities, Created, Decryption, Description, Encryption, Iv, KeyHandle, NewKey, RANDOM_LIMIT, StoredKey, Tier,
-    TierKind, Work,
+    Ability, Capabilities, Created, Decryption, Description, Encryption, Iv, KeyHandle, NewKey, RANDOM_LIMIT, Share, StoredKey,
+    Tier, TierKind, Work,
 };
 use decrypting::DecryptingPair;
 use lives::{Guard, Lives};
@@ -31,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(8);
 
 /// Keys in memory.
 pub struct SoftwareTier {
-    description: Description,
+    description: Arc<Description>,
     workers: Arc<Workers>,
     lives: Lives,
 }
@@ -51,12 +51,12 @@ impl SoftwareTier {
     /// A tier whose calls end within `deadline`, waiting included.
     pub fn with_deadline(deadline: Duration) -> Self {
         Self {
-            description: Description {
+            description: Arc::new(Description {
                 kind: TierKind::Software,
                 name: "software".into(),
                 capabilities: Capabilities::everything(),
                 deadline,
-            },
+            }),
             workers: Arc::new(Workers::new(deadline)),
             lives: Lives::new(),
         }
@@ -143,8 +143,8 @@ impl From<pairs::Pair> for Created {
 }
 
 impl Tier for SoftwareTier {
-    fn describe(&self) -> &Description {
-        &self.description
+    fn describe(&self) -> Arc<Description> {
+        Arc::clone(&self.description)
     }
 
     fn create(&self, key: NewKey) -> Work<'_, Created> {
@@ -175,7 +175,7 @@ impl Tier for SoftwareTier {
         Box::pin(async { self.workers.check_open().map(|()| Vec::new()) })
     }
 
-    fn random(&self, length: usize) -> Work<'_, SecretBytes> {
+    fn random(&self, _: Share, length: usize) -> Work<'_, SecretBytes> {
         Box::pin(async move {
             self.workers.check_open()?;
             if !(1..=RANDOM_LIMIT).contains(&length) {
@@ -187,6 +187,11 @@ impl Tier for SoftwareTier {
 
     fn health(&self) -> Work<'_, ()> {
         Box::pin(async { self.round_trip() })
+    }
+
+    #[cfg(feature = "pkcs11")]
+    fn slots(&self) -> Vec<crate::tier::status::SlotStatus> {
+        Vec::new()
     }
 
     fn close(&self) -> Work<'_, ()> {

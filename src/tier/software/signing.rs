@@ -12,7 +12,7 @@ use crate::base::{Error, Result, SecretBytes};
 use crate::model::algorithm::{Curve, Family, KeySpec, SignatureAlgorithm};
 use crate::tier::software::lives::Guard;
 use crate::tier::software::pairs;
-use crate::tier::{Cipher, KeyHandle, PublicKey, Sha256Digest, Signer, Work, does_not_fit};
+use crate::tier::{Cipher, KeyHandle, PublicKey, Sha256Digest, Share, Signer, Work, does_not_fit};
 
 /// A pair that signs.
 pub(super) struct SigningPair {
@@ -103,7 +103,7 @@ impl KeyHandle for SigningPair {
 }
 
 impl Signer for SigningPair {
-    fn sign(&self, algorithm: SignatureAlgorithm, digest: Sha256Digest) -> Work<'_, Vec<u8>> {
+    fn sign(&self, _: Share, algorithm: SignatureAlgorithm, digest: Sha256Digest) -> Work<'_, Vec<u8>> {
         Box::pin(self.sign(algorithm, digest))
     }
 }

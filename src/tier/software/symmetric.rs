@@ -12,7 +12,7 @@ use crate::base::{Error, Result, SecretBytes, random};
 use crate::model::algorithm::{KeySpec, PaddingMode};
 use crate::tier::software::lives::Guard;
 use crate::tier::{
-    AAD_LIMIT, Cipher, Decryption, Encrypted, Encryption, Iv, KeyHandle, PublicKey, Signer, Work, does_not_fit, padding,
+    AAD_LIMIT, Cipher, Decryption, Encrypted, Encryption, Iv, KeyHandle, PublicKey, Share, Signer, Work, does_not_fit, padding,
 };
 
 /// The tag of AES-GCM (SP 800-38D), in bytes.
@@ -165,11 +165,11 @@ impl KeyHandle for AesKey {
 }
 
 impl Cipher for AesKey {
-    fn encrypt(&self, how: Encryption, plaintext: SecretBytes) -> Work<'_, Encrypted> {
+    fn encrypt(&self, _: Share, how: Encryption, plaintext: SecretBytes) -> Work<'_, Encrypted> {
         Box::pin(async move { self.encrypt_now(&how, plaintext) })
     }
 
-    fn decrypt(&self, how: Decryption, ciphertext: Vec<u8>) -> Work<'_, SecretBytes> {
+    fn decrypt(&self, _: Share, how: Decryption, ciphertext: Vec<u8>) -> Work<'_, SecretBytes> {
         Box::pin(async move { self.decrypt_now(&how, ciphertext) })
     }
 }

@@ -254,13 +254,13 @@ fn bad_input_of_one_function_is_a_fault_of_another() {
     ];
     for rv in provoked {
         for function in [Function::Decrypt, Function::UnwrapKey, Function::DeriveKey] {
-            assert!(is_bad_input(rv, function), "{function} {rv:?}");
+            assert_eq!(standard(rv, function).tell, Tell::BadInput, "{function} {rv:?}");
             let failure = Failure::Pkcs11(rv, function);
             assert_eq!(public(&failure).kind(), Kind::Undecryptable);
-            assert_eq!(session_fate(&failure), SessionFate::Keep);
+            assert!(!is_fault(&failure));
         }
         for function in [Function::Encrypt, Function::Sign, Function::GenerateKeyPair, Function::CreateObject] {
-            assert!(!is_bad_input(rv, function), "{function} {rv:?}");
+            assert_ne!(standard(rv, function).tell, Tell::BadInput, "{function} {rv:?}");
         }
         assert_eq!(standard(rv, Function::Decrypt).repeat, Repeat::Once);
         assert_eq!(standard(rv, Function::UnwrapKey).repeat, Repeat::AfterLooking);
@@ -362,15 +362,15 @@ fn the_caller_reads_no_ckr() {
 
 #[test]
 fn sessions_outlive_what_is_not_their_fault() {
-    let fate = |rv, function| session_fate(&Failure::Pkcs11(rv, function));
-    assert_eq!(fate(RvError::KeyHandleInvalid, Function::SignInit), SessionFate::Keep);
-    assert_eq!(fate(RvError::MechanismInvalid, Function::SignInit), SessionFate::Keep);
-    assert_eq!(fate(RvError::TemplateInconsistent, Function::GenerateKey), SessionFate::Keep);
-    assert_eq!(fate(RvError::BufferTooSmall, Function::Decrypt), SessionFate::Close);
-    assert_eq!(fate(RvError::ArgumentsBad, Function::Encrypt), SessionFate::Close);
-    assert_eq!(fate(RvError::GeneralError, Function::Encrypt), SessionFate::Close);
-    assert!(is_session_limit(&Failure::Pkcs11(RvError::SessionCount, Function::OpenSession)));
-    assert!(!is_session_limit(&Failure::Pkcs11(RvError::SessionCount, Function::Sign)));
+    let broken = |rv, function| is_fault(&Failure::Pkcs11(rv, function));
+    assert!(!broken(RvError::KeyHandleInvalid, Function::SignInit));
+    assert!(!broken(RvError::MechanismInvalid, Function::SignInit));
+    assert!(!broken(RvError::TemplateInconsistent, Function::GenerateKey));
+    assert!(broken(RvError::BufferTooSmall, Function::Decrypt));
+    assert!(broken(RvError::ArgumentsBad, Function::Encrypt));
+    assert!(broken(RvError::GeneralError, Function::Encrypt));
+    assert_eq!(standard(RvError::SessionCount, Function::OpenSession).tell, Tell::Limit);
+    assert_ne!(standard(RvError::SessionCount, Function::Sign).tell, Tell::Limit);
     assert!(is_stale_handle(&Failure::Pkcs11(RvError::UnwrappingKeyHandleInvalid, Function::UnwrapKey)));
     assert!(!is_stale_handle(&Failure::Pkcs11(RvError::ObjectHandleInvalid, Function::Login)));
 }

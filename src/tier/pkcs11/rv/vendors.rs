@@ -33,7 +33,6 @@ pub(in crate::tier::pkcs11) enum Profile {
 
 impl Profile {
     /// By what CK_TOKEN_INFO or CK_INFO say; `model` may be the library's description, since CK_INFO has no model.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for the recovery of slots"))]
     pub(in crate::tier::pkcs11) fn of(manufacturer: &str, model: &str) -> Self {
         let (manufacturer, model) = (manufacturer.to_ascii_lowercase(), model.to_ascii_lowercase());
         let either = |word: &str| manufacturer.contains(word) || model.contains(word);

@@ -1,0 +1,95 @@
+//! A ciphertext that must open: tells a wrong ciphertext from a module that fails.
+//!
+//! SoftHSM and others answer a flipped byte as they answer a fault. The canary is one AES block under a key that lives in the
+//! login session; its decryption is the same C function that is in doubt.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+
+use super::call::{Functions, Mechanism};
+
+/// For how long after a module was seen to stumble no answer of it is taken for a verdict on an input.
+const DISTRUST: Duration = Duration::from_secs(1);
+
+/// When the module was last seen to answer an input that is good as if it were not.
+pub(super) struct Stumbles {
+    origin: Instant,
+    /// Milliseconds after the origin, plus one; 0 for never.
+    last: AtomicU64,
+}
+
+impl Default for Stumbles {
+    fn default() -> Self {
+        Self { origin: Instant::now(), last: AtomicU64::new(0) }
+    }
+}
+
+impl Stumbles {
+    fn now(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// It was just now.
+    pub(super) fn note(&self) {
+        self.last.store(self.now(), Ordering::Release);
+    }
+
+    /// Whether it was lately.
+    pub(super) fn lately(&self) -> bool {
+        match self.last.load(Ordering::Acquire) {
+            0 => false,
+            last => u128::from(self.now().saturating_sub(last)) < DISTRUST.as_millis(),
+        }
+    }
+}
+
+/// The block.
+const SONG: [u8; 16] = *b"keystead canary.";
+
+/// A key and what it made of the block.
+#[derive(Clone, Copy)]
+pub(super) struct Canary {
+    key: ObjectHandle,
+    ciphertext: [u8; 16],
+}
+
+impl Canary {
+    /// Makes the key in `session`, which it lives as long as. `None` when the token does no AES-ECB, or fails.
+    pub(super) fn hatch(functions: &Functions, session: &Session) -> Option<Self> {
+        let template = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::Token(false),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::ValueLen(32.into()),
+            Attribute::Encrypt(true),
+            Attribute::Decrypt(true),
+        ];
+        let key = session.generate_key(&cryptoki::mechanism::Mechanism::AesKeyGen, &template).ok()?;
+        let mut ciphertext = [0; 16];
+        let written = functions.encrypt(session.handle(), key.handle(), Mechanism::AesEcb, &SONG, &mut ciphertext);
+        if written.is_ok_and(|written| written == 16) {
+            Some(Self { key, ciphertext })
+        } else {
+            let _ = session.destroy_object(key);
+            None
+        }
+    }
+
+    /// Destroys the key.
+    pub(super) fn let_go(self, session: &Session) {
+        let _ = session.destroy_object(self.key);
+    }
+
+    /// Whether it opens on this session.
+    pub(super) fn lives(&self, functions: &Functions, session: &Session) -> bool {
+        let mut block = [0; 16];
+        let written = functions.decrypt(session.handle(), self.key.handle(), Mechanism::AesEcb, &self.ciphertext, &mut block);
+        written.is_ok_and(|written| written == 16) && block == SONG
+    }
+}

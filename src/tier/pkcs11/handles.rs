@@ -1,0 +1,96 @@
+//! Where the objects of a token are: CKA_ID to handle, for one epoch.
+//!
+//! Handles of an earlier epoch may be other objects now, so a new epoch begins with an empty map and what its sweep found. The map
+//! also remembers which keys were lost without our doing: a key does not vanish on its own.
+
+use std::num::NonZeroUsize;
+
+use cryptoki::object::ObjectHandle;
+use lru::LruCache;
+
+use super::pool::Life;
+
+/// The most objects that a slot remembers.
+const HANDLES: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
+/// The most keys destroyed here that are remembered as such.
+const DESTROYED: NonZeroUsize = NonZeroUsize::new(1_000).expect("not zero");
+
+/// What is known of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It is here.
+    At(ObjectHandle),
+    /// It was there in this epoch, and its handle is good no more.
+    Lost,
+    /// It was destroyed, by us.
+    Destroyed,
+}
+
+/// The map of one epoch.
+pub(super) struct Handles {
+    epoch: u64,
+    objects: LruCache<Vec<u8>, Option<ObjectHandle>>,
+    destroyed: LruCache<Vec<u8>, ()>,
+}
+
+impl Default for Handles {
+    fn default() -> Self {
+        Self { epoch: 0, objects: LruCache::new(HANDLES), destroyed: LruCache::new(DESTROYED) }
+    }
+}
+
+impl Handles {
+    /// Begins an epoch with what its sweep found.
+    pub(super) fn begin(&mut self, life: Life, swept: Vec<(Vec<u8>, ObjectHandle)>) {
+        self.epoch = life.epoch;
+        self.objects.clear();
+        for (id, handle) in swept {
+            self.objects.put(id, Some(handle));
+        }
+    }
+
+    /// What is known of an object; nothing in another epoch.
+    pub(super) fn get(&mut self, life: Life, id: &[u8]) -> Option<Known> {
+        if life.epoch != self.epoch {
+            return None;
+        }
+        match self.objects.get(id) {
+            Some(Some(handle)) => Some(Known::At(*handle)),
+            Some(None) => Some(Known::Lost),
+            None => self.destroyed.contains(id).then_some(Known::Destroyed),
+        }
+    }
+
+    /// Notes where an object is that was found or made.
+    pub(super) fn put(&mut self, life: Life, id: &[u8], handle: ObjectHandle) {
+        if life.epoch == self.epoch {
+            self.objects.put(id.to_vec(), Some(handle));
+        }
+    }
+
+    /// Notes that a handle is good no more.
+    pub(super) fn lose(&mut self, life: Life, id: &[u8]) {
+        if life.epoch == self.epoch && self.objects.contains(id) {
+            self.objects.put(id.to_vec(), None);
+        }
+    }
+
+    /// Notes that an object was destroyed on purpose.
+    pub(super) fn destroy(&mut self, id: &[u8]) {
+        self.objects.pop(id);
+        self.destroyed.put(id.to_vec(), ());
+    }
+
+    /// Another object that should be there, if one is known.
+    pub(super) fn another(&self, life: Life, id: &[u8]) -> Option<Vec<u8>> {
+        if life.epoch != self.epoch {
+            return None;
+        }
+        self.objects.iter().find(|(other, handle)| other.as_slice() != id && handle.is_some()).map(|(other, _)| other.clone())
+    }
+
+    /// How many are known.
+    pub(super) fn len(&self) -> usize {
+        self.objects.len()
+    }
+}

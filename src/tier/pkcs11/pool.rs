@@ -1,0 +1,281 @@
+//! The sessions of a slot and the calls that run on them.
+//!
+//! One mutex, taken twice a call. Idle sessions are taken last in, first out. A call is on the list from its check-out to its
+//! check-in; one that does not come back in time is *written off*: its caller was answered, its permit goes to somebody else, and
+//! its session is closed when it comes back after all. Sessions belong to an epoch: what comes back from an earlier one is not
+//! used again. It knows no PKCS #11 function; closing is done by whoever called.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use cryptoki::session::Session;
+use tokio::sync::Notify;
+
+use super::lane::Permit;
+
+/// From one successful attempt to the next fault: in it, sessions and handles mean what they meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Life {
+    /// Unique in the process.
+    pub(super) epoch: u64,
+    /// Which C_Initialize of the module.
+    pub(super) initialisation: u64,
+    /// Where the token is.
+    pub(super) slot_id: u64,
+}
+
+/// Where a call runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a task on the runtime: for calls shorter than a hand-over between threads.
+    Inline,
+    /// On a session thread.
+    Thread,
+    /// On a session thread, in the lane of key generation: nobody else waits for it.
+    Generation,
+}
+
+/// A call that was checked out.
+pub(super) struct Ticket {
+    number: u64,
+    pub(super) life: Life,
+}
+
+/// What becomes of the session of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It serves the next one.
+    Keep,
+    /// It is closed: an operation may be active in it.
+    Close,
+    /// The module may not know it any more, and its number may be somebody else's by now: it is closed with care.
+    Doubt,
+}
+
+/// How a call came back.
+pub(super) struct Back {
+    /// Whether somebody still counted on it.
+    pub(super) in_time: bool,
+    /// Whether its epoch is still the present one.
+    pub(super) same_epoch: bool,
+    /// What the caller must close, with care when the epoch is another.
+    pub(super) to_close: Option<Session>,
+    /// Given back when this is dropped.
+    pub(super) permit: Option<Permit>,
+}
+
+/// A call that was written off.
+pub(super) struct WrittenOff {
+    pub(super) place: Place,
+    /// Given back when this is dropped.
+    pub(super) _permit: Option<Permit>,
+}
+
+/// Sessions and calls as numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Occupancy {
+    pub(super) idle: usize,
+    pub(super) busy: usize,
+    pub(super) hung: usize,
+}
+
+/// The sessions of a slot.
+#[derive(Default)]
+pub(super) struct Pool {
+    inner: Mutex<Inner>,
+    emptied: Condvar,
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    life: Option<Life>,
+    /// The present epoch or the last one.
+    last: Option<Life>,
+    idle: Vec<Idle>,
+    running: Vec<Running>,
+    hung: usize,
+    calls: u64,
+}
+
+struct Idle {
+    session: Session,
+    used: Instant,
+}
+
+struct Running {
+    number: u64,
+    place: Place,
+    begun: Instant,
+    overdue: Instant,
+    permit: Option<Permit>,
+}
+
+impl Pool {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a call on the list; it gets an idle session if there is one.
+    ///
+    /// # Errors
+    /// No epoch: the permit comes back.
+    pub(super) fn check_out(
+        &self,
+        place: Place,
+        overdue: Instant,
+        permit: Option<Permit>,
+    ) -> Result<(Ticket, Option<Session>), Option<Permit>> {
+        let begun = Instant::now();
+        let mut inner = self.inner();
+        let Some(life) = inner.life else { return Err(permit) };
+        inner.calls += 1;
+        let number = inner.calls;
+        inner.running.push(Running { number, place, begun, overdue, permit });
+        let session = inner.idle.pop().map(|idle| idle.session);
+        Ok((Ticket { number, life }, session))
+    }
+
+    /// An idle session of the same epoch, for a call that lost its own.
+    pub(super) fn another(&self, ticket: &Ticket) -> Option<Session> {
+        let mut inner = self.inner();
+        if inner.life == Some(ticket.life) { inner.idle.pop().map(|idle| idle.session) } else { None }
+    }
+
+    /// Takes a call off the list.
+    pub(super) fn check_in(&self, ticket: &Ticket, session: Option<Session>, fate: Fate) -> Back {
+        let mut inner = self.inner();
+        let at = inner.running.iter().position(|running| running.number == ticket.number);
+        let permit = match at {
+            Some(at) => inner.running.swap_remove(at).permit,
+            None => {
+                inner.hung -= 1;
+                None
+            }
+        };
+        let same_epoch = inner.life == Some(ticket.life);
+        let to_close = match (session, fate) {
+            (None, _) => None,
+            // A session that was given up is one more than there are permits.
+            (Some(session), Fate::Keep) if same_epoch && at.is_some() => {
+                inner.idle.push(Idle { session, used: Instant::now() });
+                None
+            }
+            (Some(session), Fate::Keep | Fate::Close | Fate::Doubt) => Some(session),
+        };
+        let empty = inner.running.is_empty();
+        drop(inner);
+        if empty {
+            self.emptied.notify_all();
+        }
+        self.freed.notify_one();
+        Back { in_time: at.is_some(), same_epoch, to_close, permit }
+    }
+
+    /// Waits until a call gives its session back; at once when one did since the last wait.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// Gives up the calls that are overdue.
+    pub(super) fn write_off(&self, now: Instant) -> Vec<WrittenOff> {
+        let mut inner = self.inner();
+        let mut off = Vec::new();
+        let mut at = 0;
+        while let Some(running) = inner.running.get(at) {
+            if running.overdue <= now {
+                let Running { place, permit, .. } = inner.running.swap_remove(at);
+                inner.hung += 1;
+                off.push(WrittenOff { place, _permit: permit });
+            } else {
+                at += 1;
+            }
+        }
+        let empty = inner.running.is_empty();
+        drop(inner);
+        if empty && !off.is_empty() {
+            self.emptied.notify_all();
+        }
+        off
+    }
+
+    /// How long the oldest call has held its worker of the runtime.
+    pub(super) fn oldest_inline(&self, now: Instant) -> Option<Duration> {
+        let inner = self.inner();
+        let inline = inner.running.iter().filter(|running| running.place == Place::Inline);
+        inline.map(|running| now.saturating_duration_since(running.begun)).max()
+    }
+
+    /// Begins an epoch, with the sessions that are still good.
+    pub(super) fn begin(&self, life: Life, kept: Vec<Session>) {
+        let mut inner = self.inner();
+        (inner.life, inner.last) = (Some(life), Some(life));
+        let used = Instant::now();
+        inner.idle.extend(kept.into_iter().map(|session| Idle { session, used }));
+    }
+
+    /// Ends the epoch: no call begins any more.
+    pub(super) fn end(&self) {
+        self.inner().life = None;
+    }
+
+    /// The present epoch.
+    pub(super) fn life(&self) -> Option<Life> {
+        self.inner().life
+    }
+
+    /// The present epoch, or the last one.
+    pub(super) fn last_life(&self) -> Option<Life> {
+        self.inner().last
+    }
+
+    /// Takes all idle sessions.
+    pub(super) fn take_idle(&self) -> Vec<Session> {
+        self.inner().idle.drain(..).map(|idle| idle.session).collect()
+    }
+
+    /// Puts a call on the list with a session that nobody has used since; `None` when there is none.
+    pub(super) fn check_out_cold(&self, overdue: Instant, since: Instant) -> Option<(Ticket, Session)> {
+        let begun = Instant::now();
+        let mut inner = self.inner();
+        let life = inner.life?;
+        let at = inner.idle.iter().position(|idle| idle.used <= since)?;
+        let session = inner.idle.remove(at).session;
+        inner.calls += 1;
+        let number = inner.calls;
+        inner.running.push(Running { number, place: Place::Thread, begun, overdue, permit: None });
+        Some((Ticket { number, life }, session))
+    }
+
+    /// Adds an idle session of this epoch; gives it back when the epoch is over.
+    pub(super) fn add_idle(&self, life: Life, session: Session) -> Result<(), Session> {
+        let mut inner = self.inner();
+        if inner.life != Some(life) {
+            return Err(session);
+        }
+        // At the cold end: what was used last is taken first.
+        inner.idle.insert(0, Idle { session, used: Instant::now() });
+        drop(inner);
+        self.freed.notify_one();
+        Ok(())
+    }
+
+    /// Waits until no call runs that somebody counts on, at most until `until`.
+    pub(super) fn drain(&self, until: Instant) -> bool {
+        let mut inner = self.inner();
+        while !inner.running.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            inner = self.emptied.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// The numbers.
+    pub(super) fn occupancy(&self) -> Occupancy {
+        let inner = self.inner();
+        Occupancy { idle: inner.idle.len(), busy: inner.running.len(), hung: inner.hung }
+    }
+}

@@ -1,0 +1,289 @@
+//! One attempt to make a slot serve: from the level that is broken down to a new epoch.
+//!
+//! Run by the supervisor, one at a time, on a thread of its own, while no call of the slot begins. Login: log in again. Token:
+//! close all sessions, find the token by its URI, log in. Module: C_Finalize and C_Initialize first, and for all slots of the
+//! module. Everything ends in one login, one canary and one sweep. It waits for nobody longer than [`DRAIN`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cryptoki::error::{Error as Failure, RvError};
+use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::types::AuthPin;
+
+use super::FlagsPolicy;
+use super::canary::Canary;
+use super::condition::{Failed, Why, deeper};
+use super::module::{NoToken, NotNow};
+use super::objects;
+use super::pool::Life;
+use super::rv::{self, Level};
+use super::slot::{Login, Slot, close_if_ours, lock};
+use super::token::{PinState, TokenSummary};
+use crate::base::Error;
+
+/// How long an attempt waits for the calls that run to end. One that has not ended by then is of an earlier epoch when it does.
+const DRAIN: Duration = Duration::from_millis(250);
+/// How long calls of all slots are waited for before C_Finalize.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The same while another slot serves, whose callers wait meanwhile.
+const PATIENCE_WITH_NEIGHBOURS: Duration = Duration::from_millis(500);
+/// How long the sweep of a new epoch may take; what it did not reach is found at its first use.
+const SWEEP: Duration = Duration::from_millis(500);
+
+/// A slot that is ready.
+pub(super) struct Ready {
+    life: Life,
+    login: Login,
+    kept: Vec<Session>,
+    swept: Vec<(Vec<u8>, cryptoki::object::ObjectHandle)>,
+    canary: Option<Canary>,
+    /// How deep the attempt went.
+    pub(super) level: Level,
+}
+
+impl Ready {
+    /// Begins the epoch. The condition follows.
+    pub(super) fn begin(self, slot: &Slot) -> u64 {
+        let epoch = self.life.epoch;
+        lock(&slot.handles).begin(self.life, self.swept);
+        *lock(&slot.canary) = self.canary;
+        if self.canary.is_some() {
+            slot.hatched.store(true, Ordering::Release);
+        }
+        *lock(&slot.login) = Some(self.login);
+        slot.fit_to_token();
+        slot.pool.begin(self.life, self.kept);
+        epoch
+    }
+
+    /// Gives up what was opened: the slot was closed meanwhile.
+    pub(super) fn discard(self) {
+        let _ = self.login.session.close();
+        self.kept.into_iter().for_each(|session| drop(session.close()));
+    }
+}
+
+fn new_epoch() -> u64 {
+    static EPOCH: AtomicU64 = AtomicU64::new(1);
+    EPOCH.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Tries once.
+///
+/// # Errors
+/// Why it failed, and where the next attempt begins.
+pub(super) fn attempt(slot: &Arc<Slot>, level: Level) -> Result<Ready, Failed> {
+    let broken = |next: Level| move |failure: Failure| failed(next, rv::name(&failure));
+    slot.pool.drain(Instant::now() + DRAIN);
+    let seen = slot.lease.gate().initialisation();
+    let mut level = level;
+    if !slot.lease.is_initialised() {
+        initialise(slot, seen)?;
+    } else if level == Level::Module {
+        if slot.lease.has_serving_neighbours() && !slot.may_disturb() {
+            level = Level::Token;
+        } else {
+            initialise(slot, seen)?;
+        }
+    }
+    let Some(pass) = slot.lease.gate().enter() else {
+        // C_Initialize failed, for us or for a neighbour.
+        return Err(failed(Level::Module, "the module is not initialised".to_owned()));
+    };
+    let held = if level == Level::Login { lock(&slot.login).take() } else { None };
+    if let Some(login) = held.filter(|login| login.life.initialisation == pass.initialisation) {
+        match relogin(slot, &login.session) {
+            Ok(()) => return ready(slot, login.life, login.session, Sessions::Keep, level),
+            Err(Relogin::Refused(refused)) => {
+                *lock(&slot.login) = Some(login);
+                return Err(refused);
+            }
+            // Then it is more than the login.
+            Err(Relogin::Broken) => {
+                *lock(&slot.login) = Some(login);
+                level = Level::Token;
+            }
+        }
+    }
+    close_all(slot, pass.initialisation);
+    let next = deeper(level);
+    let token = match slot.lease.claim(&slot.settings.token) {
+        Ok(token) => token,
+        Err(NoToken::Failed(failure)) => return Err(broken(Level::Module)(failure)),
+        Err(NoToken::None(text)) => return Err(failed(Level::Module, text)),
+        Err(NoToken::Misconfigured(text)) => return Err(Failed { next: Level::Token, text, down: Some(Why::Configuration) }),
+    };
+    slot.found(token.clone());
+    let life = Life { epoch: 0, initialisation: pass.initialisation, slot_id: token.slot_id };
+    let session = slot.open(life).map_err(broken(next))?;
+    if let Err(refused) = log_in(slot, &session, &token, next) {
+        let _ = session.close();
+        return Err(refused);
+    }
+    ready(slot, life, session, Sessions::New, level.max(Level::Token))
+}
+
+fn failed(next: Level, text: String) -> Failed {
+    Failed { next, text, down: None }
+}
+
+/// What becomes of the sessions of the epoch before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sessions {
+    Keep,
+    New,
+}
+
+fn initialise(slot: &Slot, seen: u64) -> Result<(), Failed> {
+    let patience = if slot.lease.has_serving_neighbours() { PATIENCE_WITH_NEIGHBOURS } else { PATIENCE };
+    slot.lease.initialise(seen, patience).map_err(|not_now| match not_now {
+        NotNow::Running(calls) => {
+            failed(Level::Module, format!("the module must be initialised anew, and {calls} calls run in it"))
+        }
+        NotNow::Hung(calls) => Failed {
+            next: Level::Module,
+            text: format!("the module must be initialised anew, and {calls} calls hang in it: restart the process"),
+            down: Some(Why::NeedsRestart),
+        },
+        NotNow::Elsewhere => failed(Level::Token, "another slot initialises the module".to_owned()),
+        NotNow::Foreign => {
+            failed(Level::Token, "another part of the process initialised the module; it alone can do so anew".to_owned())
+        }
+        NotNow::Failed(failure) => {
+            let text = format!("The PKCS#11 module {} cannot be initialised: {}.", slot.lease.path().display(), rv::name(&failure));
+            failed(Level::Module, text)
+        }
+    })
+}
+
+/// Closes what the epoch before left open, if nothing runs in it: C_CloseAllSessions, which also ends the login. While a call
+/// hangs, only what is known to be idle is closed.
+fn close_all(slot: &Slot, initialisation: u64) {
+    let login = lock(&slot.login).take();
+    let idle = slot.pool.take_idle();
+    *lock(&slot.canary) = None;
+    let Some(life) = slot.pool.last_life().or(login.as_ref().map(|login| login.life)) else { return };
+    if life.initialisation != initialisation {
+        return;
+    }
+    let occupancy = slot.pool.occupancy();
+    let alone = occupancy.busy + occupancy.hung == 0;
+    let closed = alone && slot.functions().close_all_sessions(life.slot_id).is_ok();
+    if !closed {
+        idle.into_iter().chain(login.map(|login| login.session)).for_each(|session| close_if_ours(session, life.slot_id));
+    }
+}
+
+enum Relogin {
+    Broken,
+    Refused(Failed),
+}
+
+/// The login session lives: logs in again if it has to.
+fn relogin(slot: &Slot, session: &Session) -> Result<(), Relogin> {
+    match session.get_session_info().map(|info| info.session_state()) {
+        Ok(SessionState::RwUser | SessionState::RoUser) => Ok(()),
+        Ok(SessionState::RwPublic | SessionState::RoPublic | SessionState::RwSecurityOfficer) => {
+            let life = slot.token().ok_or(Relogin::Broken)?;
+            let token = slot.functions().token(life.slot_id).map_err(|_| Relogin::Broken)?;
+            log_in(slot, session, &token, Level::Token).map_err(Relogin::Refused)
+        }
+        Err(_) => Err(Relogin::Broken),
+    }
+}
+
+/// C_Login, at most once, and never with a PIN that was refused before.
+fn log_in(slot: &Slot, session: &Session, token: &TokenSummary, next: Level) -> Result<(), Failed> {
+    let down = |why, text: String| Failed { next: Level::Token, text, down: Some(why) };
+    match session.get_session_info() {
+        Ok(info) if matches!(info.session_state(), SessionState::RwUser | SessionState::RoUser) => return Ok(()),
+        Ok(_) => {}
+        Err(failure) => return Err(failed(next, rv::name(&failure))),
+    }
+    match (token.pin_state, slot.settings.pin_flags) {
+        (PinState::Fine | PinState::CountLow, _) | (PinState::FinalTry | PinState::Locked, FlagsPolicy::Ignore) => {}
+        (PinState::FinalTry, FlagsPolicy::Obey) => {
+            let text = format!(
+                "The token {} has one PIN try left and is not logged in to: log in once with another program, with the right PIN.",
+                token.label
+            );
+            return Err(down(Why::PinLocked, text));
+        }
+        (PinState::Locked, FlagsPolicy::Obey) => {
+            let text = format!("The user PIN of the token {} is locked: its security officer must set it anew.", token.label);
+            return Err(down(Why::PinLocked, text));
+        }
+    }
+    let unusable = |error: Error| down(Why::Pin, error.message().to_owned());
+    let pin = slot.settings.pin.read().map_err(unusable)?;
+    if slot.settings.refused_pins.is_refused(&token.serial, &pin).map_err(unusable)? {
+        let text = format!(
+            "The PIN of the token {} was refused before and is not tried again: mend its source, or allow another try.",
+            token.label
+        );
+        return Err(down(Why::Pin, text));
+    }
+    slot.counters.login();
+    let answer = session.login(UserType::User, Some(&AuthPin::new(pin.expose().to_owned().into_boxed_str())));
+    let Err(failure) = answer else { return Ok(()) };
+    let rv = match &failure {
+        Failure::Pkcs11(rv, _) => *rv,
+        _ => return Err(failed(next, rv::name(&failure))),
+    };
+    match rv {
+        // Another session of the process did it.
+        RvError::UserAlreadyLoggedIn => Ok(()),
+        RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
+            slot.counters.failed(&failure);
+            let mut text = format!(
+                "The PIN of the token {} is wrong. It was tried once and is not tried again; mend its source first.",
+                token.label
+            );
+            if let Err(error) = slot.settings.refused_pins.refuse(&token.serial, &pin) {
+                text.push_str(&format!(" That could not be noted for the next start: {error}"));
+            }
+            Err(down(Why::Pin, text))
+        }
+        RvError::PinLocked => {
+            slot.counters.failed(&failure);
+            Err(down(Why::PinLocked, format!("The user PIN of the token {} is locked.", token.label)))
+        }
+        RvError::UserPinNotInitialized => Err(down(Why::PinLocked, format!("The token {} has no user PIN yet.", token.label))),
+        RvError::PinExpired => Err(down(Why::Pin, format!("The user PIN of the token {} has expired.", token.label))),
+        _ => {
+            slot.counters.failed(&failure);
+            Err(failed(next, format!("The login to the token {} failed: {}.", token.label, rv::name(&failure))))
+        }
+    }
+}
+
+/// The new epoch: canary and sweep.
+fn ready(slot: &Arc<Slot>, life: Life, session: Session, sessions: Sessions, level: Level) -> Result<Ready, Failed> {
+    let known = lock(&slot.handles).len();
+    let life = Life { epoch: new_epoch(), ..life };
+    let swept = match objects::sweep(&session, Some(Instant::now() + SWEEP)) {
+        Ok(swept) => swept,
+        Err(fault) => {
+            let text = Error::from(fault);
+            *lock(&slot.login) = Some(Login { session, life });
+            return Err(failed(deeper(level), format!("the token's objects cannot be listed: {}", text.causes())));
+        }
+    };
+    if known > 0 && swept.is_empty() && level < Level::Module {
+        // A token that lost its storage looks like this, until it is initialised anew.
+        *lock(&slot.login) = Some(Login { session, life });
+        return Err(failed(Level::Module, "the token shows none of its keys".to_owned()));
+    }
+    // Its key lives in the login session; that of the epoch before ended with the login, or is not trusted any more.
+    if let (Sessions::Keep, Some(former)) = (sessions, lock(&slot.canary).take()) {
+        former.let_go(&session);
+    }
+    let canary = Canary::hatch(slot.functions(), &session);
+    let kept = match sessions {
+        Sessions::Keep => slot.pool.take_idle(),
+        Sessions::New => Vec::new(),
+    };
+    Ok(Ready { life, login: Login { session, life }, kept, swept, canary, level })
+}

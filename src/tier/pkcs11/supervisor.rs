@@ -1,0 +1,393 @@
+//! What watches a slot: a thread that gives up overdue calls, begins attempts to recover, and looks after what is idle.
+//!
+//! A thread and not a task, so that it goes on when calls hold every worker of the runtime. It makes no call into the module
+//! itself: what may hang runs on session threads, and is watched, too.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use cryptoki::session::Session;
+
+use super::calling::{Calling, Fault};
+use super::condition::{Change, Condition, Failed, Machine};
+use super::performing::Attempt;
+use super::pool::{Fate, Life, Place, WrittenOff};
+use super::recovery::{self, Ready};
+use super::rv::{self, Level};
+use super::slot::{Order, Slot, close_if_ours, lock};
+use super::status::Operation;
+use crate::tier::Share;
+
+/// How often it looks: so much later than its deadline a call is given up.
+const TICK: Duration = Duration::from_millis(50);
+/// A call that holds a worker of the runtime for so long is not what was measured; later ones go to threads until it is back.
+const INLINE_PATIENCE: Duration = Duration::from_millis(50);
+/// The first and the longest pause before the token is asked again for the sessions that it refused.
+const GROWTH_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// The first and the longest pause between two tries to destroy what nobody owns.
+const CLEANING_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+/// The first and the longest pause between two new initialisations of a module while another slot of it serves.
+const DISTURBANCE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The most objects whose destruction is still due.
+const ORPHANS: usize = 4096;
+
+/// What the supervisor remembers.
+pub(super) struct Watch {
+    attempt: Mutex<Option<Running>>,
+    growth: Mutex<Pause>,
+    cleaning: Mutex<Pause>,
+    disturbance: Mutex<Pause>,
+    kept_alive: Mutex<Instant>,
+    /// A chore runs: one at a time.
+    chore: AtomicBool,
+}
+
+/// An attempt that runs.
+struct Running {
+    overdue: Instant,
+    /// Whether it was counted as hung.
+    hung: bool,
+}
+
+/// A pause that doubles.
+struct Pause {
+    until: Instant,
+    length: Duration,
+    bounds: (Duration, Duration),
+}
+
+impl Pause {
+    fn new(bounds: (Duration, Duration)) -> Self {
+        Self { until: Instant::now(), length: bounds.0, bounds }
+    }
+
+    /// Whether it is over; then the next one begins.
+    fn take(&mut self, now: Instant) -> bool {
+        let over = now >= self.until;
+        if over {
+            self.until = now + self.length;
+            self.length = (self.length * 2).min(self.bounds.1);
+        }
+        over
+    }
+
+    fn reset(&mut self) {
+        self.length = self.bounds.0;
+        self.until = self.until.min(Instant::now() + self.length);
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            attempt: Mutex::default(),
+            growth: Mutex::new(Pause::new(GROWTH_PAUSE)),
+            cleaning: Mutex::new(Pause::new(CLEANING_PAUSE)),
+            disturbance: Mutex::new(Pause::new(DISTURBANCE_PAUSE)),
+            kept_alive: Mutex::new(Instant::now()),
+            chore: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Watches the slot for as long as somebody has it.
+///
+/// # Errors
+/// The system gives no thread.
+pub(super) fn watch(slot: &Arc<Slot>) -> std::io::Result<()> {
+    let watched = Arc::downgrade(slot);
+    std::thread::Builder::new().name("pkcs11-watch".to_owned()).spawn(move || look_after(&watched)).map(drop)
+}
+
+fn look_after(watched: &Weak<Slot>) {
+    loop {
+        let Some(slot) = watched.upgrade() else { return };
+        if slot.look(|machine| *machine.condition() == Condition::Closed) && slot.pool.occupancy().hung == 0 {
+            return;
+        }
+        slot.tick(Instant::now());
+        let wake = slot.watch.next_look(&slot);
+        drop(slot);
+        std::thread::sleep(wake);
+    }
+}
+
+impl Watch {
+    fn next_look(&self, slot: &Slot) -> Duration {
+        // An attempt that just ended may be followed by another at once.
+        if slot.look(|machine| matches!(machine.condition(), Condition::Serving)) { TICK } else { TICK / 10 }
+    }
+}
+
+impl Slot {
+    fn tick(self: &Arc<Self>, now: Instant) {
+        self.give_up(now);
+        self.watch_inline(now);
+        self.watch_attempt(now);
+        if lock(&self.watch.attempt).is_none() {
+            let mut due = None;
+            self.change(|machine, now| {
+                let before = machine.condition().clone();
+                due = machine.begin_attempt(now);
+                if *machine.condition() == before { Change::None } else { Change::Moved }
+            });
+            match due {
+                Some(level) => self.begin_attempt(level, now),
+                None => self.chores(now),
+            }
+        }
+    }
+
+    /// Overdue calls are given up: their callers were answered, their permits go on.
+    fn give_up(&self, now: Instant) {
+        let off = self.pool.write_off(now);
+        if off.is_empty() {
+            return;
+        }
+        let life = self.pool.life();
+        for WrittenOff { place, .. } in &off {
+            self.lease.count_hung();
+            self.counters.written_off();
+            if *place == Place::Inline {
+                self.hung_inline.fetch_add(1, Ordering::AcqRel);
+            }
+            if let Some(life) = life {
+                self.failed(life.epoch, Level::Operation, "a call did not come back in time");
+            }
+        }
+        let hung = self.pool.occupancy().hung;
+        tracing::warn!(token = %self.name(), calls = off.len(), hung, "calls are overdue and given up");
+        if hung > self.settings.written_off {
+            self.change(Machine::too_many_hang);
+        }
+    }
+
+    fn watch_inline(&self, now: Instant) {
+        let Some(inline) = self.inline() else { return };
+        let stuck =
+            self.hung_inline.load(Ordering::Acquire) > 0 || self.pool.oldest_inline(now).is_some_and(|held| held > INLINE_PATIENCE);
+        if self.look(|machine| *machine.condition() == Condition::Closed) || stuck {
+            inline.shut();
+        } else {
+            inline.open();
+        }
+    }
+
+    /// An attempt that hangs: nobody waits for it, and none is begun beside it, so that no PIN is tried twice.
+    fn watch_attempt(&self, now: Instant) {
+        let mut attempt = lock(&self.watch.attempt);
+        let Some(running) = attempt.as_mut().filter(|running| !running.hung && now >= running.overdue) else { return };
+        running.hung = true;
+        drop(attempt);
+        self.lease.count_hung();
+        tracing::error!(token = %self.name(), "the recovery of the token hangs in the module");
+        self.change(Machine::attempt_hangs);
+    }
+
+    fn begin_attempt(self: &Arc<Self>, level: Level, now: Instant) {
+        *lock(&self.watch.attempt) = Some(Running { overdue: now + self.settings.deadline, hung: false });
+        let slot = Arc::clone(self);
+        let job = move || {
+            tracing::debug!(token = %slot.name(), %level, "an attempt to recover begins");
+            let outcome = recovery::attempt(&slot, level);
+            slot.end_attempt(outcome);
+        };
+        if let Err(error) = self.threads.run(Box::new(job)) {
+            let text = format!("the system gives no thread: {error}");
+            self.end_attempt(Err(Failed { next: level, text, down: None }));
+        }
+    }
+
+    fn end_attempt(&self, outcome: Result<Ready, Failed>) {
+        match outcome {
+            Ok(ready) => {
+                let level = ready.level;
+                let mut ready = Some(ready);
+                self.change(|machine, now| match ready.take() {
+                    Some(ready) if *machine.condition() != Condition::Closed => {
+                        let epoch = ready.begin(self);
+                        machine.recovered(epoch, now)
+                    }
+                    other => {
+                        ready = other;
+                        Change::None
+                    }
+                });
+                match ready {
+                    Some(ready) => ready.discard(),
+                    None => {
+                        self.counters.recovered(level);
+                        tracing::info!(token = %self.name(), %level, sessions = self.capacity(), "the token serves");
+                        lock(&self.watch.disturbance).reset();
+                    }
+                }
+            }
+            Err(failed) => {
+                self.counters.recovery_failed();
+                let text = failed.text.clone();
+                let known = self.look(|machine| machine.reason() == text);
+                self.change(|machine, now| machine.attempt_failed(failed, now));
+                // The same reason again and again is said once.
+                if known {
+                    tracing::debug!(token = %self.name(), reason = text, "the token cannot be recovered yet");
+                } else {
+                    tracing::warn!(token = %self.name(), reason = text, "the token cannot be recovered yet");
+                }
+            }
+        }
+        let ended = lock(&self.watch.attempt).take();
+        if ended.is_some_and(|running| running.hung) {
+            self.lease.count_back();
+        }
+    }
+
+    /// Whether an attempt may initialise the module anew although another slot of it serves.
+    pub(super) fn may_disturb(&self) -> bool {
+        lock(&self.watch.disturbance).take(Instant::now())
+    }
+
+    /// Waits until no attempt runs.
+    pub(super) fn await_attempt(&self, until: Instant) -> bool {
+        loop {
+            if lock(&self.watch.attempt).is_none() {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(TICK / 10);
+        }
+    }
+
+    /// What is done for a slot that serves: keeping sessions alive, asking again for refused ones, destroying what nobody owns.
+    fn chores(self: &Arc<Self>, now: Instant) {
+        if !self.look(|machine| matches!(machine.condition(), Condition::Serving)) {
+            return;
+        }
+        let chore: fn(&Self) = if !lock(&self.orphans).is_empty() && lock(&self.watch.cleaning).take(now) {
+            Self::destroy_orphans
+        } else if self.is_below_allowance() && lock(&self.watch.growth).take(now) {
+            Self::grow
+        } else if now.saturating_duration_since(*lock(&self.watch.kept_alive)) >= self.settings.keepalive {
+            *lock(&self.watch.kept_alive) = now;
+            Self::keep_alive
+        } else {
+            return;
+        };
+        if self.watch.chore.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let slot = Arc::clone(self);
+        let job = move || {
+            chore(&slot);
+            slot.watch.chore.store(false, Ordering::Release);
+        };
+        if self.threads.run(Box::new(job)).is_err() {
+            self.watch.chore.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Slot {
+    /// Chores are calls of the service itself.
+    fn own_order(&self) -> Order {
+        let deadline = tokio::time::Instant::now() + self.settings.deadline;
+        Order { operation: Operation::Upkeep, share: Share::default(), place: Place::Thread, deadline }
+    }
+
+    /// Objects that nobody was told of. Without a permit: whoever gave up may have given up because none came free.
+    fn destroy_orphans(&self) {
+        let due: Vec<_> = lock(&self.orphans).clone();
+        for id in due {
+            let call = |calling: &Calling<'_>| calling.destroy(&id);
+            match self.attempt(self.own_order(), None, None, call) {
+                Attempt::Ran(Ok(())) => {
+                    lock(&self.orphans).retain(|other| *other != id);
+                    lock(&self.watch.cleaning).reset();
+                }
+                Attempt::Ran(Err(_)) | Attempt::Broken(..) | Attempt::Between(_) | Attempt::NoSession(_) => return,
+            }
+        }
+    }
+
+    /// Asks for one of the sessions that the token refused; when it gives it, it may give the others.
+    fn grow(&self) {
+        let Some(pass) = self.lease.gate().enter() else { return };
+        let Ok((ticket, idle)) = self.pool.check_out(Place::Thread, Instant::now() + self.settings.deadline, None) else { return };
+        let opened = if ticket.life.initialisation == pass.initialisation { self.open(ticket.life).ok() } else { None };
+        if let Some(session) = opened {
+            match self.pool.add_idle(ticket.life, session) {
+                Ok(()) => {
+                    self.fit_to_token();
+                    lock(&self.watch.growth).reset();
+                    tracing::info!(token = %self.name(), sessions = self.capacity(), "the token allows more sessions again");
+                }
+                Err(session) => close_if_ours(session, ticket.life.slot_id),
+            }
+        }
+        self.conclude(Place::Thread, &ticket, idle, Fate::Keep);
+    }
+
+    /// A real operation on every session that was idle for long, so that nothing between here and the token drops it; the
+    /// login is looked at on the way.
+    fn keep_alive(&self) {
+        let since = Instant::now().checked_sub(self.settings.keepalive);
+        let Some(since) = since else { return };
+        while let Some(_pass) = self.lease.gate().enter()
+            && let Some((ticket, session)) = self.pool.check_out_cold(Instant::now() + self.settings.deadline, since)
+        {
+            let (fate, fault) = self.ping(&session, ticket.life);
+            self.conclude(Place::Thread, &ticket, Some(session), fate);
+            if let Some((level, text)) = fault {
+                self.failed(ticket.life.epoch, level, &text);
+                return;
+            }
+        }
+        self.keep_login_alive();
+    }
+
+    fn keep_login_alive(&self) {
+        let Some(_pass) = self.lease.gate().enter() else { return };
+        let Ok((ticket, idle)) = self.pool.check_out(Place::Thread, Instant::now() + self.settings.deadline, None) else { return };
+        let login = lock(&self.login).take();
+        let mut fault = None;
+        if let Some(login) = login {
+            fault = self.ping(&login.session, ticket.life).1;
+            *lock(&self.login) = Some(login);
+        }
+        self.conclude(Place::Thread, &ticket, idle, Fate::Keep);
+        if let Some((level, text)) = fault {
+            self.failed(ticket.life.epoch, level, &text);
+        }
+    }
+
+    /// What becomes of a session that was asked for one random byte, and what is broken.
+    fn ping(&self, session: &Session, life: Life) -> (Fate, Option<(Level, String)>) {
+        match Calling::new(self, session, life).ping() {
+            Ok(()) => (Fate::Keep, None),
+            Err(Fault::Ours(_)) => (Fate::Close, None),
+            Err(Fault::Broken(level, text)) => (Fate::Keep, Some((level, text.to_owned()))),
+            Err(Fault::Module(failure)) => {
+                self.counters.failed(&failure);
+                match rv::meaning_of(&failure, self.profile()).level {
+                    None | Some(Level::Operation) => (Fate::Close, None),
+                    // A session that died of idleness is replaced; that is what this is for.
+                    Some(Level::Session) => (Fate::Doubt, None),
+                    Some(level @ (Level::Login | Level::Token | Level::Module)) => (Fate::Doubt, Some((level, rv::name(&failure)))),
+                }
+            }
+        }
+    }
+
+    /// An object of this id is to be destroyed as soon as that is possible.
+    pub(super) fn orphan(&self, id: Vec<u8>) {
+        let mut orphans = lock(&self.orphans);
+        if orphans.len() < ORPHANS {
+            orphans.push(id);
+        } else {
+            let id = String::from_utf8_lossy(&id).into_owned();
+            tracing::error!(token = %self.name(), cka_id = id, "an object that nobody owns may stay in the token");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What the hardware tier survives: faults that the module between it and SoftHSM injects.
+//!
+//! A module, its faults and its tokens belong to the process, so every test here runs in a process of its own: see `isolated`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../common/fault.rs"]
+#[allow(dead_code, reason = "other test programs use the rest")]
+mod fault;
+#[path = "../common/softhsm.rs"]
+#[allow(dead_code, reason = "other test programs use the rest")]
+mod softhsm;
+
+mod grid;
+mod isolated;
+mod workload;
+mod world;

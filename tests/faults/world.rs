@@ -1,0 +1,47 @@
+//! A tier in front of a token in front of faults.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keystead::base::{Pin, random};
+use keystead::model::algorithm::{KeySpec, KeyUsage};
+use keystead::model::{KeyId, KeyVersionId};
+use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
+use keystead::tier::status::SlotStatus;
+use keystead::tier::{KeyHandle, NewKey, StoredKey, Tier};
+
+use crate::fault::{self, Fault};
+use crate::softhsm;
+
+/// How long a call may take here: hangs are waited for.
+pub const DEADLINE: Duration = Duration::from_millis(500);
+/// How long making a key may take here.
+pub const GENERATION_DEADLINE: Duration = Duration::from_millis(2_000);
+
+/// The settings of a token of one's own, behind the faults.
+pub fn settings(label: &str) -> Settings {
+    let uri = softhsm::uri(label).parse().unwrap();
+    let settings = Settings::new(fault::module(), uri, Pin::new(softhsm::PIN.to_owned()));
+    Settings { deadline: DEADLINE, ..settings }
+}
+
+pub fn new_key(spec: KeySpec, usage: KeyUsage) -> NewKey {
+    let key = KeyId::from_entropy(random::bytes());
+    let version = KeyVersionId::from_entropy(&key, random::bytes());
+    NewKey { id: version.as_str().as_bytes().to_vec(), label: key.to_string(), spec, usage }
+}
+
+/// Makes a key and opens it.
+pub async fn key(tier: &Pkcs11Tier, spec: KeySpec, usage: KeyUsage) -> (Vec<u8>, Arc<dyn KeyHandle>) {
+    let new = new_key(spec, usage);
+    let id = new.id.clone();
+    let created = tier.create(new).await.unwrap();
+    let stored = StoredKey { spec, usage, material: created.material, public_key: created.public_key };
+    (id, tier.open(stored).await.unwrap())
+}
+
+/// What the module counts as open on the slot, and what the tier says.
+pub fn open_sessions(fault: &Fault, status: &SlotStatus) -> (u64, u64) {
+    let slot = status.token.as_ref().map_or(0, |token| token.slot_id);
+    (fault.sessions(slot), status.sessions.open as u64)
+}
