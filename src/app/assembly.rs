@@ -10,7 +10,7 @@ use crate::server::{self, Listening, Settings};
 use crate::service::{Kms, Parts, ServedInstance};
 use crate::store::{RootKey, Store};
 use crate::tier::Tier;
-use crate::tier::pkcs11::{Pkcs11Tier, RefusedFile, RefusedPins};
+use crate::tier::pkcs11::{Pkcs11Tier, RefusedFile, RefusedInMemory, RefusedPins};
 use crate::tier::software::SoftwareTier;
 
 use super::files::Files;
@@ -30,8 +30,12 @@ pub(super) async fn store(config: &Config) -> Result<Store> {
     Store::open(&Files::of(config).database(), &root).await
 }
 
-/// The PINs that are not tried again, by this process or another one on the same data.
+/// The PINs that are not tried again, by this process or another one on the same data. Before `keystead init` there is nothing to
+/// remember them by.
 pub(super) fn refused_pins(config: &Config) -> Result<Arc<dyn RefusedPins>> {
+    if !config.root_key_file.exists() {
+        return Ok(Arc::new(RefusedInMemory::default()));
+    }
     let key = RootKey::load(&config.root_key_file)?.pin_fingerprint_key()?;
     Ok(Arc::new(RefusedFile::new(Files::of(config).refused_pins(), key)?))
 }

@@ -23,7 +23,7 @@ fn a_missing_module_token_or_pin_is_named() {
     installation.configure(|text| text.replace(crate::softhsm::module().to_str().unwrap(), "/nowhere/module.so"));
     assert!(installation.refusal(&["serve"]).contains("/nowhere/module.so"));
     installation.configure(|text| text.replace("pkcs11:token=", "pkcs11:token=other%20"));
-    let line = installation.refusal(&["serve"]);
+    let line = installation.refusal(&["check-config"]);
     assert!(line.contains("No token") && line.contains(&installation.token), "{line}");
     installation.configure(|text| text.replace("pin.txt", "no-pin.txt"));
     assert!(installation.refusal(&["check-config"]).contains("no-pin.txt"));
@@ -33,8 +33,31 @@ fn a_missing_module_token_or_pin_is_named() {
 fn a_wrong_pin_is_told_once_and_not_shown() {
     let installation = Installation::new();
     installation.write_secret("pin.txt", "not-the-pin");
-    let line = installation.refusal(&["serve"]);
+    let line = installation.refusal(&["check-config"]);
     assert!(line.contains("PIN") && line.contains(&installation.token) && !line.contains("not-the-pin"), "{line}");
+    // Nor is it tried a second time, by whichever command.
+    let line = installation.refusal(&["check-config"]);
+    assert!(line.contains("refused before") && !line.contains("not-the-pin"), "{line}");
+}
+
+#[test]
+fn a_wrong_pin_is_mended_without_a_restart() {
+    let installation = Installation::new();
+    installation.write_secret("pin.txt", "not-the-pin");
+    let server = installation.serve();
+    let create = || installation.api(&["CreateKey", "--DKMSInstanceId", installation.hardware.as_str()]);
+    for _ in 0..3 {
+        assert_eq!(create().unwrap_err()["Code"], "ServiceUnavailableTemporary");
+    }
+    // The other instance is none the worse.
+    installation.api(&["CreateKey", "--DKMSInstanceId", installation.software.as_str()]).unwrap();
+    installation.write_secret("pin.txt", crate::softhsm::PIN);
+    let begun = std::time::Instant::now();
+    while create().is_err() {
+        assert!(begun.elapsed().as_secs() < 20, "the right PIN is not taken");
+    }
+    let (ended_well, log) = server.end();
+    assert!(ended_well && !log.contains("not-the-pin"), "{log}");
 }
 
 #[test]
@@ -42,7 +65,7 @@ fn a_pin_file_that_others_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let installation = Installation::new();
     std::fs::set_permissions(installation.path("pin.txt"), std::fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(installation.refusal(&["serve"]).contains("chmod 600"));
+    assert!(installation.refusal(&["check-config"]).contains("chmod 600"));
 }
 
 #[test]

@@ -12,7 +12,6 @@ use cryptoki::error::{Error as Failure, RvError};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::types::AuthPin;
 
-use super::FlagsPolicy;
 use super::canary::Canary;
 use super::condition::{Failed, Why, deeper};
 use super::module::{NoToken, NotNow};
@@ -21,6 +20,7 @@ use super::pool::Life;
 use super::rv::{self, Level};
 use super::slot::{Login, Slot, close_if_ours, lock};
 use super::token::{PinState, TokenSummary};
+use super::{FlagsPolicy, RefusedPins};
 use crate::base::Error;
 
 /// How long an attempt waits for the calls that run to end. One that has not ended by then is of an earlier epoch when it does.
@@ -218,7 +218,8 @@ fn log_in(slot: &Slot, session: &Session, token: &TokenSummary, next: Level) -> 
     }
     let unusable = |error: Error| down(Why::Pin, error.message().to_owned());
     let pin = slot.settings.pin.read().map_err(unusable)?;
-    if slot.settings.refused_pins.is_refused(&token.serial, &pin).map_err(unusable)? {
+    let refused = slot.unnoted.is_refused(&token.serial, &pin).map_err(unusable)?;
+    if refused || slot.settings.refused_pins.is_refused(&token.serial, &pin).map_err(unusable)? {
         let text = format!(
             "The PIN of the token {} was refused before and is not tried again: mend its source, or allow another try.",
             token.label
@@ -226,8 +227,15 @@ fn log_in(slot: &Slot, session: &Session, token: &TokenSummary, next: Level) -> 
         return Err(down(Why::Pin, text));
     }
     slot.counters.login();
+    let forget = || slot.settings.refused_pins.forget(&token.serial);
     let answer = session.login(UserType::User, Some(&AuthPin::new(pin.expose().to_owned().into_boxed_str())));
-    let Err(failure) = answer else { return Ok(()) };
+    let Err(failure) = answer else {
+        // Another PIN was refused once; should the token be given that one, it may be tried again.
+        if let Err(error) = forget() {
+            tracing::warn!(token = token.label, ?error, "the PINs that were refused before could not be forgotten");
+        }
+        return Ok(());
+    };
     let rv = match &failure {
         Failure::Pkcs11(rv, _) => *rv,
         _ => return Err(failed(next, rv::name(&failure))),
@@ -242,7 +250,12 @@ fn log_in(slot: &Slot, session: &Session, token: &TokenSummary, next: Level) -> 
                 token.label
             );
             if let Err(error) = slot.settings.refused_pins.refuse(&token.serial, &pin) {
-                text.push_str(&format!(" That could not be noted for the next start: {error}"));
+                text.push_str(" That could not be noted for the next start.");
+                tracing::error!(token = token.label, ?error, "a refused PIN could not be noted");
+                // At least this process does not try it again.
+                if let Err(error) = slot.unnoted.refuse(&token.serial, &pin) {
+                    tracing::error!(token = token.label, ?error, "a refused PIN could not be remembered");
+                }
             }
             Err(down(Why::Pin, text))
         }

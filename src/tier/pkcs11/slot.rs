@@ -22,6 +22,7 @@ use super::counters::Counters;
 use super::handles::Handles;
 use super::lane::Lane;
 use super::module::{Lease, Neighbour};
+use super::pin::RefusedInMemory;
 use super::pool::{Life, Place, Pool};
 use super::random::RandomBlocks;
 use super::rv::{Level, Profile};
@@ -71,6 +72,8 @@ pub(super) struct Slot {
     pub(super) orphans: Mutex<Vec<Vec<u8>>>,
     pub(super) counters: Counters,
     pub(super) threads: Threads,
+    /// Refused PINs that could not be noted where they outlive the process.
+    pub(super) unnoted: RefusedInMemory,
     /// Calls on workers of the runtime that were written off and are not back.
     pub(super) hung_inline: AtomicUsize,
     pub(super) watch: Watch,
@@ -108,6 +111,7 @@ impl Slot {
             orphans: Mutex::default(),
             counters: Counters::default(),
             threads: Threads::new("pkcs11-session"),
+            unnoted: RefusedInMemory::default(),
             hung_inline: AtomicUsize::new(0),
             watch: Watch::default(),
             sessions: Lane::new(threads, settings.queue),
