@@ -16,6 +16,7 @@ mod rv;
 mod session;
 mod slot;
 
+use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_RV, CK_VERSION, CKR_GENERAL_ERROR};
@@ -54,6 +55,11 @@ fn load() -> Result<&'static Module, String> {
     Ok(module)
 }
 
+thread_local! {
+    /// Whether this thread is loading the real module.
+    static LOADING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The one symbol that programs look for. The first call loads the real module and opens the control socket.
 ///
 /// # Safety
@@ -61,7 +67,13 @@ fn load() -> Result<&'static Module, String> {
 #[unsafe(export_name = "C_GetFunctionList")]
 #[expect(unsafe_code, reason = "PKCS #11 is a C interface")]
 pub unsafe extern "C" fn get_function_list(list: *mut *mut CK_FUNCTION_LIST) -> CK_RV {
-    match MODULE.get_or_init(load) {
+    if LOADING.replace(true) {
+        eprintln!("keystead-fault-module: the module behind this one is this one");
+        return CKR_GENERAL_ERROR;
+    }
+    let loaded = MODULE.get_or_init(load);
+    LOADING.set(false);
+    match loaded {
         // SAFETY: as this function's.
         Ok(_) => unsafe { C_GetFunctionList(list) },
         Err(failure) => {
