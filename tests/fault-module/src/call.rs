@@ -99,8 +99,10 @@ fn refusal(module: &Module, session: Option<&Arc<Session>>) -> CK_RV {
     }
     let Some(session) = session else { return CKR_SESSION_HANDLE_INVALID };
     let refusal = session.refusal();
-    // It was told; the table need not keep it for that.
-    module.sessions.remove(session);
+    // The table kept it so that it could be told. One that is being closed may yet stay open.
+    if session.gate.is_dead() {
+        module.sessions.remove(session);
+    }
     refusal
 }
 

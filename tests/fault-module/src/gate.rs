@@ -86,6 +86,11 @@ impl Gate {
         self.0.load(Ordering::Acquire) & (DEAD | CLOSING) != 0
     }
 
+    /// Whether it is shut for ever.
+    pub fn is_dead(&self) -> bool {
+        self.0.load(Ordering::Acquire) & DEAD != 0
+    }
+
     /// Shuts it for ever; `Err` if it was shut. Those inside stay inside.
     ///
     /// # Errors
@@ -117,7 +122,7 @@ impl Gate {
         self.0.load(Ordering::Acquire) & COUNT
     }
 
-    /// Runs `work` while nobody is inside any of `gates`; who comes meanwhile waits.
+    /// Runs `work` while nobody is inside any of `gates`; who comes meanwhile waits. Of one gate only one thread at a time does so.
     ///
     /// # Errors
     /// The real module keeps a call for too long; then `work` has not run.

@@ -1,5 +1,101 @@
-//! A PKCS #11 module that stands in front of another one and lets it fail on command. Keystead's tests load it, and an operator
-//! who wants to rehearse the outage of an HSM.
+//! A PKCS #11 module that stands in front of another one and lets it fail on command. Keystead's tests load it, and so does an
+//! operator who wants to rehearse the outage of an HSM.
+//!
+//! # Use
+//!
+//! Name the library (`libkeystead_fault_module.so`) where the program is told its PKCS #11 module, and give the program two variables:
+//!
+//! | variable | what |
+//! |---|---|
+//! | `KEYSTEAD_FAULT_TARGET` | the module behind this one; else `SOFTHSM2_MODULE`; else SoftHSM where it usually is |
+//! | `KEYSTEAD_FAULT_CONTROL` | the path of the control socket, which only its owner may use; without it everything passes through |
+//!
+//! The socket is there when the program has loaded the module, before C_Initialize, and until the process ends. One line is a
+//! command, one line its answer: `ok`, `ok` and JSON, or `error` and a text. A command has taken effect when it is answered.
+//!
+//! ```text
+//! $ cargo build --release -p keystead-fault-module
+//! $ grep module keystead.toml
+//! module = "/opt/keystead/libkeystead_fault_module.so"
+//! $ KEYSTEAD_FAULT_TARGET=/usr/lib/vendor/libhsm.so KEYSTEAD_FAULT_CONTROL=/run/keystead/fault keystead serve &
+//! $ socat READLINE UNIX-CONNECT:/run/keystead/fault
+//! fail C_Sign CKR_DEVICE_ERROR times=3                     three signatures fail
+//! ok {"rule":1}
+//! latency all 40ms jitter=20ms token="payments one"        the HSM is far away
+//! ok {"rule":2}
+//! hang C_Encrypt                                           and then it does not answer at all
+//! ok {"rule":3}
+//! wait-hung 1
+//! ok
+//! state
+//! ok {"hung":1,"initialised":true,"inside":0,"rules":[…],"sessions":{"542911334":5},…}
+//! clear                                                    it is as before
+//! ok
+//! remove-token token="payments one"                        somebody pulls it out
+//! ok {"sessions":5}
+//! insert-token token="payments one" as=7                   and puts it back, elsewhere
+//! ok
+//! ```
+//!
+//! Without `socat`: `nc -U /run/keystead/fault`. (The remarks on the right are not part of a line.)
+//!
+//! # Rules
+//!
+//! `fail FUNCTION CKR_NAME`, `latency FUNCTION DURATION`, `hang FUNCTION` and `crash FUNCTION` make rules, which last until `drop` or
+//! `clear`. FUNCTION is a name of the standard; `C_*Init` for C_EncryptInit, C_DecryptInit, C_SignInit, C_VerifyInit and C_DigestInit;
+//! `C_GenerateKey*`; `C_FindObjects*`; or `all`. CKR_NAME is a name or `0x` and hexadecimal digits, DURATION something like `300us`,
+//! `1.5ms`, `2s`.
+//!
+//! | option | a rule fires |
+//! |---|---|
+//! | | at every call it is for |
+//! | `nth=N`, `every=N`, `times=N` | at the N-th of these calls from now, at every N-th, at the first N |
+//! | `slot=ID`, `token=LABEL`, `session=HANDLE` | for calls about that only. A label is in quotation marks or has `%20` for a blank |
+//! | `after` | when the real function has done its work: a key is made, a session open, and the answer is lost |
+//!
+//! All rules for a call count it, and all that fire work together: latencies add up, then it hangs, then the process ends, then the
+//! oldest `fail` answers. A call that fails without `after` is not made in the real module.
+//!
+//! A module ends an operation with every error but CKR_BUFFER_TOO_SMALL, so when C_Encrypt or the like fails here, the operation is
+//! ended in the real module too. With `leave-active` it is not, and the next C_EncryptInit of the session gives CKR_OPERATION_ACTIVE.
+//!
+//! A call that hangs is not inside the real module and hinders nobody. After `release` or `clear` it goes on as if nothing had been;
+//! if its session was closed meanwhile, by whomever, it is told so and does not reach the real module, which may have given the
+//! number to another session. `wait-hung N` answers when N calls hang.
+//!
+//! # Slots, tokens, sessions
+//!
+//! With `slot=ID` or `token=LABEL` these are for one slot; without, where that is possible, for all. Slot numbers are those that the
+//! program sees. A command with `token=` that comes before C_Initialize takes effect in C_Initialize; if no token has that label
+//! then, the standard error output says so.
+//!
+//! | command | what |
+//! |---|---|
+//! | `lose-login` | C_Logout behind the program's back |
+//! | `invalidate-sessions` | sessions, their objects and the login are gone: CKR_SESSION_HANDLE_INVALID |
+//! | `invalidate-objects` | handles given out so far are CKR_OBJECT_HANDLE_INVALID, or CKR_KEY_HANDLE_INVALID; finds give new ones |
+//! | `remove-token` | the token is gone: CKR_TOKEN_NOT_PRESENT; for each session once CKR_DEVICE_REMOVED |
+//! | `insert-token [as=ID]` | it is back; after `remove-token … until-reinit` it is seen at the next C_Initialize |
+//! | `cap-sessions N\|off [announce]` | CKR_SESSION_COUNT when N are open; C_GetTokenInfo tells of it with `announce` only |
+//! | `pin-flags fine\|count-low\|final-try\|locked\|real` | what C_GetTokenInfo says of the user PIN |
+//! | `renumber on\|off` | from the next C_Initialize on, handles of sessions and objects are counted from 1 by one counter |
+//! | `uninitialise` | CKR_CRYPTOKI_NOT_INITIALIZED until C_Initialize, which initialises the real module anew |
+//!
+//! Commands that change something in the real module wait until no call is inside it that they could disturb, and let calls that
+//! come in the meantime wait; if one stays inside for more than a minute, the command is refused. Sessions that the process has
+//! opened past this module are closed with the others of their slot.
+//!
+//! # Looking on
+//!
+//! `counts` gives the calls by function, the outcomes by name, and by both those that were not CKR_OK; `reset-counts` begins at
+//! zero. `state` gives the open sessions by slot, the calls that hang and those inside the real module, the rules and how often each
+//! has counted and fired, and `overlaps`: calls that found another one inside their session, which no program should make. `help`
+//! lists the commands. `clear` drops the rules and releases what hangs; `clear all` undoes what was done to slots and numbers, too.
+//!
+//! # What it does not do
+//!
+//! PKCS #11 3.0 (C_GetInterface). Handles inside mechanism parameters, and the session handle that a notify callback is given, are
+//! the real module's with `renumber on` and after `invalidate-objects`.
 
 mod call;
 mod control;

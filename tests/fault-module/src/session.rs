@@ -53,17 +53,22 @@ impl Session {
 /// Parts that are locked apart, so that threads with sessions of their own seldom meet.
 const PARTS: usize = 16;
 
-type Part = HashMap<CK_SESSION_HANDLE, Arc<Session>, BuildHasherDefault<Spread>>;
+type Table = HashMap<CK_SESSION_HANDLE, Arc<Session>, BuildHasherDefault<Spread>>;
+
+/// A part, on cache lines of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Part(RwLock<Table>);
 
 /// All sessions by the program's numbers.
 #[derive(Default)]
 pub struct Sessions {
-    parts: [RwLock<Part>; PARTS],
+    parts: [Part; PARTS],
 }
 
 impl Sessions {
-    fn part(&self, handle: CK_SESSION_HANDLE) -> &RwLock<Part> {
-        &self.parts[handle as usize % PARTS]
+    fn part(&self, handle: CK_SESSION_HANDLE) -> &RwLock<Table> {
+        &self.parts[handle as usize % PARTS].0
     }
 
     /// The session of a number, which may be closed by now.
@@ -92,7 +97,7 @@ impl Sessions {
     pub fn all(&self) -> Vec<Arc<Session>> {
         self.parts
             .iter()
-            .flat_map(|part| part.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect::<Vec<_>>())
+            .flat_map(|part| part.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect::<Vec<_>>())
             .collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::slots::Action;
 use super::state;
@@ -49,7 +49,7 @@ pub enum Clear {
     All,
 }
 
-/// The commands for people.
+/// The commands for people. The front page of the library says more.
 pub const HELP: &[(&str, &str)] = &[
     ("help", "this"),
     (
@@ -85,7 +85,7 @@ impl Command {
     pub fn run(self, module: &Module) -> Result<Value, String> {
         match self {
             Self::Help => {
-                Ok(Value::Object(HELP.iter().map(|(usage, does)| ((*usage).to_owned(), (*does).into())).collect::<Map<_, _>>()))
+                Ok(json!({ "commands": HELP.iter().map(|(usage, does)| format!("{usage}: {does}")).collect::<Vec<_>>() }))
             }
             Self::Rule(rule) => Ok(json!({ "rule": module.rules.add(rule) })),
             Self::Drop(rule) => module.rules.drop_one(rule).map(|()| Value::Null),

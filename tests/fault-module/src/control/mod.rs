@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::module::Module;
 
@@ -33,8 +34,11 @@ pub fn listen(module: &'static Module) -> Result<(), String> {
         .name("fault-control".to_owned())
         .spawn(move || {
             for connection in listener.incoming() {
-                // A connection that cannot be taken is lost to its client, and the next one may do better.
-                let Ok(connection) = connection else { continue };
+                let Ok(connection) = connection else {
+                    // The process has no descriptor to spare. It may have in a while.
+                    std::thread::sleep(Duration::from_millis(10));
+                    continue;
+                };
                 let spoken =
                     std::thread::Builder::new().name("fault-control".to_owned()).spawn(move || converse(module, &connection));
                 if let Err(failure) = spoken {

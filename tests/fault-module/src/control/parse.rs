@@ -200,20 +200,25 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{text} is no number"))
 }
 
+/// No duration is longer: a day.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// `300us`, `1.5ms`, `2s`.
 fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text} is no duration such as 300us, 1.5ms, 2s, or longer than a day");
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
     let second = match unit {
         "us" => 1e-6,
         "ms" => 1e-3,
         "s" => 1.0,
-        _ => return Err(format!("{text} is no duration such as 300us, 1.5ms, 2s")),
+        _ => return Err(wrong()),
     };
     number
         .parse::<f64>()
         .ok()
         .and_then(|number| Duration::try_from_secs_f64(number * second).ok())
-        .ok_or_else(|| format!("{text} is no duration such as 300us, 1.5ms, 2s"))
+        .filter(|duration| *duration <= LONGEST)
+        .ok_or_else(wrong)
 }
 
 /// `%20` and the like.
@@ -282,6 +287,8 @@ mod tests {
             ("hang C_Sign jitter=1ms", "jitter=1ms"),
             ("latency C_Sign 5", "no duration"),
             ("latency C_Sign -5ms", "no duration"),
+            ("latency C_Sign 86401s", "no duration"),
+            ("latency C_Sign nans", "no duration"),
             ("latency C_Sign 5ms after", "no after"),
             ("hang C_Sign token=\"a", "not closed"),
             ("hang C_Sign token=%2", "%2"),

@@ -39,7 +39,7 @@ impl Action {
     pub fn apply(self, place: &Place, module: &Module, held: &Held<'_>) -> Result<Value, String> {
         let slots = match (place, **held) {
             (Place::Everywhere, _) => module.slots.all(),
-            (Place::Slot(number), _) => vec![module.slot(*number).ok_or_else(|| format!("there is no slot {number} any more"))?],
+            (Place::Slot(number), stage) => vec![numbered(*number, module, stage)?],
             (Place::Token(label), Stage::In) => vec![labelled(label, module)?],
             (Place::Token(_), Stage::Out | Stage::Lost) => return Err("the module is not initialised".to_owned()),
         };
@@ -54,7 +54,8 @@ impl Action {
             Self::InvalidateSessions => {
                 let mut ended = 0;
                 for slot in &slots {
-                    ended += module.alone(Some(slot), |sessions| end(module, slot, sessions, |_| {}))??;
+                    ended += module
+                        .alone(Some(slot), |sessions| end(module, slot, sessions, |session| module.sessions.remove(session)))??;
                 }
                 Ok(json!({ "sessions": ended }))
             }
@@ -72,7 +73,7 @@ impl Action {
                     }
                     ended += module.alone(Some(slot), |sessions| {
                         slot.remove(back);
-                        end(module, slot, sessions, Session::removed)
+                        end(module, slot, sessions, |session| session.removed())
                     })??;
                 }
                 Ok(json!({ "sessions": ended }))
@@ -104,9 +105,22 @@ impl Action {
     }
 }
 
+/// The slot that the program knows by a number; which of them there are is known only while the real module is initialised.
+fn numbered(number: CK_SLOT_ID, module: &Module, stage: Stage) -> Result<Arc<Slot>, String> {
+    let slot = module.slot(number).ok_or_else(|| format!("there is no slot {number} any more"))?;
+    if stage == Stage::In && !real_slots(module, Present::Any)?.contains(&slot.real) {
+        return Err(format!("there is no slot {number}"));
+    }
+    Ok(slot)
+}
+
+fn real_slots(module: &Module, present: Present) -> Result<Vec<CK_SLOT_ID>, String> {
+    module.real.slots(present).map_err(|answer| refused("C_GetSlotList", answer))
+}
+
 /// The slot whose token has a label.
 fn labelled(label: &str, module: &Module) -> Result<Arc<Slot>, String> {
-    let numbers = module.real.slots(Present::Token).map_err(|answer| format!("C_GetSlotList: {}", rv::name(answer)))?;
+    let numbers = real_slots(module, Present::Token)?;
     let mut found = numbers
         .into_iter()
         .map(|number| module.slots.real(number, &module.numbers))
@@ -122,7 +136,7 @@ fn labelled(label: &str, module: &Module) -> Result<Arc<Slot>, String> {
 fn free(module: &Module, slot: &Arc<Slot>, number: CK_SLOT_ID, stage: Stage) -> Result<(), String> {
     let mut others = module.slots.all();
     if stage == Stage::In {
-        let numbers = module.real.slots(Present::Any).map_err(|answer| format!("C_GetSlotList: {}", rv::name(answer)))?;
+        let numbers = real_slots(module, Present::Any)?;
         others.extend(numbers.into_iter().map(|number| module.slots.real(number, &module.numbers)));
     }
     match others.iter().any(|other| !Arc::ptr_eq(other, slot) && other.visible() == number) {
@@ -142,14 +156,15 @@ fn lose_login(module: &Module, slot: &Arc<Slot>) -> Result<usize, String> {
     })?
 }
 
-/// Ends the sessions of a slot, among which no call is inside the real module; gives how many there were.
-fn end(module: &Module, slot: &Slot, sessions: &[Arc<Session>], before: impl Fn(&Session)) -> Result<usize, String> {
+/// Ends the sessions of a slot, among which no call is inside the real module; gives how many there were. `tell` prepares what the
+/// program is told of each.
+fn end(module: &Module, slot: &Slot, sessions: &[Arc<Session>], tell: impl Fn(&Arc<Session>)) -> Result<usize, String> {
     let open: Vec<_> = sessions.iter().filter(|session| session.gate.kill().is_ok()).collect();
     if open.is_empty() {
         return Ok(0);
     }
     for session in &open {
-        before(session);
+        tell(session);
     }
     let answer = module.real.close_all_sessions(slot.real);
     for session in &open {

@@ -13,7 +13,6 @@ use crate::real::real;
 
 pass_through! {
     C_FindObjectsInit(template: *mut CK_ATTRIBUTE, count: CK_ULONG);
-    C_FindObjectsFinal();
     C_SeedRandom(seed: *mut CK_BYTE, length: CK_ULONG);
     C_GenerateRandom(random: *mut CK_BYTE, length: CK_ULONG);
 }
@@ -121,6 +120,21 @@ pub unsafe extern "C" fn C_FindObjects(
         }
         answer
     })
+}
+
+/// `C_FindObjectsFinal`
+pub unsafe extern "C" fn C_FindObjectsFinal(session: CK_SESSION_HANDLE) -> CK_RV {
+    let module = module();
+    call::operation(
+        module,
+        Function::C_FindObjectsFinal,
+        session,
+        |session| real!(module, C_FindObjectsFinal(session.real)),
+        // An error of C_FindObjects leaves the search to C_FindObjectsFinal; after an error of this one nobody comes.
+        |session| {
+            let _ = real!(module, C_FindObjectsFinal(session.real));
+        },
+    )
 }
 
 /// `C_GenerateKey`

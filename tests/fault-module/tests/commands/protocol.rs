@@ -19,7 +19,7 @@ fn one_line_is_answered_by_one_line() {
         assert_eq!(answers.next().unwrap(), "ok");
         assert!(answers.next().unwrap().starts_with("error nonsense is no command"));
         assert_eq!(answers.next().unwrap(), "error a command is missing");
-        assert!(answers.next().unwrap().starts_with("ok {\"cap-sessions"));
+        assert!(answers.next().unwrap().starts_with("ok {\"commands\":[\"help"));
         assert!(answers.next().unwrap().starts_with("error"));
         assert_eq!(answers.next().unwrap(), "ok {\"rule\":1}");
         // A second conversation does not wait for the first.

@@ -114,6 +114,9 @@ fn an_operation_whose_call_fails_is_over() {
                 raw.encrypt(session).unwrap();
             }
         }
+        fault.tell("fail C_FindObjectsFinal CKR_DEVICE_ERROR times=1");
+        assert_eq!(raw.find(session, 1), Err(CKR_DEVICE_ERROR));
+        assert_eq!(raw.find(session, 1).unwrap().len(), 1);
         fault.tell("fail C_DigestUpdate CKR_DEVICE_ERROR times=1");
         raw.digest_init(session).unwrap();
         assert_eq!(raw.digest_update(session), Err(CKR_DEVICE_ERROR));

@@ -25,6 +25,7 @@ fn a_token_is_removed_and_inserted() {
         }
         raw.random(two.session).unwrap();
         assert!(fault.ask("remove-token token=one").unwrap_err().contains("already"));
+        assert!(fault.ask("remove-token slot=4711").unwrap_err().contains("no slot 4711"));
 
         fault.tell("insert-token token=one");
         assert!(raw.slots().unwrap().contains(&one.slot));
