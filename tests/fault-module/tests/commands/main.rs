@@ -11,6 +11,7 @@ mod raw;
 
 mod latency;
 mod life;
+mod load;
 mod objects;
 mod protocol;
 mod rules;
