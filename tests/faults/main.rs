@@ -13,5 +13,6 @@ mod softhsm;
 
 mod grid;
 mod isolated;
+mod soak;
 mod workload;
 mod world;
