@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cryptoki::error::Error as Failure;
@@ -23,6 +23,8 @@ pub(super) struct Counters {
     calls: [[AtomicU64; Outcome::ALL.len()]; Operation::ALL.len()],
     waited: Durations,
     worked: [Durations; Operation::ALL.len()],
+    /// Whether the slot was connected once.
+    connected: AtomicBool,
     recoveries: [AtomicU64; LEVELS.len()],
     failed_recoveries: AtomicU64,
     logins: AtomicU64,
@@ -72,6 +74,7 @@ impl Default for Counters {
             calls: Default::default(),
             waited: Durations::default(),
             worked: Default::default(),
+            connected: AtomicBool::new(false),
             recoveries: Default::default(),
             failed_recoveries: AtomicU64::new(0),
             logins: AtomicU64::new(0),
@@ -145,9 +148,11 @@ impl Counters {
         self.recoveries[level as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The slot recovered at this level.
+    /// The slot recovered at this level. The first time is its connection, which mends nothing.
     pub(super) fn recovered(&self, level: Level) {
-        self.mended(level);
+        if self.connected.swap(true, Ordering::Relaxed) {
+            self.mended(level);
+        }
     }
 
     /// An attempt failed.

@@ -1,11 +1,13 @@
 //! What a slot tells of itself: for health, metrics and a person. Plain data, public.
+//!
+//! Everything that it is made of is here, so that whoever shows it need not know what kind of tier it comes from.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::condition::Why;
-use super::rv::Level;
-use super::token::TokenSummary;
+pub use super::condition::Why;
+pub use super::rv::Level;
+pub use super::token::{PinState, TokenSummary};
 
 /// The kinds of call, as they are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,7 +165,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Upper edges in microseconds.
+    /// Upper edges in microseconds; what took longer is in the count alone.
     pub const EDGES: [u64; 12] = [25, 50, 100, 250, 500, 1_000, 2_500, 10_000, 50_000, 250_000, 1_000_000, 10_000_000];
 }
 
