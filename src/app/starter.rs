@@ -14,7 +14,7 @@ root_key_file = "root.key"      # keep a copy of it elsewhere: without it the da
 listen = "127.0.0.1:9443"
 default_instance = "{software}"
 
-[telemetry]                     # /livez, /readyz, /metrics without TLS
+[telemetry]                     # /livez, /readyz, /slots, /metrics without TLS
 listen = "127.0.0.1:9464"
 
 [[instance]]

@@ -1,9 +1,10 @@
 //! Counts of requests, for Prometheus.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use super::exposition::{Exposition, Labels, Type};
 
 /// What is counted apart. All three come out of closed sets, so their number is bounded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +19,7 @@ const BUCKETS: [f64; 10] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 
 
 #[derive(Default)]
 struct Durations {
+    /// Between each edge and the one before it.
     buckets: [u64; BUCKETS.len()],
     count: u64,
     sum: f64,
@@ -34,25 +36,19 @@ impl Metrics {
         let durations = counts.entry(what).or_default();
         durations.count += 1;
         durations.sum += seconds;
-        for (bucket, edge) in durations.buckets.iter_mut().zip(BUCKETS) {
-            *bucket += u64::from(seconds <= edge);
+        if let Some(bucket) = durations.buckets.get_mut(BUCKETS.partition_point(|edge| *edge < seconds)) {
+            *bucket += 1;
         }
     }
 
-    /// The text format, version 0.0.4.
-    pub(super) fn render(&self) -> String {
-        let name = "keystead_request_duration_seconds";
-        let mut text = format!("# HELP {name} Time from a request's headers to its answer.\n# TYPE {name} histogram\n");
+    /// Writes their family.
+    pub(super) fn write(&self, page: &mut Exposition) {
+        let help = "Time from a request's headers to its answer.";
+        let mut family = page.family("keystead_request_duration_seconds", Type::Histogram, help);
         for (Counted { endpoint, operation, code }, durations) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let labels = format!("endpoint=\"{endpoint}\",operation=\"{operation}\",code=\"{code}\"");
-            for (bucket, edge) in durations.buckets.iter().zip(BUCKETS) {
-                let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{edge}\"}} {bucket}");
-            }
-            let _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {}", durations.count);
-            let _ = writeln!(text, "{name}_sum{{{labels}}} {}", durations.sum);
-            let _ = writeln!(text, "{name}_count{{{labels}}} {}", durations.count);
+            let labels = Labels::default().with("endpoint", endpoint).with("operation", operation).with("code", code);
+            family.histogram(&labels, BUCKETS.into_iter().zip(durations.buckets), durations.count, durations.sum);
         }
-        text
     }
 }
 
@@ -66,7 +62,9 @@ mod tests {
         let what = || Counted { endpoint: "kst-a".into(), operation: "Encrypt", code: "OK" };
         metrics.count(what(), Duration::from_micros(200));
         metrics.count(what(), Duration::from_secs(60));
-        let text = metrics.render();
+        let mut page = Exposition::default();
+        metrics.write(&mut page);
+        let text = page.into_text();
         let labels = "endpoint=\"kst-a\",operation=\"Encrypt\",code=\"OK\"";
         for line in [
             format!("keystead_request_duration_seconds_bucket{{{labels},le=\"0.0001\"}} 0"),

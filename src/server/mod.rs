@@ -6,6 +6,7 @@
 mod authenticate;
 mod body;
 mod connections;
+mod exposition;
 mod instance_gateway;
 mod instance_operations;
 mod metrics;
@@ -14,6 +15,8 @@ mod respond;
 mod shared_access;
 mod shared_gateway;
 mod shared_keys;
+mod slot_metrics;
+mod slot_page;
 mod telemetry;
 mod tls;
 
@@ -52,7 +55,7 @@ pub struct Settings {
     pub instances: Vec<(InstanceId, Listening)>,
     /// The shared gateway.
     pub shared: Listening,
-    /// Health and metrics, without TLS.
+    /// Health, metrics and the page of the slots, without TLS.
     pub telemetry: Option<TcpListener>,
     /// How long requests that run may go on at the end.
     pub drain: Duration,

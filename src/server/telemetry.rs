@@ -1,16 +1,35 @@
-//! Health and metrics, on a listener of their own, without TLS and without a caller's name.
+//! Health, metrics and the page of the slots, on a listener of their own, without TLS and without a caller's name.
+//!
+//! `/livez` says that the process answers and asks nobody. `/readyz` asks for a real operation in every instance and waits a
+//! short while for it. The others say what is known, without a call to a module.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
 
 use super::body::Body;
+use super::exposition::Exposition;
 use super::metrics::Metrics;
-use crate::service::Kms;
+use super::{slot_metrics, slot_page};
+use crate::base::Error;
+use crate::model::InstanceId;
+use crate::service::{Health, InstanceSlots, Kms};
+use crate::tier::status::SlotStatus;
+use crate::wire::slots::{AllSlots, Need, State};
 
-/// Answers `/livez`, `/readyz` and `/metrics`.
+/// How long `/readyz` waits for the instances: shorter than whoever asks would wait.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the listener answers is one of these.
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers `/livez`, `/readyz`, `/metrics`, `/slots` and `/slots/<instance id>`.
 pub(super) struct Telemetry {
     kms: Arc<Kms>,
     metrics: Arc<Metrics>,
@@ -23,36 +42,111 @@ impl Telemetry {
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         if request.method() != Method::GET {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned());
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            return response;
         }
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => self.readiness().await,
-            "/metrics" => text(StatusCode::OK, self.metrics.render()),
-            _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n".to_owned()),
+            "/metrics" => self.metrics(),
+            "/slots" => json(&AllSlots { instances: self.kms.slots().iter().map(slot_page::instance).collect() }),
+            path => match path.strip_prefix("/slots/") {
+                Some(id) => self.slots_of(id),
+                None => {
+                    text(StatusCode::NOT_FOUND, "there are /livez, /readyz, /metrics, /slots and /slots/<instance id>\n".to_owned())
+                }
+            },
         }
     }
 
     /// 200 when a real operation works in every instance, else 503; either way with a line for each.
     async fn readiness(&self) -> Response<Body> {
-        let mut status = StatusCode::OK;
-        let mut lines = String::new();
-        for (instance, health) in self.kms.readiness().await {
-            match health {
-                Ok(()) => lines.push_str(&format!("{instance} ok\n")),
-                Err(error) => {
-                    status = StatusCode::SERVICE_UNAVAILABLE;
-                    lines.push_str(&format!("{instance} {error}\n"));
-                }
+        let found = self.kms.readiness(PATIENCE).await;
+        let ready = found.iter().all(|(_, health)| *health == Health::Works);
+        let lines = found.iter().map(|(instance, health)| readiness_line(instance, health)).collect();
+        text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let mut page = Exposition::default();
+        self.metrics.write(&mut page);
+        slot_metrics::write(&self.kms.slots(), &mut page);
+        respond(StatusCode::OK, PROMETHEUS, page.into_text().into())
+    }
+
+    fn slots_of(&self, id: &str) -> Response<Body> {
+        match id.parse::<InstanceId>().and_then(|id| self.kms.slots_of(&id)) {
+            Ok(slots) => json(&slot_page::instance(&slots)),
+            Err(_) => {
+                let known: Vec<_> = self.kms.instances().iter().map(|instance| instance.id.to_string()).collect();
+                text(StatusCode::NOT_FOUND, format!("There is no instance {id:?}; there are {}.\n", known.join(", ")))
             }
         }
-        text(status, lines)
+    }
+}
+
+/// The instance, whether it is ready, and if not, why, and whether that needs somebody.
+fn readiness_line(of: &InstanceSlots, health: &Health) -> String {
+    let failure = match health {
+        Health::Works => None,
+        Health::Fails(text) => Some(format!("a real operation fails: {}", text.trim_end_matches('.'))),
+        Health::Overdue => Some(format!("a real operation is not back after {} s", PATIENCE.as_secs())),
+    };
+    let slots: Vec<_> = of.slots.iter().map(|slot| slot_line(slot, failure.as_deref())).collect();
+    let slots = slots.join(" | ");
+    let said = match failure {
+        None if slots.is_empty() => "ok".to_owned(),
+        None => format!("ok: {slots}"),
+        Some(failure) if slots.is_empty() => format!("not ready: {failure}"),
+        Some(_) => format!("not ready: {slots}"),
+    };
+    format!("{} {}\n", of.instance.id, said.replace('\n', " "))
+}
+
+/// What a slot does, and why it does not serve; a slot that serves does not explain a failure, which is said then.
+fn slot_line(slot: &SlotStatus, failure: Option<&str>) -> String {
+    let state = slot_page::state(slot.state);
+    let name = state.name();
+    let reason = slot.reason.trim_end_matches('.');
+    match state {
+        State::Serving => match (failure, slot.sessions.written_off) {
+            (None, _) => name.to_owned(),
+            (Some(failure), 0) => format!("{name}, but {failure}"),
+            (Some(failure), hung) => format!("{name}, but {failure}; {hung} calls hang in the module"),
+        },
+        State::Probing | State::Recovering | State::Open | State::Down | State::Closed => match slot_page::down(slot.state) {
+            None => format!("{name}: {reason}"),
+            Some(down) => {
+                let help = match slot_page::need(down) {
+                    Need::Nobody => String::new(),
+                    Need::Person => format!("; needs a person: {}", slot_page::advice(down)),
+                    Need::Restart => "; needs a restart of the process".to_owned(),
+                };
+                format!("{name} ({}): {reason}{help}", down.name())
+            }
+        },
     }
 }
 
 fn text(status: StatusCode, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::new(Bytes::from(text)));
+    respond(status, TEXT, text.into())
+}
+
+/// Indented: it is read by persons, too.
+fn json(page: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec_pretty(page) {
+        Ok(mut json) => {
+            json.push(b'\n');
+            respond(StatusCode::OK, JSON, json.into())
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", Error::internal(error))),
+    }
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("text/plain; version=0.0.4"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

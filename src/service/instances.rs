@@ -1,4 +1,4 @@
-//! Instances: ListKmsInstances, GetKmsInstance, the certificates of their endpoints, whether they work.
+//! Instances: ListKmsInstances, GetKmsInstance, the certificates of their endpoints.
 
 use super::Kms;
 use super::certificates::{self, Leaf};
@@ -29,19 +29,6 @@ impl Kms {
     pub fn instances(&self) -> Vec<Instance> {
         let mut all: Vec<_> = self.instances.values().map(|served| served.instance.clone()).collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
-        all
-    }
-
-    /// Whether each instance works: a real operation of its tier.
-    pub async fn readiness(&self) -> Vec<(InstanceId, Result<()>)> {
-        let mut all = Vec::new();
-        for instance in self.instances() {
-            let health = match self.served(&instance.id) {
-                Ok(served) => served.tier.health().await,
-                Err(error) => Err(error),
-            };
-            all.push((instance.id, health));
-        }
         all
     }
 

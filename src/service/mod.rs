@@ -10,6 +10,7 @@ mod background;
 pub mod certificates;
 mod crypto;
 mod data_keys;
+mod health;
 mod instances;
 mod keys;
 mod quick_create;
@@ -31,6 +32,7 @@ use certificates::AuthorityMaterial;
 use snapshot::Snapshot;
 
 pub use background::REFRESH;
+pub use health::{Health, InstanceSlots};
 pub use quick_create::QuickCreated;
 pub use snapshot::VerifiedClientKey;
 
@@ -78,6 +80,7 @@ struct Served {
     tier: Arc<dyn Tier>,
     /// One data key pair at a time, as the API has it: an RSA pair takes a core for a second.
     pair: Semaphore,
+    check: health::Check,
 }
 
 impl Kms {
@@ -91,7 +94,7 @@ impl Kms {
         let mut instances = HashMap::new();
         for ServedInstance { id, name, kind, tier } in parts.instances {
             let instance = parts.store.register_instance(&id, &name, kind, now).await?;
-            instances.insert(id, Served { instance, tier, pair: Semaphore::new(1) });
+            instances.insert(id, Served { instance, tier, pair: Semaphore::new(1), check: health::Check::default() });
         }
         if let Some(id) = &parts.default_instance
             && !instances.contains_key(id)

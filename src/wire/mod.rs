@@ -1,9 +1,11 @@
-//! Byte and JSON shapes of both protocols, and what is signed in them. No logic, no I/O: pure functions over what came or goes.
+//! Byte and JSON shapes of both protocols, what is signed in them, and the page of the slots. No logic, no I/O: pure functions over
+//! what came or goes.
 
 pub mod date;
 pub mod instance_protocol;
 pub mod openapi;
 pub mod signing;
+pub mod slots;
 
 /// Where resources live, for their ARNs: an installation is one region.
 pub const REGION: &str = "keystead";

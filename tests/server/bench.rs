@@ -21,6 +21,7 @@ use keystead::server::{self, Listening, Settings};
 use keystead::service::requests::{CreateAccessPoint, CreateClientKey, CreateKey, CreatePolicy, Operator};
 use keystead::service::{Kms, Parts, ServedInstance, certificates};
 use keystead::store::{AccessKey, Authorities, RootKey, Store};
+use keystead::tier::Tier;
 use keystead::tier::software::SoftwareTier;
 use keystead::wire::instance_protocol::ErrorMessage;
 use keystead::wire::{date, signing};
@@ -28,6 +29,7 @@ use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
 use prost::Message;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
@@ -152,6 +154,11 @@ fn name(text: &str) -> Name {
 }
 
 pub async fn bench() -> Bench {
+    bench_on([(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>)).await
+}
+
+/// The same on given tiers, of which the first makes keys.
+pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::create(&directory.path().join("keystead.db"), &RootKey::generate()).await.unwrap();
     let clock = Arc::new(FixedClock::at(SystemClock.now()));
@@ -171,16 +178,16 @@ pub async fn bench() -> Bench {
     let stored = AccessKey { id: access_key.clone(), secret, owner: "administrator".to_owned(), created: clock.now() };
     store.replace_administrator(&stored).await.unwrap();
     let [instance, other] = [(); 2].map(|()| InstanceId::from_entropy(random::bytes()));
-    let served = [&instance, &other].map(|id| ServedInstance {
+    let served = [&instance, &other].into_iter().zip(tiers).map(|(id, tier)| ServedInstance {
         id: id.clone(),
         name: "test".to_owned(),
         kind: InstanceKind::Software,
-        tier: Arc::new(SoftwareTier::new()),
+        tier,
     });
     let kms = Kms::start(Parts {
         store,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        instances: served.into(),
+        instances: served.collect(),
         default_instance: Some(instance.clone()),
         pairs: Arc::new(SoftwareTier::new()),
     })
@@ -363,4 +370,14 @@ pub fn request(address: SocketAddr, path: &str, call: Call) -> Request<Full<Byte
 pub async fn answer_of(response: hyper::Response<hyper::body::Incoming>) -> Answer {
     let (parts, body) = response.into_parts();
     Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
+}
+
+/// A request without TLS, as a prober makes it: status and headers, then the body.
+pub async fn get(address: SocketAddr, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
 }

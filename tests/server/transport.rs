@@ -1,7 +1,6 @@
-//! TLS versions, HTTP/2 and keep-alive, paths and methods, the end of the server, telemetry.
+//! TLS versions, HTTP/2 and keep-alive, paths and methods, the end of the server.
 
 use keystead::wire::instance_protocol::{EncryptRequest, GenerateDataKeyPairRequest, GenerateRandomRequest};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::bench::{Call, answer_of, bench, request};
@@ -93,28 +92,4 @@ async fn the_end_finishes_what_runs_and_takes_nothing_new() {
     assert_eq!(answer_of(running.await.unwrap().unwrap()).await.status, 200);
     assert!(TcpStream::connect(bench.address).await.is_err());
     drop(idle);
-}
-
-async fn get(address: std::net::SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    text
-}
-
-#[tokio::test]
-async fn telemetry_tells_of_every_instance_and_every_operation() {
-    let bench = bench().await;
-    bench.ask("GenerateRandom", &GenerateRandomRequest { length: 8 }).await;
-    assert!(get(bench.telemetry, "/livez").await.starts_with("HTTP/1.1 200"));
-    let ready = get(bench.telemetry, "/readyz").await;
-    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains(bench.instance.as_str()) && ready.contains(bench.other.as_str()));
-    let metrics = get(bench.telemetry, "/metrics").await;
-    let count = format!(
-        "keystead_request_duration_seconds_count{{endpoint=\"{}\",operation=\"GenerateRandom\",code=\"OK\"}} 1",
-        bench.instance
-    );
-    assert!(metrics.contains(&count), "{metrics}");
-    assert!(get(bench.telemetry, "/else").await.starts_with("HTTP/1.1 404"));
 }
