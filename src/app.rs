@@ -7,10 +7,12 @@ mod files;
 mod hsm;
 mod init;
 mod quick_create;
+mod running;
 mod serve;
 mod starter;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -86,6 +88,40 @@ enum Hsm {
         #[arg(long, value_name = "FILE")]
         pin_file: Option<PathBuf>,
     },
+    /// Show how the slots of the running server are: state, login, sessions, queue, what was served and what failed.
+    Status {
+        /// The instance, kst-...; without it all are shown.
+        #[arg(value_name = "INSTANCE")]
+        instance: Option<InstanceId>,
+        /// Look again and again, until Ctrl-C; what happens in a second is shown, too.
+        #[arg(long)]
+        watch: bool,
+        /// How long it waits between two looks.
+        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = interval, requires = "watch")]
+        interval: Duration,
+        /// Print the server's own page, for programs; with --watch a line for each look.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a PIN that the token refused be tried once more.
+    ///
+    /// A refused PIN is not tried again, not even by a restart, until its source gives another one: a few wrong PINs lock a token. Use
+    /// this when the token was changed to fit: somebody set its user PIN to the configured one, or unlocked it. The running server
+    /// then tries that PIN once; when it is refused again, it is remembered again.
+    RetryPin {
+        /// The instance, kst-...
+        #[arg(value_name = "INSTANCE")]
+        instance: InstanceId,
+        /// The token's serial number; without it the running server is asked for it.
+        #[arg(long)]
+        serial: Option<String>,
+    },
+}
+
+/// Seconds between two looks.
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "between 0.1 and 86400 seconds".to_owned())
 }
 
 /// How to reach the shared gateway, and what to ask it.
@@ -152,6 +188,12 @@ fn run(arguments: Arguments) -> Result<i32> {
                 (Some(module), Some(uri), Some(pin_file)) => hsm::probe_token(module, uri, pin_file).await,
                 _ => hsm::probe_configured(config).await,
             }),
+            Command::Hsm(Hsm::Status { instance, watch, interval, json }) => {
+                let form = if json { hsm::status::Form::Json } else { hsm::status::Form::Page };
+                let looks = if watch { hsm::status::Looks::Every(interval) } else { hsm::status::Looks::Once };
+                done(hsm::status::run(config, instance.as_ref(), form, looks).await)
+            }
+            Command::Hsm(Hsm::RetryPin { instance, serial }) => done(hsm::retry_pin::run(config, &instance, serial).await),
             Command::Api(api) => api::run(config, api).await,
         }
     });

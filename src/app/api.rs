@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::Api;
 use super::files::Files;
+use super::running::Ready;
 use crate::base::{Clock, Error, Kind, Result, SecretBytes, SystemClock};
 use crate::config::Config;
 use crate::wire::date;
@@ -34,7 +35,10 @@ pub(super) async fn run(config: &Path, api: Api) -> Result<i32> {
     let trusted = trusted(&file(api.ca_file, |files| files.ca()))?;
     let endpoint = match (api.endpoint, &files) {
         (Some(endpoint), _) => endpoint,
-        (None, Some(files)) => running(&files.ready())?,
+        (None, Some(files)) => {
+            let none = || unavailable("No server runs on this configuration; name an --endpoint.".to_owned());
+            Ready::read(files)?.ok_or_else(none)?.control.endpoint
+        }
         (None, None) => String::new(),
     };
     let (succeeded, json) = call(&endpoint, trusted, &key, &api.operation, &parameters).await?;
@@ -102,22 +106,6 @@ fn trusted(path: &Path) -> Result<RootCertStore> {
         roots.add(certificate).map_err(|error| failed(error.to_string()))?;
     }
     if roots.is_empty() { Err(failed("it has no certificate".to_owned())) } else { Ok(roots) }
-}
-
-/// Where the running server has its shared gateway.
-fn running(path: &Path) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Ready {
-        control: At,
-    }
-    #[derive(Deserialize)]
-    struct At {
-        endpoint: String,
-    }
-    let text =
-        std::fs::read(path).map_err(|_| unavailable("No server runs on this configuration; name an --endpoint.".to_owned()))?;
-    let ready: Ready = serde_json::from_slice(&text).map_err(Error::internal)?;
-    Ok(ready.control.endpoint)
 }
 
 /// Sends one request on a connection of its own.

@@ -1,12 +1,20 @@
-//! `keystead hsm`: which tokens there are, and what one can do.
+//! `keystead hsm`: which tokens there are, what one can do, and how those of the running server are.
+
+mod humane;
+mod page;
+pub(super) mod retry_pin;
+mod screen;
+pub(super) mod status;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::assembly;
 use crate::base::{Error, Kind, Result};
-use crate::config::{Config, Keys, PinSource};
-use crate::tier::pkcs11::{self, PinSource as _, Pkcs11Tier, Settings, TokenUri};
+use crate::config::{Config, Instance, Keys, PinSource};
+use crate::model::InstanceId;
+use crate::tier::pkcs11::{self, PinSource as _, Pkcs11Tier, RefusedInMemory, RefusedPins, Settings, TokenUri};
 use crate::tier::{Support, Tier};
 
 /// Lists the tokens of one module, or of the configured ones.
@@ -47,12 +55,23 @@ fn slots(config: &Config) -> impl Iterator<Item = &crate::config::Slot> {
     })
 }
 
+/// The configured instance of this id.
+fn the_instance<'a>(config: &'a Config, id: &InstanceId) -> Result<&'a Instance> {
+    config.instances.iter().find(|instance| instance.id == *id).ok_or_else(|| {
+        let known: Vec<_> = config.instances.iter().map(|instance| format!("{} ({})", instance.id, instance.name)).collect();
+        Error::new(Kind::InstanceNotFound, format!("The configuration has no instance {id}; it has {}.", known.join(", ")))
+    })
+}
+
 /// Probes the tokens of the configured instances.
 pub(super) async fn probe_configured(config: &Path) -> Result<()> {
     let config = Config::load(config)?;
     let mut probed = false;
     for slot in slots(&config) {
-        probe(slot.settings(assembly::refused_pins(&config)?)).await?;
+        // Before `init` there is no key to note refused PINs under, and no server that minds them.
+        let refused: Arc<dyn RefusedPins> =
+            if config.root_key_file.exists() { assembly::refused_pins(&config)? } else { Arc::new(RefusedInMemory::new()) };
+        probe(slot.settings(refused)).await?;
         probed = true;
     }
     if probed {

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::assembly;
 use super::files::{Files, replace};
+use super::running::{At, InstanceAt, Ready};
 use crate::base::{Error, Result};
 use crate::config::Config;
 use crate::server::{self, Settings};
@@ -16,13 +16,15 @@ pub(super) async fn run(path: &Path) -> Result<()> {
     turn_core_dumps_off()?;
     let files = Files::of(&config);
     let _lock = files.take_lock()?;
+    // What a crash left behind names the addresses of nobody.
+    let _ = std::fs::remove_file(files.ready());
     // Bound before the tokens are logged in to: an address that is taken costs nothing.
     let listeners = assembly::listeners(&config).await?;
     let kms = assembly::service(&config).await?;
     kms.spawn_background();
     replace(&files.ca(), kms.ca_chain_pem().as_bytes())?;
     let ready = ready(&listeners)?;
-    replace(&files.ready(), &serde_json::to_vec_pretty(&ready).map_err(Error::internal)?)?;
+    ready.write(&files)?;
     for instance in &ready.instances {
         tracing::info!(instance = instance.instance_id, endpoint = instance.endpoint, "serving an instance");
     }
@@ -32,26 +34,6 @@ pub(super) async fn run(path: &Path) -> Result<()> {
     kms.close().await;
     tracing::info!("ended");
     served
-}
-
-/// Where the server listens, for scripts: `ready.json` in the data folder.
-#[derive(Serialize)]
-struct Ready {
-    pid: u32,
-    control: At,
-    telemetry: Option<At>,
-    instances: Vec<InstanceAt>,
-}
-
-#[derive(Serialize)]
-struct At {
-    endpoint: String,
-}
-
-#[derive(Serialize)]
-struct InstanceAt {
-    instance_id: String,
-    endpoint: String,
 }
 
 fn ready(settings: &Settings) -> Result<Ready> {

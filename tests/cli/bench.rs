@@ -104,8 +104,13 @@ impl Installation {
 
     /// Starts the server and waits until it listens.
     pub fn serve(&self) -> Server {
+        self.serve_in([])
+    }
+
+    /// The same in an environment with something added.
+    pub fn serve_in<const N: usize>(&self, environment: [(&str, PathBuf); N]) -> Server {
         let _ = std::fs::remove_file(self.path("data/ready.json"));
-        let child = self.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = self.command(&["serve"]).envs(environment).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut server = Server { child, log: None };
         let stderr = server.child.stderr.take().unwrap();
         // Read away, so that the server never waits for a reader.

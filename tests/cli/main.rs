@@ -1,5 +1,8 @@
 //! The program as a user runs it.
 
+#[path = "../common/fault.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod fault;
 #[path = "../common/softhsm.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod softhsm;
@@ -9,3 +12,4 @@ mod commands;
 mod crash;
 mod mistakes;
 mod serving;
+mod status;
