@@ -275,7 +275,7 @@ impl Machine {
                 "too many calls hang in the module".clone_into(&mut self.reason);
                 self.level = self.level.max(Level::Login);
                 self.fruitless += 1;
-                let pause = self.length_of_pause(PATIENT_CEILING);
+                let pause = self.length_of_pause(PAUSE_CEILING);
                 self.move_to(Condition::Down(Why::TooManyHung, now + pause), now);
                 Change::Ended
             }
@@ -339,7 +339,12 @@ impl Machine {
         self.reason = failed.text;
         match failed.down {
             Some(why) => {
-                let pause = self.length_of_pause(PATIENT_CEILING);
+                let ceiling = match why {
+                    // A call that comes back is help, too.
+                    Why::NeedsRestart | Why::TooManyHung => PAUSE_CEILING,
+                    Why::Pin | Why::PinLocked | Why::Configuration => PATIENT_CEILING,
+                };
+                let pause = self.length_of_pause(ceiling);
                 self.move_to(Condition::Down(why, now + pause), now)
             }
             None => self.pause(now),

@@ -257,6 +257,11 @@ impl Lease {
         &self.module.generation
     }
 
+    /// How many calls hang in it.
+    pub(super) fn hung(&self) -> usize {
+        self.module.hung.load(Ordering::Acquire)
+    }
+
     /// A call was written off: it is still inside.
     pub(super) fn count_hung(&self) {
         self.module.hung.fetch_add(1, Ordering::AcqRel);

@@ -75,19 +75,27 @@ fn new_epoch() -> u64 {
 /// # Errors
 /// Why it failed, and where the next attempt begins.
 pub(super) fn attempt(slot: &Arc<Slot>, level: Level) -> Result<Ready, Failed> {
-    let broken = |next: Level| move |failure: Failure| failed(next, rv::name(&failure));
     slot.pool.drain(Instant::now() + DRAIN);
     let seen = slot.lease.gate().initialisation();
-    let mut level = level;
+    let hung = slot.lease.hung();
     if !slot.lease.is_initialised() {
         initialise(slot, seen)?;
+    } else if level == Level::Module && hung > 0 {
+        // Nothing is finalised under a call; what may have come back by itself is looked for all the same.
+        return without_module(slot, Level::Token).map_err(|failed| needs_restart(failed, hung));
     } else if level == Level::Module {
         if slot.lease.has_serving_neighbours() && !slot.may_disturb() {
-            level = Level::Token;
-        } else {
-            initialise(slot, seen)?;
+            return without_module(slot, Level::Token);
         }
+        initialise(slot, seen)?;
     }
+    without_module(slot, level)
+}
+
+/// Tries once, with the module as it is.
+fn without_module(slot: &Arc<Slot>, level: Level) -> Result<Ready, Failed> {
+    let mut level = level;
+    let broken = |next: Level| move |failure: Failure| failed(next, rv::name(&failure));
     let Some(pass) = slot.lease.gate().enter() else {
         // C_Initialize failed, for us or for a neighbour.
         return Err(failed(Level::Module, "the module is not initialised".to_owned()));
@@ -129,6 +137,22 @@ fn failed(next: Level, text: String) -> Failed {
     Failed { next, text, down: None }
 }
 
+/// Only a new initialisation would help, and calls hang in the module.
+fn needs_restart(failed: Failed, hung: usize) -> Failed {
+    match failed.down {
+        // That helps without one.
+        Some(_) => failed,
+        None => Failed {
+            next: Level::Module,
+            text: format!(
+                "the module must be initialised anew, and {hung} calls hang in it: restart the process ({})",
+                failed.text
+            ),
+            down: Some(Why::NeedsRestart),
+        },
+    }
+}
+
 /// What becomes of the sessions of the epoch before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sessions {
@@ -142,11 +166,7 @@ fn initialise(slot: &Slot, seen: u64) -> Result<(), Failed> {
         NotNow::Running(calls) => {
             failed(Level::Module, format!("the module must be initialised anew, and {calls} calls run in it"))
         }
-        NotNow::Hung(calls) => Failed {
-            next: Level::Module,
-            text: format!("the module must be initialised anew, and {calls} calls hang in it: restart the process"),
-            down: Some(Why::NeedsRestart),
-        },
+        NotNow::Hung(calls) => needs_restart(failed(Level::Module, "the module is broken".to_owned()), calls),
         NotNow::Elsewhere => failed(Level::Token, "another slot initialises the module".to_owned()),
         NotNow::Foreign => {
             failed(Level::Token, "another part of the process initialised the module; it alone can do so anew".to_owned())

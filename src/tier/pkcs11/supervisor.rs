@@ -125,7 +125,7 @@ impl Slot {
         self.give_up(now);
         self.watch_inline(now);
         self.watch_attempt(now);
-        if lock(&self.watch.attempt).is_none() {
+        if !self.too_many_hang() && lock(&self.watch.attempt).is_none() {
             let mut due = None;
             self.change(|machine, now| {
                 let before = machine.condition().clone();
@@ -158,9 +158,15 @@ impl Slot {
         }
         let hung = self.pool.occupancy().hung;
         tracing::warn!(token = %self.name(), calls = off.len(), hung, "calls are overdue and given up");
-        if hung > self.settings.written_off {
+    }
+
+    /// More calls hang than may: as long as that lasts the slot is down, and no attempt makes another one hang.
+    fn too_many_hang(&self) -> bool {
+        let too_many = self.pool.occupancy().hung > self.settings.written_off;
+        if too_many {
             self.change(Machine::too_many_hang);
         }
+        too_many
     }
 
     fn watch_inline(&self, now: Instant) {
