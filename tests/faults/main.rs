@@ -11,8 +11,10 @@ mod fault;
 #[allow(dead_code, reason = "other test programs use the rest")]
 mod softhsm;
 
+mod callers;
 mod calls;
 mod grid;
+mod hang;
 mod isolated;
 mod soak;
 mod pin;

@@ -10,6 +10,7 @@ use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
 use keystead::tier::status::SlotStatus;
 use keystead::tier::{KeyHandle, NewKey, StoredKey, Tier};
 
+use crate::calls::until;
 use crate::fault::{self, Fault};
 use crate::softhsm;
 
@@ -44,4 +45,13 @@ pub async fn key(tier: &Pkcs11Tier, spec: KeySpec, usage: KeyUsage) -> (Vec<u8>,
 pub fn open_sessions(fault: &Fault, status: &SlotStatus) -> (u64, u64) {
     let slot = status.token.as_ref().map_or(0, |token| token.slot_id);
     (fault.sessions(slot), status.sessions.open as u64)
+}
+
+/// Module and tier agree on how many sessions are open: those that were given up are closed when they come back.
+pub async fn sessions_agree(fault: &Fault, tier: &Pkcs11Tier) {
+    until("module and tier count the same sessions", Duration::from_secs(2), async || {
+        let (real, told) = open_sessions(fault, &tier.status());
+        real == told
+    })
+    .await;
 }

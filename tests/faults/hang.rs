@@ -1,0 +1,295 @@
+//! A call that does not come back costs its caller the deadline and nobody else anything.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keystead::base::Kind;
+use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage};
+use keystead::tier::pkcs11::{Pkcs11Tier, Settings, Why};
+use keystead::tier::status::SlotState;
+use keystead::tier::{Ability, Tier};
+
+use crate::callers::{Call, Callers};
+use crate::calls::{random, randoms, sign, until};
+use crate::fault::Fault;
+use crate::isolated::{isolated, runtime};
+use crate::softhsm;
+use crate::world::{key, sessions_agree, settings};
+
+/// How long a call may take here: much longer than a busy machine holds one up.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// How soon after the end of a fault everything is as before.
+const RECOVERY: Duration = Duration::from_secs(1);
+/// How long a test may wait for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn hangs_alone(function: &str, tier: &Arc<Pkcs11Tier>, call: Call, token: &str) {
+    let fault = Fault::here();
+    let callers = Callers::start(8, &call);
+    let others = Callers::start(4, &Call::Random(Arc::clone(tier)));
+    let before = tier.status().written_off;
+    fault.tell(&format!("hang {function} nth=5 {token}"));
+    until("it is written off", PATIENCE, async || tier.status().sessions.written_off == 1).await;
+    assert_eq!((fault.hung(), tier.status().state), (1, SlotState::Serving));
+    // With it given up, calls go on.
+    let served = async || tier.status().waited.count;
+    let now = served().await;
+    until("calls go on", PATIENCE, async || served().await > now + 200).await;
+    fault.tell("release");
+    until("it is back", RECOVERY, async || tier.status().sessions.written_off == 0).await;
+    let mut answers = callers.stop().await;
+    answers.extend(others.stop().await);
+    assert_eq!(tier.status().written_off, before + 1);
+    sessions_agree(fault, tier).await;
+    let (failed, served): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.failure.is_some());
+    let slowest = served.iter().map(|answer| answer.took).max().unwrap();
+    println!("{function}: {} calls beside the one that hung, the slowest took {slowest:?}", served.len());
+    assert!(slowest < DEADLINE / 2, "somebody else waited for {slowest:?}");
+    assert_eq!(failed.len(), 1, "{:?}", failed.iter().map(|answer| &answer.failure).collect::<Vec<_>>());
+    assert_eq!(failed[0].failure.as_ref().unwrap().kind(), Kind::Unavailable);
+    let late = failed[0].took.saturating_sub(DEADLINE);
+    assert!(failed[0].took >= DEADLINE && late < DEADLINE / 4, "the deadline is kept: {:?}", failed[0].took);
+}
+
+#[test]
+fn a_hung_call_costs_its_caller_alone() {
+    isolated("hang::a_hung_call_costs_its_caller_alone", 1, || {
+        let label = softhsm::token();
+        let token = crate::fault::token(&label);
+        Fault::here();
+        runtime().block_on(async {
+            let tier = Arc::new(Pkcs11Tier::connect(Settings { deadline: DEADLINE, ..settings(&label) }).await.unwrap());
+            let (_, aes) = key(&tier, KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+            let (_, rsa) = key(&tier, KeySpec::Rsa2048, KeyUsage::SignVerify).await;
+            let description = tier.describe();
+            let cost = description.capabilities.of(KeySpec::Aes256, Ability::Encrypt(EncryptionAlgorithm::AesGcm)).unwrap().cost;
+            println!("AES-GCM costs {cost:?}: on the callers' threads below 50 µs");
+            for _ in 0..2 {
+                hangs_alone("C_Encrypt", &tier, Call::Seal(Arc::clone(&aes)), &token).await;
+                hangs_alone("C_Sign", &tier, Call::Sign(Arc::clone(&rsa)), &token).await;
+            }
+            assert_eq!(
+                tier.status().recoveries.values().sum::<u64>(),
+                1,
+                "nothing but the connection: {:?}",
+                tier.status().recoveries
+            );
+            tier.close().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn more_hung_calls_than_may_be_given_up_take_the_slot_down() {
+    isolated("hang::more_hung_calls_than_may_be_given_up_take_the_slot_down", 1, || {
+        let label = softhsm::token();
+        let token = crate::fault::token(&label);
+        let fault = Fault::here();
+        runtime().block_on(async {
+            let limits = Settings { written_off: 3, ..settings(&label) };
+            let deadline = limits.deadline;
+            let tier = Arc::new(Pkcs11Tier::connect(limits).await.unwrap());
+            let (_, ec) = key(&tier, KeySpec::EcP256, KeyUsage::SignVerify).await;
+            for _ in 0..2 {
+                // Every signature hangs, those that try whether it is well again, too.
+                fault.tell(&format!("hang C_Sign {token}"));
+                let callers: Vec<_> = (0..4)
+                    .map(|_| {
+                        let ec = Arc::clone(&ec);
+                        tokio::spawn(async move { Call::Sign(ec).once().await })
+                    })
+                    .collect();
+                let down = SlotState::Down(Why::TooManyHung);
+                until("it is down", PATIENCE, async || tier.status().state == down).await;
+                for caller in callers {
+                    assert_eq!(caller.await.unwrap().failure.unwrap().kind(), Kind::Unavailable);
+                }
+                // It stays so, whoever comes and however long it takes.
+                let begun = Instant::now();
+                while begun.elapsed() < RECOVERY * 2 {
+                    let (failures, slowest) = randoms(&tier, 20).await;
+                    assert_eq!((failures.len(), tier.status().state), (20, down));
+                    assert!(failures.iter().all(|failure| failure.kind() == Kind::Unavailable), "{failures:?}");
+                    assert!(slowest < deadline / 2, "refused at once, not after {slowest:?}");
+                    let answer = Call::Sign(Arc::clone(&ec)).once().await;
+                    assert!(answer.failure.is_some() && answer.took < deadline / 2);
+                }
+                assert_eq!((fault.hung(), tier.status().sessions.written_off), (4, 4));
+                fault.tell("clear");
+                let took = until("it serves again", RECOVERY, async || sign(&*ec, b"a text").await.is_ok()).await;
+                println!("{took:?} after the calls came back it serves");
+                assert_eq!((tier.status().state, tier.status().sessions.written_off), (SlotState::Serving, 0));
+                sessions_agree(fault, &tier).await;
+            }
+            tier.close().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_hang_before_a_new_initialisation_needs_a_restart() {
+    isolated("hang::a_hang_before_a_new_initialisation_needs_a_restart", 2, || {
+        let labels = [softhsm::token(), softhsm::token()];
+        let token = crate::fault::token(&labels[0]);
+        let fault = Fault::here();
+        runtime().block_on(async {
+            let tier = Arc::new(Pkcs11Tier::connect(settings(&labels[0])).await.unwrap());
+            let neighbour = Arc::new(Pkcs11Tier::connect(settings(&labels[1])).await.unwrap());
+            let (_, ec) = key(&tier, KeySpec::EcP256, KeyUsage::SignVerify).await;
+            let (_, aes) = key(&neighbour, KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+            let callers = Callers::start(4, &Call::Seal(aes));
+            fault.tell(&format!("hang C_Sign nth=1 {token}"));
+            let hung = Call::Sign(Arc::clone(&ec)).once().await;
+            assert_eq!(hung.failure.unwrap().kind(), Kind::Unavailable);
+            fault.tell(&format!("remove-token {token} until-reinit"));
+            let down = SlotState::Down(Why::NeedsRestart);
+            until("it says so", PATIENCE, async || {
+                let _ = random(&tier).await;
+                tier.status().state == down
+            })
+            .await;
+            assert!(tier.status().reason.contains("restart"), "{}", tier.status().reason);
+            fault.tell(&format!("insert-token {token}"));
+            let tried = tier.status().failed_recoveries;
+            until("it was tried again", PATIENCE, async || {
+                let (failures, slowest) = randoms(&tier, 20).await;
+                assert!(failures.iter().all(|failure| failure.kind() == Kind::Unavailable), "{failures:?}");
+                assert!(slowest < settings("any").deadline / 2, "refused at once, not after {slowest:?}");
+                assert_eq!((failures.len(), tier.status().state), (20, down));
+                tier.status().failed_recoveries >= tried + 3
+            })
+            .await;
+            assert_eq!((fault.calls("C_Finalize"), fault.hung()), (0, 1));
+            assert_eq!(neighbour.status().state, SlotState::Serving);
+            // The call comes back after all.
+            fault.tell("release");
+            let took = until("it recovers by itself", RECOVERY * 2, async || sign(&*ec, b"a text").await.is_ok()).await;
+            println!("{took:?} after the call came back it serves");
+            callers.went_on().await;
+            assert_eq!(fault.calls("C_Finalize"), 1);
+            sessions_agree(fault, &tier).await;
+            sessions_agree(fault, &neighbour).await;
+            tier.close().await.unwrap();
+            neighbour.close().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_module_that_hangs_and_forgets_needs_a_restart() {
+    isolated("hang::a_module_that_hangs_and_forgets_needs_a_restart", 1, || {
+        let label = softhsm::token();
+        let token = crate::fault::token(&label);
+        let fault = Fault::here();
+        runtime().block_on(async {
+            let tier = Arc::new(Pkcs11Tier::connect(settings(&label)).await.unwrap());
+            let (_, ec) = key(&tier, KeySpec::EcP256, KeyUsage::SignVerify).await;
+            fault.tell(&format!("hang C_Sign nth=1 {token}"));
+            assert!(Call::Sign(Arc::clone(&ec)).once().await.failure.is_some());
+            fault.tell("uninitialise");
+            until("it says so", PATIENCE, async || {
+                let _ = random(&tier).await;
+                tier.status().state == SlotState::Down(Why::NeedsRestart)
+            })
+            .await;
+            assert_eq!(fault.calls("C_Initialize") + fault.calls("C_Finalize"), 1, "the first C_Initialize alone");
+            fault.tell("release");
+            until("it recovers by itself", RECOVERY, async || sign(&*ec, b"a text").await.is_ok()).await;
+            sessions_agree(fault, &tier).await;
+            tier.close().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_token_that_comes_back_during_a_hang_is_served() {
+    isolated("hang::a_token_that_comes_back_during_a_hang_is_served", 1, || {
+        let label = softhsm::token();
+        let token = crate::fault::token(&label);
+        let fault = Fault::here();
+        runtime().block_on(async {
+            let tier = Arc::new(Pkcs11Tier::connect(settings(&label)).await.unwrap());
+            let (_, ec) = key(&tier, KeySpec::EcP256, KeyUsage::SignVerify).await;
+            fault.tell(&format!("hang C_Sign nth=1 {token}"));
+            assert!(Call::Sign(Arc::clone(&ec)).once().await.failure.is_some());
+            fault.tell(&format!("remove-token {token}"));
+            until("nothing but a restart is known to help", PATIENCE, async || {
+                let _ = random(&tier).await;
+                tier.status().state == SlotState::Down(Why::NeedsRestart)
+            })
+            .await;
+            fault.tell(&format!("insert-token {token}"));
+            until("it serves again", RECOVERY, async || sign(&*ec, b"a text").await.is_ok()).await;
+            assert_eq!((fault.calls("C_Finalize"), fault.hung()), (0, 1));
+            fault.tell("release");
+            sessions_agree(fault, &tier).await;
+            tier.close().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_login_that_hangs_is_not_tried_beside_itself() {
+    isolated("hang::a_login_that_hangs_is_not_tried_beside_itself", 1, || {
+        let label = softhsm::token();
+        let token = crate::fault::token(&label);
+        let fault = Fault::here();
+        runtime().block_on(async {
+            let tier = Arc::new(Pkcs11Tier::connect(settings(&label)).await.unwrap());
+            let deadline = settings(&label).deadline;
+            let (_, ec) = key(&tier, KeySpec::EcP256, KeyUsage::SignVerify).await;
+            fault.tell(&format!("hang C_Login {token}"));
+            let callers = Callers::start(8, &Call::Sign(Arc::clone(&ec)));
+            fault.tell(&format!("lose-login {token}"));
+            fault.wait_hung(1);
+            until("it is given up", PATIENCE, async || tier.status().state == SlotState::Down(Why::TooManyHung)).await;
+            let begun = Instant::now();
+            while begun.elapsed() < RECOVERY * 2 {
+                let (failures, slowest) = randoms(&tier, 20).await;
+                assert_eq!(failures.len(), 20);
+                assert!(slowest < deadline / 2, "refused at once, not after {slowest:?}");
+                assert_eq!((fault.hung(), fault.calls("C_Login")), (1, 2));
+            }
+            for answer in callers.stop().await.into_iter().filter(|answer| answer.failure.is_some()) {
+                assert!(answer.took < deadline + deadline / 2, "answered after {:?}", answer.took);
+                let kind = answer.failure.unwrap().kind();
+                assert!(matches!(kind, Kind::Throttled | Kind::Unavailable), "{kind:?}");
+            }
+            fault.tell("clear");
+            until("it serves again", RECOVERY, async || sign(&*ec, b"a text").await.is_ok()).await;
+            assert_eq!((fault.calls("C_Login"), tier.status().logins), (2, 2));
+            sessions_agree(fault, &tier).await;
+            tier.close().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn closing_waits_for_no_call_that_hangs() {
+    isolated("hang::closing_waits_for_no_call_that_hangs", 1, || {
+        let label = softhsm::token();
+        let token = crate::fault::token(&label);
+        let fault = Fault::here();
+        runtime().block_on(async {
+            let limits = Settings { generation_deadline: DEADLINE, ..settings(&label) };
+            let tier = Pkcs11Tier::connect(limits).await.unwrap();
+            let (_, ec) = key(&tier, KeySpec::EcP256, KeyUsage::SignVerify).await;
+            fault.tell(&format!("hang C_Sign nth=1 {token}"));
+            let caller = tokio::spawn(async move { Call::Sign(ec).once().await });
+            fault.wait_hung(1);
+            let ending = || ["C_Finalize", "C_CloseSession", "C_CloseAllSessions", "C_Logout"].map(|name| fault.calls(name));
+            let before = ending();
+            let begun = Instant::now();
+            let closed = tier.close().await;
+            let took = begun.elapsed();
+            assert_eq!(closed.unwrap_err().kind(), Kind::Unavailable);
+            assert!(took < DEADLINE + DEADLINE / 2, "it ended after {took:?}");
+            assert_eq!(caller.await.unwrap().failure.unwrap().kind(), Kind::Unavailable);
+            assert_eq!((ending(), tier.status().state), (before, SlotState::Closed));
+            assert_eq!(random(&tier).await.unwrap_err().kind(), Kind::Unavailable);
+            drop(tier);
+            assert_eq!(ending(), before, "nothing is closed under a call");
+            fault.tell("release");
+        });
+    });
+}
