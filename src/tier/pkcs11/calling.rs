@@ -107,11 +107,18 @@ impl<'a> Calling<'a> {
 
     /// Destroys what the token has of this id.
     pub(super) fn destroy(&self, id: &[u8]) -> Result<(), Fault> {
-        if objects::destroy(self.session, id)? == 0 {
-            self.believe_absence(id)?;
+        // Before it is gone: who misses it meanwhile takes it for no loss.
+        lock(&self.slot.handles).leaving(id);
+        let destroyed = objects::destroy(self.session, id).and_then(|found| match found {
+            0 => self.believe_absence(id),
+            _ => Ok(()),
+        });
+        let mut handles = lock(&self.slot.handles);
+        match destroyed {
+            Ok(()) => handles.destroy(id),
+            Err(_) => handles.stays(id),
         }
-        lock(&self.slot.handles).destroy(id);
-        Ok(())
+        destroyed
     }
 
     /// An empty find is a lost login or a token without its storage as well as a key that is gone. A key that was there in this
@@ -135,6 +142,15 @@ impl<'a> Calling<'a> {
             Some(Known::Lost | Known::At(_)) => Err(Fault::Broken(Level::Module, "a key vanished that was there")),
             // An epoch does not begin with an empty token that was not empty before.
             Some(Known::Destroyed) | None => Ok(()),
+        }
+    }
+
+    /// A token that shows no object has none, unless one is known to be there.
+    pub(super) fn believe_emptiness(&self) -> Result<(), Fault> {
+        let known = lock(&self.slot.handles).any(self.life);
+        match known {
+            Some(id) if objects::find_key(self.session, &id)?.is_none() => self.believe_absence(&id),
+            Some(_) | None => Ok(()),
         }
     }
 

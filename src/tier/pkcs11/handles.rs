@@ -75,18 +75,36 @@ impl Handles {
         }
     }
 
-    /// Notes that an object was destroyed on purpose.
+    /// Notes that an object is being destroyed on purpose: from now on it may be gone.
+    pub(super) fn leaving(&mut self, id: &[u8]) {
+        self.destroyed.put(id.to_vec(), ());
+    }
+
+    /// Notes that it could not be destroyed.
+    pub(super) fn stays(&mut self, id: &[u8]) {
+        self.destroyed.pop(id);
+    }
+
+    /// Notes that it was destroyed.
     pub(super) fn destroy(&mut self, id: &[u8]) {
         self.objects.pop(id);
         self.destroyed.put(id.to_vec(), ());
     }
 
-    /// Another object that should be there, if one is known.
+    /// Another object that should be there and that has a good handle, if one is known.
     pub(super) fn another(&self, life: Life, id: &[u8]) -> Option<Vec<u8>> {
-        if life.epoch != self.epoch {
-            return None;
-        }
-        self.objects.iter().find(|(other, handle)| other.as_slice() != id && handle.is_some()).map(|(other, _)| other.clone())
+        self.expected(life).find(|(other, handle)| *other != id && handle.is_some()).map(|(other, _)| other.to_vec())
+    }
+
+    /// Any object that should be there, lost or not, if one is known.
+    pub(super) fn any(&self, life: Life) -> Option<Vec<u8>> {
+        self.expected(life).next().map(|(id, _)| id.to_vec())
+    }
+
+    /// What should be there in this epoch.
+    fn expected(&self, life: Life) -> impl Iterator<Item = (&[u8], Option<ObjectHandle>)> {
+        let known = (life.epoch == self.epoch).then(|| self.objects.iter()).into_iter().flatten();
+        known.map(|(id, handle)| (id.as_slice(), *handle)).filter(|(id, _)| !self.destroyed.contains(*id))
     }
 
     /// How many are known.

@@ -459,9 +459,14 @@ impl Tier for Pkcs11Tier {
         Box::pin(async move {
             let order = self.order(Operation::Find, Share::default(), self.slot.settings.generation_deadline);
             let call = |calling: &Calling<'_>| {
-                let swept = objects::sweep(calling.session(), None)?;
-                // Without the login there is nothing to see.
+                let mut swept = objects::sweep(calling.session(), None)?;
+                // Without the login there is nothing to see, and without the storage.
                 calling.check_login()?;
+                if swept.is_empty() {
+                    calling.believe_emptiness()?;
+                    // A first key may have come meanwhile.
+                    swept = objects::sweep(calling.session(), None)?;
+                }
                 Ok(swept.into_iter().map(|(id, _)| id).collect())
             };
             self.slot.run(order, call).await
