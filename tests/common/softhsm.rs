@@ -59,6 +59,34 @@ pub fn token() -> String {
     label(number)
 }
 
+/// The folder of all tokens, which SoftHSM reads while it runs.
+fn storage() -> PathBuf {
+    DIRECTORY.path().join("tokens")
+}
+
+/// The storage of all tokens of this process while it is away; it is put back when this is dropped.
+#[must_use = "it is put back when this is dropped"]
+pub struct Away(());
+
+/// Takes the storage of all tokens of this process away, as a disk that is not mounted any more.
+pub fn take_storage_away() -> Away {
+    std::fs::rename(storage(), storage().with_extension("away")).expect("the storage is there");
+    Away(())
+}
+
+impl Away {
+    /// Puts it back.
+    pub fn put_back(self) {}
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        // What was written where it was is lost, as on a disk that is mounted over it.
+        let _ = std::fs::remove_dir_all(storage());
+        std::fs::rename(storage().with_extension("away"), storage()).expect("the storage can be put back");
+    }
+}
+
 /// The module, where Debian and others put it, or where SOFTHSM2_MODULE says. A missing one fails the test.
 pub fn module() -> PathBuf {
     if let Some(path) = std::env::var_os("SOFTHSM2_MODULE") {

@@ -18,5 +18,6 @@ mod hang;
 mod isolated;
 mod soak;
 mod pin;
+mod storage;
 mod workload;
 mod world;
