@@ -60,15 +60,18 @@ pub fn token() -> String {
 }
 
 /// The folder of all tokens, which SoftHSM reads while it runs.
+#[allow(dead_code, reason = "for the tests of faults")]
 fn storage() -> PathBuf {
     DIRECTORY.path().join("tokens")
 }
 
 /// The storage of all tokens of this process while it is away; it is put back when this is dropped.
+#[allow(dead_code, reason = "for the tests of faults")]
 #[must_use = "it is put back when this is dropped"]
 pub struct Away(());
 
 /// Takes the storage of all tokens of this process away, as a disk that is not mounted any more.
+#[allow(dead_code, reason = "for the tests of faults")]
 pub fn take_storage_away() -> Away {
     std::fs::rename(storage(), storage().with_extension("away")).expect("the storage is there");
     Away(())
@@ -76,6 +79,7 @@ pub fn take_storage_away() -> Away {
 
 impl Away {
     /// Puts it back.
+    #[allow(dead_code, reason = "for the tests of faults")]
     pub fn put_back(self) {}
 }
 
