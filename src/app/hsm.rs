@@ -8,13 +8,12 @@ pub(super) mod status;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::assembly;
 use crate::base::{Error, Kind, Result};
 use crate::config::{Config, Instance, Keys, PinSource};
 use crate::model::InstanceId;
-use crate::tier::pkcs11::{self, PinSource as _, Pkcs11Tier, RefusedInMemory, RefusedPins, Settings, TokenUri};
+use crate::tier::pkcs11::{self, PinSource as _, Pkcs11Tier, Settings, TokenUri};
 use crate::tier::{Support, Tier};
 
 /// Lists the tokens of one module, or of the configured ones.
@@ -68,10 +67,7 @@ pub(super) async fn probe_configured(config: &Path) -> Result<()> {
     let config = Config::load(config)?;
     let mut probed = false;
     for slot in slots(&config) {
-        // Before `init` there is no key to note refused PINs under, and no server that minds them.
-        let refused: Arc<dyn RefusedPins> =
-            if config.root_key_file.exists() { assembly::refused_pins(&config)? } else { Arc::new(RefusedInMemory::new()) };
-        probe(slot.settings(refused)).await?;
+        probe(slot.settings(assembly::refused_pins(&config)?)).await?;
         probed = true;
     }
     if probed {

@@ -198,6 +198,10 @@ fn status_tells_its_mistakes() {
 
 #[test]
 fn a_refused_pin_is_tried_once_more_when_the_operator_says_so() {
+    let bare = Installation::bare();
+    let line = bare.refusal(&["hsm", "retry-pin", bare.hardware.as_str(), "--serial", "1"]);
+    assert!(line.contains("no root key"), "{line}");
+
     let installation = Installation::new();
     let hardware = installation.hardware.as_str();
     let line = installation.refusal(&["hsm", "retry-pin", installation.software.as_str()]);

@@ -23,6 +23,10 @@ pub(in crate::app) async fn run(config: &Path, id: &InstanceId, serial: Option<S
         Some(serial) => vec![serial],
         None => found(&Files::of(&config), id).await?,
     };
+    let root_key = config.root_key_file.display();
+    if !config.root_key_file.exists() {
+        return Err(Error::new(Kind::Unavailable, format!("There is no root key {root_key}, so no PIN was noted as refused.")));
+    }
     let refused = assembly::refused_pins(&config)?;
     for serial in serials {
         refused.forget(&serial)?;
