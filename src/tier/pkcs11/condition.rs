@@ -48,6 +48,19 @@ pub(super) enum Condition {
     Closed,
 }
 
+impl Condition {
+    /// Whether a person would say that nothing changed: pauses and attempts alternate as long as a token is away.
+    fn is_like(&self, other: &Self) -> bool {
+        let kind = |condition: &Self| match condition {
+            Self::Serving => 0,
+            Self::Probing(_) | Self::Recovering(_) | Self::Open(_) => 1,
+            Self::Down(..) => 2,
+            Self::Closed => 3,
+        };
+        kind(self) == kind(other)
+    }
+}
+
 /// The state of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
@@ -149,7 +162,7 @@ impl Machine {
         &self.reason
     }
 
-    /// Since when it is in this condition.
+    /// Since when it serves, or does not, or needs a person.
     pub(super) fn since(&self) -> Instant {
         self.since
     }
@@ -160,7 +173,7 @@ impl Machine {
     }
 
     fn move_to(&mut self, condition: Condition, now: Instant) -> Change {
-        if std::mem::discriminant(&self.condition) != std::mem::discriminant(&condition) {
+        if !self.condition.is_like(&condition) {
             self.since = now;
         }
         self.condition = condition;

@@ -150,14 +150,12 @@ pub enum OaepPolicy {
 /// The library is not there or is no PKCS #11 module.
 pub fn list(module: &Path) -> Result<Vec<TokenSummary>> {
     let lease = module::Lease::acquire(module)?;
-    lease
-        .initialise(0, Duration::ZERO)
-        .map_err(|_| Error::new(Kind::Unavailable, format!("The PKCS#11 module {} cannot be initialised.", module.display())))?;
+    lease.initialise(0, Duration::ZERO).map_err(|not_now| Error::new(Kind::Unavailable, recovery::why_not(&not_now, module)))?;
     let _pass = lease.gate().enter().ok_or_else(condition::closed)?;
     lease.tokens().map_err(|failure| rv::public(&failure))
 }
 
-/// Ends the process with this status, by [`leave`] if a call still runs in a module: its library would be taken down under it.
+/// Ends the process with this status, by `_exit` if a call still runs in a module: its library would be taken down under it.
 pub fn end_process(status: i32) -> ! {
     if module::any_call_runs() {
         tracing::warn!("a call still runs in a PKCS#11 module; the process ends without it");
@@ -213,11 +211,12 @@ impl Pkcs11Tier {
     /// Only a new configuration can help: the library is not there or is no PKCS #11 module, several tokens match, or the token is
     /// in use by another tier of the process.
     pub async fn start(settings: Settings) -> Result<Self> {
-        let deadline = settings.generation_deadline;
+        let deadline = settings.deadline;
         let tier = Self::begin(settings)?;
-        let connected = tokio::time::timeout(deadline, tier.slot.connected()).await.map_err(Error::internal).flatten();
+        let overdue = |_| Error::new(Kind::Unavailable, "The hardware security module does not answer.");
+        let connected = tokio::time::timeout(deadline, tier.slot.connected()).await.map_err(overdue).flatten();
         let learnt = match connected {
-            Ok(()) => learn(&tier.slot, &tier.known).await,
+            Ok(()) => tokio::time::timeout(PATIENCE, learn(&tier.slot, &tier.known)).await.map_err(overdue).flatten(),
             Err(error) if tier.status().state == SlotState::Down(Why::Configuration) => Err(error)?,
             Err(error) => Err(error),
         };
@@ -328,6 +327,8 @@ impl Pkcs11Tier {
     }
 }
 
+/// How long a service waits at its start for the tests of what the token can do, which make key pairs.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long after a failure what the token can do is tested again.
 const LEARNING_PAUSE: Duration = Duration::from_secs(1);
 

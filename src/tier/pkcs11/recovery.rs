@@ -4,6 +4,7 @@
 //! close all sessions, find the token by its URI, log in. Module: C_Finalize and C_Initialize first, and for all slots of the
 //! module. Everything ends in one login, one canary and one sweep. It waits for nobody longer than [`DRAIN`].
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -162,20 +163,28 @@ enum Sessions {
 
 fn initialise(slot: &Slot, seen: u64) -> Result<(), Failed> {
     let patience = if slot.lease.has_serving_neighbours() { PATIENCE_WITH_NEIGHBOURS } else { PATIENCE };
-    slot.lease.initialise(seen, patience).map_err(|not_now| match not_now {
-        NotNow::Running(calls) => {
-            failed(Level::Module, format!("the module must be initialised anew, and {calls} calls run in it"))
-        }
-        NotNow::Hung(calls) => needs_restart(failed(Level::Module, "the module is broken".to_owned()), calls),
-        NotNow::Elsewhere => failed(Level::Token, "another slot initialises the module".to_owned()),
-        NotNow::Foreign => {
-            failed(Level::Token, "another part of the process initialised the module; it alone can do so anew".to_owned())
-        }
-        NotNow::Failed(failure) => {
-            let text = format!("The PKCS#11 module {} cannot be initialised: {}.", slot.lease.path().display(), rv::name(&failure));
-            failed(Level::Module, text)
+    slot.lease.initialise(seen, patience).map_err(|not_now| {
+        let text = why_not(&not_now, slot.lease.path());
+        match not_now {
+            NotNow::Running(_) | NotNow::Failed(_) => failed(Level::Module, text),
+            NotNow::Hung(calls) => needs_restart(failed(Level::Module, "the module is broken".to_owned()), calls),
+            NotNow::Elsewhere | NotNow::Foreign => failed(Level::Token, text),
         }
     })
+}
+
+/// Why a module cannot be initialised at the moment.
+pub(super) fn why_not(not_now: &NotNow, module: &Path) -> String {
+    let module = module.display();
+    match not_now {
+        NotNow::Running(calls) => format!("The PKCS#11 module {module} must be initialised anew, and {calls} calls run in it."),
+        NotNow::Hung(calls) => format!("The PKCS#11 module {module} must be initialised anew, and {calls} calls hang in it."),
+        NotNow::Elsewhere => format!("The PKCS#11 module {module} is being initialised for another slot."),
+        NotNow::Foreign => {
+            format!("The PKCS#11 module {module} was initialised by another part of the process, which alone can do so anew.")
+        }
+        NotNow::Failed(failure) => format!("The PKCS#11 module {module} cannot be initialised: {}.", rv::name(failure)),
+    }
 }
 
 /// Closes what the epoch before left open, if nothing runs in it: C_CloseAllSessions, which also ends the login. While a call

@@ -314,7 +314,7 @@ impl Slot {
 
     /// Ends: waits for the calls that run, at most until `deadline`, closes the sessions, logs out. The module is finalised when
     /// nobody else uses it. While a call still runs nothing is closed under it (that crashes modules); the end of the process must
-    /// do, by [`leave`](super::leave).
+    /// do, by [`end_process`](super::end_process).
     pub(super) async fn close(self: &Arc<Self>, deadline: tokio::time::Instant) -> Result<()> {
         if self.change(Machine::close) == Change::None {
             return Ok(());
@@ -347,7 +347,8 @@ impl Slot {
             for session in self.pool.take_idle() {
                 let _ = session.close();
             }
-            if let Some(login) = lock(&self.login).take().filter(|login| Some(login.life) == life) {
+            let login = lock(&self.login).take();
+            if let Some(login) = login.filter(|login| Some(login.life) == life) {
                 let _ = login.session.logout();
                 let _ = login.session.close();
             }
