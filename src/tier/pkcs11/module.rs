@@ -50,9 +50,18 @@ struct State {
     initialised: bool,
     /// Whether this process's C_Initialize was ours.
     finalises: bool,
-    /// Which slot each user has, and under which initialisation it was found there.
-    claims: HashMap<u64, (u64, u64)>,
+    /// What each user has.
+    claims: HashMap<u64, Claim>,
     users: HashMap<u64, Weak<dyn Neighbour>>,
+}
+
+/// A token that somebody uses, where it was found and under which initialisation: tokens change places, and not all of them have a
+/// serial number of their own.
+#[derive(PartialEq, Eq)]
+struct Claim {
+    slot_id: u64,
+    initialisation: u64,
+    serial: String,
 }
 
 /// A slot of a module, as another slot sees it.
@@ -313,7 +322,7 @@ impl Lease {
         let mut state = lock(&self.module.state);
         // Slots may be numbered anew by a C_Initialize: older claims say nothing.
         let initialisation = self.module.gate.initialisation();
-        let wanted = (token.slot_id, initialisation);
+        let wanted = Claim { slot_id: token.slot_id, initialisation, serial: token.serial.clone() };
         if state.claims.iter().any(|(user, claim)| *user != self.user && *claim == wanted) {
             return Err(NoToken::Misconfigured(format!(
                 "The token {} is in use by another instance of this process.",

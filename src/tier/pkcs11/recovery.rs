@@ -194,7 +194,7 @@ fn close_all(slot: &Slot, initialisation: u64) {
     let idle = slot.pool.take_idle();
     *lock(&slot.canary) = None;
     let Some(life) = slot.pool.last_life().or(login.as_ref().map(|login| login.life)) else { return };
-    if life.initialisation != initialisation {
+    if life.initialisation != initialisation || another_token_is_at(slot, life.slot_id) {
         return;
     }
     let occupancy = slot.pool.occupancy();
@@ -203,6 +203,12 @@ fn close_all(slot: &Slot, initialisation: u64) {
     if !closed {
         idle.into_iter().chain(login.map(|login| login.session)).for_each(|session| close_if_ours(session, life.slot_id));
     }
+}
+
+/// Whether the slot has another token by now: what is open there is somebody else's, and ours ended when the token went.
+fn another_token_is_at(slot: &Slot, slot_id: u64) -> bool {
+    let ours = slot.token();
+    slot.functions().token(slot_id).is_ok_and(|now| ours.is_some_and(|ours| ours.serial != now.serial || ours.label != now.label))
 }
 
 enum Relogin {
