@@ -70,11 +70,12 @@ impl Callers {
         all
     }
 
-    /// Stops them; nobody may have noticed anything.
-    pub async fn went_on(self) {
+    /// Stops them; nobody may have noticed anything but time, and how much that was at the most is what this says.
+    pub async fn went_on(self) -> Duration {
         let answers = self.stop().await;
         let failures: Vec<_> = answers.iter().filter_map(|answer| answer.failure.as_ref()).collect();
         assert!(!answers.is_empty(), "nobody called");
         assert!(failures.is_empty(), "{} of {} failed, as: {:?}", failures.len(), answers.len(), failures.first());
+        answers.iter().map(|answer| answer.took).max().unwrap_or_default()
     }
 }

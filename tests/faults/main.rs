@@ -16,6 +16,7 @@ mod calls;
 mod grid;
 mod hang;
 mod isolated;
+mod neighbours;
 mod pin;
 mod soak;
 mod storage;
