@@ -11,5 +11,6 @@ mod bench;
 mod commands;
 mod crash;
 mod mistakes;
+mod outage;
 mod serving;
 mod status;
