@@ -167,7 +167,7 @@ fn a_token_that_is_pulled_under_load_throttles_and_comes_back() {
     let outage = std::env::var("KEYSTEAD_TEST_OUTAGE").ok().and_then(|text| text.parse().ok()).unwrap_or(OUTAGE);
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
+    let (seen, pulled, back) = runtime.block_on(async {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
@@ -196,10 +196,16 @@ fn a_token_that_is_pulled_under_load_throttles_and_comes_back() {
         for client in clients {
             seen.extend(client.await.unwrap());
         }
-        judge(&seen, pulled, back);
+        (seen, pulled, back)
     });
     let (ended_well, log) = server.end();
     assert!(ended_well, "{log}");
+    // What is not told to clients is in the log.
+    let expected = ["code=\"OK\"", "code=\"Rejected.Throttling\""];
+    for line in log.lines().filter(|line| line.contains("code=") && !expected.iter().any(|code| line.contains(code))) {
+        println!("{line}");
+    }
+    judge(&seen, pulled, back);
 }
 
 fn judge(seen: &[Seen], pulled: Instant, back: Instant) {
