@@ -48,7 +48,7 @@ impl Slot {
         F: Fn(&Calling<'_>) -> Result<T, Fault>,
     {
         let Some(pass) = self.lease.gate().enter() else { return Attempt::Between(call) };
-        let Ok((ticket, session)) = self.pool.check_out(order.place, order.deadline.into_std(), permit) else {
+        let Ok((ticket, session)) = self.pool.check_out(order.place, self.overdue(order), permit) else {
             return Attempt::Between(call);
         };
         if ticket.life.initialisation != pass.initialisation {

@@ -179,6 +179,16 @@ impl Slot {
         self.sessions.capacity() < self.allowed_threads()
     }
 
+    /// When a call that begins now is given up: not before it has been in the module for as long as a call may take. Who waited for
+    /// a place for most of its deadline is answered at its end; that the module needs longer than the rest is no hang.
+    pub(super) fn overdue(&self, order: Order) -> Instant {
+        let patience = match order.place {
+            Place::Generation => self.settings.generation_deadline,
+            Place::Inline | Place::Thread => self.settings.deadline,
+        };
+        order.deadline.into_std().max(Instant::now() + patience)
+    }
+
     /// Those who wait in front of the slot.
     pub(super) fn waiting(&self) -> usize {
         self.sessions.waiting() + self.inline.as_ref().map_or(0, |inline| inline.waiting())

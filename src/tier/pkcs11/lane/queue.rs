@@ -26,6 +26,8 @@ const SAMPLES: u64 = 16;
 const OUTLIER: u64 = 8;
 /// What a call may count in any case, so that an average near nothing can rise again.
 const OUTLIER_FLOOR: u64 = 1_000_000;
+/// How many times the average a caller must have left for its own call.
+const OWN: u64 = 2;
 /// Accounts that may pile up before the idle ones are dropped; what those owe is forgiven.
 const ACCOUNTS: usize = 1024;
 
@@ -347,7 +349,8 @@ impl Queue {
     }
 
     /// Whether one more caller of a share that has `own` in the queue will not be served in the time that is left. Before it are
-    /// those, each with a round of all shares, and never more than all who wait.
+    /// those, each with a round of all shares, and never more than all who wait. Then its own call must end in time, too, and may
+    /// take longer than others: a token that works on calls whose callers are gone by then serves nobody.
     fn is_hopeless(&self, own: usize, average: Average, left: Duration) -> bool {
         if !self.average.is_settled() {
             return false;
@@ -355,7 +358,7 @@ impl Queue {
         let average = if average.is_settled() { average } else { self.average };
         let rounds = average.nanos.saturating_mul(count(own)).saturating_mul(count(self.turns.len()));
         let all = self.average.nanos.saturating_mul(count(self.waiting));
-        rounds.min(all) / count(self.capacity) > nanos(left)
+        (rounds.min(all) / count(self.capacity)).saturating_add(average.nanos.saturating_mul(OWN)) > nanos(left)
     }
 
     /// Changes an account, and puts the share where it now belongs among those that wait. Nothing happens without an account.
