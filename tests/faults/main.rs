@@ -17,6 +17,7 @@ mod grid;
 mod hang;
 mod isolated;
 mod neighbours;
+mod overload;
 mod pin;
 mod soak;
 mod storage;
