@@ -15,6 +15,7 @@ mod callers;
 mod calls;
 mod grid;
 mod hang;
+mod input;
 mod isolated;
 mod neighbours;
 mod overload;
