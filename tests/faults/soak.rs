@@ -97,10 +97,18 @@ fn of_this_process(what: &str) -> i64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// The names of the threads.
+fn threads_of_this_process() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.map(|name| name.trim_end().to_owned()).collect()
+}
+
 /// What there is when nothing is done.
 #[derive(Debug)]
 struct Footprint {
     threads: i64,
+    names: Vec<String>,
     sessions: (u64, u64),
     memory: i64,
 }
@@ -114,7 +122,12 @@ async fn footprint(fault: &Fault, tier: &Pkcs11Tier, work: &Workload, threads: O
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let sessions = open_sessions(fault, &tier.status());
-    Footprint { threads: of_this_process("Threads:"), sessions, memory: of_this_process("VmRSS:") * 1024 }
+    Footprint {
+        threads: of_this_process("Threads:"),
+        names: threads_of_this_process(),
+        sessions,
+        memory: of_this_process("VmRSS:") * 1024,
+    }
 }
 
 /// Makes and destroys so many objects, without us; gives by how much the process grew.
@@ -207,7 +220,7 @@ fn soak(length: Duration) {
             raw / 1024
         );
         assert!(wrong.is_empty(), "{} wrong, as: {}", wrong.len(), wrong[0]);
-        assert!(after.threads <= before.threads, "threads are left");
+        assert!(after.threads <= before.threads, "threads are left: {:?}", after.names);
         assert_eq!(after.sessions.0, after.sessions.1, "sessions that the tier does not know of");
         assert!(grown - raw <= MEMORY_SLACK, "memory grew");
     });

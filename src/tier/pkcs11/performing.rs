@@ -66,8 +66,9 @@ impl Slot {
             return Attempt::Ran(Err(condition::away()));
         }
         match verdict {
-            Verdict::Done(_) if !back.same_epoch => {
-                // A handle of the epoch before may have been another key: what came of it is not given out.
+            Verdict::Done(_) | Verdict::Refused(_) if !back.same_epoch => {
+                // A handle of the epoch before may have been another key, and what was not found may have been hidden by a login
+                // that was lost: what came of it is not given out.
                 Attempt::Broken(call, condition::away())
             }
             Verdict::Done(value) => {
@@ -135,7 +136,9 @@ impl Slot {
                 Tell::BadInput => Some(Level::Session),
                 // It was found a moment ago, and is refused: a login that was lost, or more.
                 Tell::KeyGone => Some(self.why_gone(ticket, held.as_ref(), &meaning)),
-                Tell::Busy | Tell::Limit | Tell::Away | Tell::Refused | Tell::Operator | Tell::Fault => meaning.level,
+                // Of a function without a session there is nothing to mend at first; that it fails again says more.
+                Tell::Busy | Tell::Away => meaning.level.or(meaning.persistent.map(|_| Level::Operation)),
+                Tell::Limit | Tell::Refused | Tell::Operator | Tell::Fault => meaning.level,
             };
             let Some(level) = level else { return (Verdict::Refused(rv::public(&failure)), Fate::Keep) };
             let fate = match level {
