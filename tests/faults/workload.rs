@@ -119,7 +119,7 @@ impl Workload {
                 self.failed.fetch_add(1, Ordering::SeqCst);
                 // What the token cannot serve may be said; that the key or the caller's input is at fault may not.
                 match error.kind() {
-                    Kind::Throttled | Kind::Unavailable | Kind::Internal | Kind::UnsupportedOperation => {}
+                    Kind::Throttled | Kind::Unavailable | Kind::Internal => {}
                     _ => self.wrong(format!("{what} was answered by {error:?}")),
                 }
                 *self.failures.lock().unwrap().entry(format!("{what}: {error:?}")).or_default() += 1;
