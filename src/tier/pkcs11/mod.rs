@@ -73,8 +73,8 @@ pub const DEADLINE: Duration = Duration::from_secs(8);
 pub const GENERATION_DEADLINE: Duration = Duration::from_secs(60);
 /// Calls that may hang at once before the slot is down, unless it says otherwise: each costs a thread and a session.
 pub const WRITTEN_OFF: usize = 16;
-/// How long a session may be idle before it is used once: below the 30 s after which a YubiHSM drops it, and the minutes after which
-/// firewalls forget a connection.
+/// How often idle sessions are looked at and used once; one idles for less than twice as long. Below the minutes after which
+/// firewalls forget a connection; for a YubiHSM, which drops a session after 30 s, set less than 15 s.
 pub const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// How to reach a token.
