@@ -279,7 +279,6 @@ fn log_in(slot: &Slot, session: &Session, token: &TokenSummary, next: Level) -> 
         // Another session of the process did it.
         RvError::UserAlreadyLoggedIn => Ok(()),
         RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
-            slot.counters.failed(&failure);
             let mut text = format!(
                 "The PIN of the token {} is wrong. It was tried once and is not tried again; mend its source first.",
                 token.label
@@ -292,6 +291,8 @@ fn log_in(slot: &Slot, session: &Session, token: &TokenSummary, next: Level) -> 
                     tracing::error!(token = token.label, ?error, "a refused PIN could not be remembered");
                 }
             }
+            // Counted when it is noted: whoever sees the count may allow another try, and that must not be undone.
+            slot.counters.failed(&failure);
             Err(down(Why::Pin, text))
         }
         RvError::PinLocked => {
