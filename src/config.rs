@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
 use crate::model::instance::InstanceKind;
-use crate::tier::pkcs11::{self, FlagsPolicy, OaepPolicy, RefusedPins, TokenUri};
+use crate::tier::pkcs11::{self, FlagsPolicy, OaepPolicy, Oversubscription, RefusedPins, TokenUri};
 
 pub use pin::PinSource;
 
@@ -84,6 +84,8 @@ pub struct Slot {
     pub pin: PinSource,
     /// The most sessions that work at once.
     pub sessions: usize,
+    /// Whether so many work in a module that computes on this machine's cores: if the file says how many.
+    pub oversubscription: Oversubscription,
     /// The most callers that wait.
     pub queue: usize,
     /// How long a call may take.
@@ -108,6 +110,7 @@ impl Slot {
             refused_pins,
             pin_flags: self.pin_flags,
             sessions: self.sessions,
+            oversubscription: self.oversubscription,
             queue: self.queue,
             deadline: self.deadline,
             generation_deadline: pkcs11::GENERATION_DEADLINE,
@@ -274,6 +277,10 @@ fn slot(table: SlotTable, folder: &Path, id: &InstanceId) -> Result<Slot> {
         uri: table.uri.parse()?,
         pin,
         sessions: at_least_one("sessions", table.sessions, pkcs11::SESSIONS)?,
+        oversubscription: match table.sessions {
+            Some(_) => Oversubscription::Allow,
+            None => Oversubscription::Avoid,
+        },
         queue: table.queue.unwrap_or(pkcs11::QUEUE),
         deadline: match table.deadline_ms {
             Some(0) => return Err(wrong(format!("deadline_ms of the slot of {id} is at least 1."))),

@@ -254,7 +254,8 @@ impl Iv {
 /// A key to be made.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// How the tier finds it again; becomes CKA_ID. The text of the key version id.
+    /// How the tier finds it again; becomes CKA_ID. The text of the key version id. Never that of an earlier key: what comes back to
+    /// a token after its destruction is destroyed again.
     pub id: Vec<u8>,
     /// What a person sees; becomes CKA_LABEL. The key id.
     pub label: String,

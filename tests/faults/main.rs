@@ -13,10 +13,12 @@ mod softhsm;
 
 mod callers;
 mod calls;
+mod cancel;
 mod grid;
 mod hang;
 mod input;
 mod isolated;
+mod keepalive;
 mod neighbours;
 mod overload;
 mod pin;

@@ -25,7 +25,22 @@ use crate::tier::{
 pub(super) struct Probed {
     pub(super) capabilities: Capabilities,
     pub(super) strictness: Strictness,
+    /// Where the module's time goes.
+    pub(super) computes: Computes,
 }
+
+/// Where a module computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Computes {
+    /// On the cores of this machine, in the thread of the caller: a token in software.
+    Here,
+    /// Elsewhere: its callers wait.
+    Elsewhere,
+}
+
+/// How much of its time the calling thread is on a core in most tests of a module that computes there. A machine that is busy
+/// otherwise takes some of it; a device on the bus leaves the thread a tenth at most.
+const COMPUTING: f64 = 0.5;
 
 /// How often a fast mechanism is timed; the least counts.
 const TIMINGS: usize = 5;
@@ -38,7 +53,7 @@ const PLAINTEXT: &[u8; 32] = b"known-answer test of a mechanism";
 /// The token makes no object at all, or stopped answering.
 pub(super) fn probe(calling: &Calling<'_>, oaep: OaepPolicy) -> Result<Probed, Fault> {
     let strictness = strictness(calling)?;
-    let mut prober = Prober { calling, strictness, oaep, lines: Vec::new() };
+    let mut prober = Prober { calling, strictness, oaep, lines: Vec::new(), computing: Vec::new() };
     for spec in KeySpec::ALL {
         match spec.family() {
             Family::Aes { key_bytes } => prober.aes(*spec, key_bytes),
@@ -47,7 +62,8 @@ pub(super) fn probe(calling: &Calling<'_>, oaep: OaepPolicy) -> Result<Probed, F
             Family::Ec(_) => prober.ec(*spec),
         }
     }
-    Ok(Probed { capabilities: Capabilities::new(prober.lines), strictness })
+    let computes = prober.computes();
+    Ok(Probed { capabilities: Capabilities::new(prober.lines), strictness, computes })
 }
 
 fn test_key(spec: KeySpec, usage: KeyUsage) -> NewKey {
@@ -83,9 +99,35 @@ struct Prober<'a> {
     strictness: Strictness,
     oaep: OaepPolicy,
     lines: Vec<Capability>,
+    /// For each timed test, how much of its time the thread was on a core.
+    computing: Vec<f64>,
+}
+
+/// How long this thread has been on a core.
+fn on_a_core() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 impl Prober<'_> {
+    /// Runs a test and says how long it took.
+    fn clocked(&mut self, test: impl FnOnce() -> Result<Support, Fault>) -> (Result<Support, Fault>, Duration) {
+        let (begun, before) = (Instant::now(), on_a_core());
+        let tested = test();
+        let (computed, took) = (on_a_core().saturating_sub(before), begun.elapsed());
+        self.computing.push(computed.as_secs_f64() / took.as_secs_f64().max(f64::MIN_POSITIVE));
+        (tested, took)
+    }
+
+    /// What most tests say: one alone may have been interrupted.
+    fn computes(&mut self) -> Computes {
+        self.computing.sort_by(f64::total_cmp);
+        match self.computing.get(self.computing.len() / 2) {
+            Some(median) if *median >= COMPUTING => Computes::Here,
+            Some(_) | None => Computes::Elsewhere,
+        }
+    }
+
     fn note(&mut self, spec: KeySpec, ability: Ability, tested: Result<Support, Fault>, cost: Option<Duration>) {
         let support = tested.unwrap_or_else(|fault| Support::Missing(reason(fault)));
         self.lines.push(Capability { spec, ability, support, cost });
@@ -95,9 +137,7 @@ impl Prober<'_> {
     fn timed(&mut self, spec: KeySpec, ability: Ability, test: impl Fn() -> Result<Support, Fault>) {
         let mut least = None;
         for _ in 0..TIMINGS {
-            let begun = Instant::now();
-            let tested = test();
-            let took = begun.elapsed();
+            let (tested, took) = self.clocked(&test);
             if let Err(fault) = tested {
                 return self.note(spec, ability, Err(fault), None);
             }
@@ -165,18 +205,17 @@ impl Prober<'_> {
         self.note(spec, Ability::Generate, Ok(Support::Full), Some(begun.elapsed()));
         self.import_pair(spec);
         for algorithm in spec.signature_algorithms() {
-            let begun = Instant::now();
-            let tested = test_signature(calling, key, spec, *algorithm, public.as_ref());
-            self.note(spec, Ability::Sign(*algorithm), tested, Some(begun.elapsed()));
+            let (tested, took) = self.clocked(|| test_signature(calling, key, spec, *algorithm, public.as_ref()));
+            self.note(spec, Ability::Sign(*algorithm), tested, Some(took));
         }
         self.drop_key(key);
         let Some((key, public)) = self.generated(spec, KeyUsage::EncryptDecrypt) else { return };
         for (algorithm, hash) in
             [(EncryptionAlgorithm::RsaesOaepSha256, OaepHash::Sha256), (EncryptionAlgorithm::RsaesOaepSha1, OaepHash::Sha1)]
         {
-            let begun = Instant::now();
-            let tested = test_oaep(calling, key, spec, hash, self.oaep, public.as_ref());
-            self.note(spec, Ability::Encrypt(algorithm), tested, Some(begun.elapsed()));
+            let policy = self.oaep;
+            let (tested, took) = self.clocked(|| test_oaep(calling, key, spec, hash, policy, public.as_ref()));
+            self.note(spec, Ability::Encrypt(algorithm), tested, Some(took));
         }
         self.drop_key(key);
     }

@@ -26,11 +26,18 @@ pub(super) enum Known {
     Destroyed,
 }
 
+/// How far the destruction of an object got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Departure {
+    Begun,
+    Done,
+}
+
 /// The map of one epoch.
 pub(super) struct Handles {
     epoch: u64,
     objects: LruCache<Vec<u8>, Option<ObjectHandle>>,
-    destroyed: LruCache<Vec<u8>, ()>,
+    destroyed: LruCache<Vec<u8>, Departure>,
 }
 
 impl Default for Handles {
@@ -40,13 +47,20 @@ impl Default for Handles {
 }
 
 impl Handles {
-    /// Begins an epoch with what its sweep found.
-    pub(super) fn begin(&mut self, life: Life, swept: Vec<(Vec<u8>, ObjectHandle)>) {
+    /// Begins an epoch with what its sweep found. Gives those of it that were destroyed before: a module may forget an object whose
+    /// storage it did not delete, until it is initialised anew.
+    pub(super) fn begin(&mut self, life: Life, swept: Vec<(Vec<u8>, ObjectHandle)>) -> Vec<Vec<u8>> {
         self.epoch = life.epoch;
         self.objects.clear();
+        let mut risen = Vec::new();
         for (id, handle) in swept {
-            self.objects.put(id, Some(handle));
+            if self.destroyed.peek(&id) == Some(&Departure::Done) {
+                risen.push(id);
+            } else {
+                self.objects.put(id, Some(handle));
+            }
         }
+        risen
     }
 
     /// What is known of an object; nothing in another epoch.
@@ -77,7 +91,7 @@ impl Handles {
 
     /// Notes that an object is being destroyed on purpose: from now on it may be gone.
     pub(super) fn leaving(&mut self, id: &[u8]) {
-        self.destroyed.put(id.to_vec(), ());
+        self.destroyed.put(id.to_vec(), Departure::Begun);
     }
 
     /// Notes that it could not be destroyed.
@@ -88,7 +102,7 @@ impl Handles {
     /// Notes that it was destroyed.
     pub(super) fn destroy(&mut self, id: &[u8]) {
         self.objects.pop(id);
-        self.destroyed.put(id.to_vec(), ());
+        self.destroyed.put(id.to_vec(), Departure::Done);
     }
 
     /// Another object that should be there and that has a good handle, if one is known.

@@ -73,8 +73,8 @@ pub const DEADLINE: Duration = Duration::from_secs(8);
 pub const GENERATION_DEADLINE: Duration = Duration::from_secs(60);
 /// Calls that may hang at once before the slot is down, unless it says otherwise: each costs a thread and a session.
 pub const WRITTEN_OFF: usize = 16;
-/// How often idle sessions are looked at and used once; one idles for less than twice as long. Below the minutes after which
-/// firewalls forget a connection; for a YubiHSM, which drops a session after 30 s, set less than 15 s.
+/// How long a session may be idle before it is used once: below the 30 s after which a YubiHSM drops it, and the minutes after
+/// which a firewall forgets a connection.
 pub const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// How to reach a token.
@@ -92,6 +92,8 @@ pub struct Settings {
     pub pin_flags: FlagsPolicy,
     /// The most sessions that work at once; less when the token allows less.
     pub sessions: usize,
+    /// Whether so many work at once in a module that computes on the cores of this machine, too.
+    pub oversubscription: Oversubscription,
     /// The most callers that wait for a session; one more is refused at once.
     pub queue: usize,
     /// How long a call may take, waiting included.
@@ -116,6 +118,7 @@ impl Settings {
             refused_pins: Arc::new(RefusedInMemory::default()),
             pin_flags: FlagsPolicy::Obey,
             sessions: SESSIONS,
+            oversubscription: Oversubscription::Avoid,
             queue: QUEUE,
             deadline: DEADLINE,
             generation_deadline: GENERATION_DEADLINE,
@@ -124,6 +127,16 @@ impl Settings {
             oaep: OaepPolicy::Assisted,
         }
     }
+}
+
+/// What happens when a module computes on the cores of this machine, as a token in software does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oversubscription {
+    /// No more calls work at once than keep the cores busy. More would not be served sooner, and the operating system, which knows
+    /// no [`Share`], would say whose turn it is.
+    Avoid,
+    /// As many as there are sessions.
+    Allow,
 }
 
 /// What CKF_USER_PIN_FINAL_TRY and CKF_USER_PIN_LOCKED do.
@@ -345,6 +358,7 @@ async fn learn(slot: &Arc<Slot>, known: &OnceLock<Known>) -> Result<()> {
     let probed = slot.run(order, move |calling| capability::probe(calling, oaep)).await?;
     let token = slot.token().ok_or_else(not_reached)?;
     let name = format!("{} ({} {}, serial {})", token.label, token.manufacturer, token.model, token.serial);
+    slot.learnt(probed.computes);
     tracing::info!(token = name, sessions = slot.capacity(), "connected to the token");
     let _ = known.set(Known {
         description: Arc::new(Description {

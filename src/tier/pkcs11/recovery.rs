@@ -48,7 +48,11 @@ impl Ready {
     /// Begins the epoch. The condition follows.
     pub(super) fn begin(self, slot: &Slot) -> u64 {
         let epoch = self.life.epoch;
-        lock(&slot.handles).begin(self.life, self.swept);
+        let risen = lock(&slot.handles).begin(self.life, self.swept);
+        for id in risen {
+            tracing::warn!(token = %slot.name(), cka_id = %String::from_utf8_lossy(&id), "a destroyed object is back in the token; it is destroyed again");
+            slot.orphan(id);
+        }
         *lock(&slot.canary) = self.canary;
         if self.canary.is_some() {
             slot.hatched.store(true, Ordering::Release);

@@ -5,7 +5,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
 use cryptoki::error::Error as Failure;
@@ -14,9 +14,9 @@ use cryptoki::session::Session;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout_at;
 
-use super::Settings;
 use super::call::Functions;
 use super::canary::{Canary, Stumbles};
+use super::capability::Computes;
 use super::condition::{self, Admission, Change, Condition, Machine};
 use super::counters::Counters;
 use super::handles::Handles;
@@ -30,6 +30,7 @@ use super::status::Operation;
 use super::supervisor::Watch;
 use super::threads::Threads;
 use super::token::TokenSummary;
+use super::{Oversubscription, Settings};
 use crate::base::{Error, Kind, Result};
 use crate::tier::Share;
 
@@ -37,6 +38,9 @@ use crate::tier::Share;
 const SPARE_WORKERS: usize = 2;
 /// Sessions that a slot needs besides the working ones: for the login, and for making keys.
 const OTHER_SESSIONS: usize = 2;
+
+/// Session threads for each core that a module computes on: the next call is there when one ends.
+const THREADS_PER_CORE: usize = 2;
 
 /// A call that is asked for.
 #[derive(Clone, Copy)]
@@ -77,6 +81,8 @@ pub(super) struct Slot {
     /// Calls on workers of the runtime that were written off and are not back.
     pub(super) hung_inline: AtomicUsize,
     pub(super) watch: Watch,
+    /// Where the module computes, once that is known.
+    computes: OnceLock<Computes>,
     sessions: Arc<Lane>,
     inline: Option<Arc<Lane>>,
     machine: Mutex<Machine>,
@@ -114,6 +120,7 @@ impl Slot {
             unnoted: RefusedInMemory::default(),
             hung_inline: AtomicUsize::new(0),
             watch: Watch::default(),
+            computes: OnceLock::new(),
             sessions: Lane::new(threads, settings.queue),
             inline: inline.map(|permits| Lane::new(permits, settings.queue)),
             machine: Mutex::new(Machine::new(Instant::now())),
@@ -156,8 +163,14 @@ impl Slot {
         self.sessions.capacity() + self.inline.as_ref().map_or(0, |inline| inline.capacity())
     }
 
+    /// Where the module computes.
+    pub(super) fn learnt(&self, computes: Computes) {
+        let _ = self.computes.set(computes);
+        self.fit_to_token();
+    }
+
     /// The most working sessions: by the settings and by what the token says that it allows.
-    pub(super) fn allowed(&self) -> usize {
+    fn allowed(&self) -> usize {
         let limit = self.token().and_then(|token| token.session_limit);
         let sessions = self.settings.sessions;
         limit.map_or(sessions, |limit| sessions.min(limit.saturating_sub(OTHER_SESSIONS))).max(1)
@@ -166,7 +179,11 @@ impl Slot {
     /// How many of them may work on session threads.
     fn allowed_threads(&self) -> usize {
         let inline = self.inline.as_ref().map_or(0, |inline| inline.capacity());
-        self.allowed().saturating_sub(inline).max(1)
+        let useful = match (self.computes.get(), self.settings.oversubscription) {
+            (Some(Computes::Here), Oversubscription::Avoid) => cores() * THREADS_PER_CORE,
+            (Some(Computes::Here), Oversubscription::Allow) | (Some(Computes::Elsewhere) | None, _) => usize::MAX,
+        };
+        self.allowed().saturating_sub(inline).min(useful).max(1)
     }
 
     /// Lets so many sessions work as are allowed; if the token refuses some, [`Slot::is_below_allowance`].
@@ -405,6 +422,9 @@ impl Drop for Probe {
 fn inline_permits() -> Option<usize> {
     let runtime = tokio::runtime::Handle::try_current().ok()?;
     let spare = runtime.metrics().num_workers().checked_sub(SPARE_WORKERS)?;
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    Some(spare.min(cores)).filter(|permits| *permits > 0)
+    Some(spare.min(cores())).filter(|permits| *permits > 0)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }

@@ -3,7 +3,7 @@
 //! A thread and not a task, so that it goes on when calls hold every worker of the runtime. It makes no call into the module
 //! itself: what may hang runs on session threads, and is watched, too.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ use crate::tier::Share;
 const TICK: Duration = Duration::from_millis(50);
 /// A call that holds a worker of the runtime for so long is not what was measured; later ones go to threads until it is back.
 const INLINE_PATIENCE: Duration = Duration::from_millis(50);
+/// How often idle sessions are looked at in the time that one may be idle.
+const ROUNDS: u32 = 4;
 /// The first and the longest pause before the token is asked again for the sessions that it refused.
 const GROWTH_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// The first and the longest pause between two tries to destroy what nobody owns.
@@ -39,8 +41,16 @@ pub(super) struct Watch {
     cleaning: Mutex<Pause>,
     disturbance: Mutex<Pause>,
     kept_alive: Mutex<Instant>,
-    /// A chore runs: one at a time.
-    chore: AtomicBool,
+    chores: Mutex<Chores>,
+}
+
+/// One runs at a time, but for those that hang.
+#[derive(Default)]
+struct Chores {
+    /// How many began.
+    begun: u64,
+    /// When the last one counts as hung; `None` when it has ended.
+    overdue: Option<Instant>,
 }
 
 /// An attempt that runs.
@@ -86,7 +96,7 @@ impl Default for Watch {
             cleaning: Mutex::new(Pause::new(CLEANING_PAUSE)),
             disturbance: Mutex::new(Pause::new(DISTURBANCE_PAUSE)),
             kept_alive: Mutex::new(Instant::now()),
-            chore: AtomicBool::new(false),
+            chores: Mutex::default(),
         }
     }
 }
@@ -271,26 +281,40 @@ impl Slot {
         if !self.look(|machine| matches!(machine.condition(), Condition::Serving)) {
             return;
         }
-        let chore: fn(&Self) = if !lock(&self.orphans).is_empty() && lock(&self.watch.cleaning).take(now) {
+        let mut chores = lock(&self.watch.chores);
+        // One that hangs is counted with the calls that do, and does not keep the next from beginning.
+        if chores.overdue.is_some_and(|overdue| now < overdue) {
+            return;
+        }
+        let chore: fn(&Self, Instant) = if !lock(&self.orphans).is_empty() && lock(&self.watch.cleaning).take(now) {
             Self::destroy_orphans
         } else if self.is_below_allowance() && lock(&self.watch.growth).take(now) {
             Self::grow
-        } else if now.saturating_duration_since(*lock(&self.watch.kept_alive)) >= self.settings.keepalive {
+        } else if now.saturating_duration_since(*lock(&self.watch.kept_alive)) >= self.settings.keepalive / ROUNDS {
             *lock(&self.watch.kept_alive) = now;
             Self::keep_alive
         } else {
             return;
         };
-        if self.watch.chore.swap(true, Ordering::AcqRel) {
-            return;
-        }
+        // No call of it begins after that, so that it ends in time if its calls do.
+        let last_call = now + self.settings.deadline;
+        *chores = Chores { begun: chores.begun + 1, overdue: Some(last_call + self.settings.deadline) };
+        let number = chores.begun;
+        drop(chores);
         let slot = Arc::clone(self);
         let job = move || {
-            chore(&slot);
-            slot.watch.chore.store(false, Ordering::Release);
+            chore(&slot, last_call);
+            slot.end_chore(number);
         };
         if self.threads.run(Box::new(job)).is_err() {
-            self.watch.chore.store(false, Ordering::Release);
+            self.end_chore(number);
+        }
+    }
+
+    fn end_chore(&self, number: u64) {
+        let mut chores = lock(&self.watch.chores);
+        if chores.begun == number {
+            chores.overdue = None;
         }
     }
 }
@@ -303,9 +327,12 @@ impl Slot {
     }
 
     /// Objects that nobody was told of. Without a permit: whoever gave up may have given up because none came free.
-    fn destroy_orphans(&self) {
+    fn destroy_orphans(&self, last_call: Instant) {
         let due: Vec<_> = lock(&self.orphans).clone();
         for id in due {
+            if Instant::now() >= last_call {
+                return;
+            }
             let call = |calling: &Calling<'_>| calling.destroy(&id);
             match self.attempt(self.own_order(), None, None, call) {
                 Attempt::Ran(Ok(())) => {
@@ -318,7 +345,7 @@ impl Slot {
     }
 
     /// Asks for one of the sessions that the token refused; when it gives it, it may give the others.
-    fn grow(&self) {
+    fn grow(&self, _last_call: Instant) {
         let Some(pass) = self.lease.gate().enter() else { return };
         let Ok((ticket, idle)) = self.pool.check_out(Place::Thread, Instant::now() + self.settings.deadline, None) else { return };
         let opened = if ticket.life.initialisation == pass.initialisation { self.open(ticket.life).ok() } else { None };
@@ -337,10 +364,11 @@ impl Slot {
 
     /// A real operation on every session that was idle for long, so that nothing between here and the token drops it; the
     /// login is looked at on the way.
-    fn keep_alive(&self) {
-        let since = Instant::now().checked_sub(self.settings.keepalive);
-        let Some(since) = since else { return };
-        while let Some(_pass) = self.lease.gate().enter()
+    fn keep_alive(&self, last_call: Instant) {
+        // What is not due now must last until the next round.
+        let Some(since) = Instant::now().checked_sub(self.settings.keepalive - self.settings.keepalive / ROUNDS) else { return };
+        while Instant::now() < last_call
+            && let Some(_pass) = self.lease.gate().enter()
             && let Some((ticket, session)) = self.pool.check_out_cold(Instant::now() + self.settings.deadline, since)
         {
             let (fate, fault) = self.ping(&session, ticket.life);
@@ -359,7 +387,11 @@ impl Slot {
         let login = lock(&self.login).take();
         let mut fault = None;
         if let Some(login) = login {
-            fault = self.ping(&login.session, ticket.life).1;
+            fault = match self.ping(&login.session, ticket.life) {
+                (Fate::Keep, fault) | (Fate::Close | Fate::Doubt, fault @ Some(_)) => fault,
+                // Nobody replaces it but a login, and with it went the canary.
+                (Fate::Close | Fate::Doubt, None) => Some((Level::Login, "the session that holds the login is gone".to_owned())),
+            };
             *lock(&self.login) = Some(login);
         }
         self.conclude(Place::Thread, &ticket, idle, Fate::Keep);

@@ -68,40 +68,27 @@ pub(super) fn tears_down(function: Function) -> bool {
 
 /// Whether an answer may be about one key, one template or one input rather than about the module.
 pub(super) fn concerns_an_object(function: Function) -> bool {
-    !matches!(
-        function,
-        Function::Initialize
-            | Function::Finalize
-            | Function::GetInfo
-            | Function::GetFunctionList
-            | Function::GetInterfaceList
-            | Function::GetInterface
-            | Function::GetSlotList
-            | Function::GetSlotInfo
-            | Function::GetTokenInfo
-            | Function::GetMechanismList
-            | Function::GetMechanismInfo
-            | Function::WaitForSlotEvent
-            | Function::InitToken
-            | Function::InitPIN
-            | Function::SetPIN
-            | Function::OpenSession
-            | Function::CloseSession
-            | Function::CloseAllSessions
-            | Function::GetSessionInfo
-            | Function::GetSessionValidationFlags
-            | Function::SessionCancel
-            | Function::GetFunctionStatus
-            | Function::CancelFunction
-            | Function::Login
-            | Function::LoginUser
-            | Function::Logout
-            | Function::FindObjectsInit
-            | Function::FindObjects
-            | Function::FindObjectsFinal
-            | Function::SeedRandom
-            | Function::GenerateRandom
-    )
+    // Without a session there is no object; of those with one, these are about the session, the login or the token.
+    least_level(function) == Level::Operation
+        && !matches!(
+            function,
+            Function::InitPIN
+                | Function::SetPIN
+                | Function::CloseSession
+                | Function::GetSessionInfo
+                | Function::GetSessionValidationFlags
+                | Function::SessionCancel
+                | Function::GetFunctionStatus
+                | Function::CancelFunction
+                | Function::Login
+                | Function::LoginUser
+                | Function::Logout
+                | Function::FindObjectsInit
+                | Function::FindObjects
+                | Function::FindObjectsFinal
+                | Function::SeedRandom
+                | Function::GenerateRandom
+        )
 }
 
 /// The least that can be broken when the function fails: without a session it is no session (PKCS #11, 5.1.2 and 5.1.3).
