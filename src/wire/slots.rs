@@ -183,7 +183,7 @@ impl Breaker {
 pub struct Sessions {
     /// As the configuration has it.
     pub configured: usize,
-    /// As the token allows at the moment.
+    /// As the token allows at the moment, and as keep the cores busy where the module computes on them.
     pub allowed: usize,
     /// Open, with the one that holds the login.
     pub open: usize,

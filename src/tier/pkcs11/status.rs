@@ -132,7 +132,7 @@ impl std::fmt::Display for SlotState {
 pub struct Sessions {
     /// As the settings have it.
     pub configured: usize,
-    /// As the token allows at the moment.
+    /// As the token allows at the moment, and as keep the cores busy where the module computes on them.
     pub allowed: usize,
     /// Open, with the one that holds the login.
     pub open: usize,
