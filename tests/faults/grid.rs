@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::isolated::{isolated, runtime};
 use crate::softhsm;
 use crate::workload::Workload;
-use crate::world::{GENERATION_DEADLINE, open_sessions, settings};
+use crate::world::{GENERATION_DEADLINE, connect, open_sessions, settings};
 
 /// One of each class of answer.
 const ANSWERS: [&str; 17] = [
@@ -289,7 +289,7 @@ fn grid(cells: &[Cell]) {
     let runtime = runtime();
     runtime.block_on(async {
         let settings = Settings { generation_deadline: Duration::from_secs(30), ..settings(&label) };
-        let tier = Arc::new(Pkcs11Tier::connect(Settings { generation_deadline: GENERATION_DEADLINE, ..settings }).await.unwrap());
+        let tier = connect(Settings { generation_deadline: GENERATION_DEADLINE, ..settings }).await;
         let work = Workload::new(Arc::clone(&tier)).await;
         let mut failed = Vec::new();
         let mut slowest = Duration::ZERO;

@@ -19,7 +19,7 @@ use crate::fault::{self, Fault};
 use crate::isolated::{isolated, runtime};
 use crate::softhsm;
 use crate::workload::Workload;
-use crate::world::{GENERATION_DEADLINE, open_sessions, settings};
+use crate::world::{GENERATION_DEADLINE, connect, open_sessions, settings};
 
 /// How long it takes when nobody says.
 const SECONDS: u64 = 20;
@@ -162,8 +162,7 @@ fn soak(length: Duration) {
     let fault = Fault::here();
     let runtime = runtime();
     runtime.block_on(async {
-        let settings = Settings { generation_deadline: GENERATION_DEADLINE, ..settings(&label) };
-        let tier = Arc::new(Pkcs11Tier::connect(settings).await.unwrap());
+        let tier = connect(Settings { generation_deadline: GENERATION_DEADLINE, ..settings(&label) }).await;
         let work = Workload::new(Arc::clone(&tier)).await;
         // All paths once, so that what is made at their first use is there.
         let callers = work.start(CALLERS);

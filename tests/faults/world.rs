@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keystead::base::{Pin, random};
+use keystead::base::{Kind, Pin, random};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::{KeyId, KeyVersionId};
 use keystead::tier::pkcs11::{Oversubscription, Pkcs11Tier, Settings};
@@ -25,6 +25,19 @@ pub fn settings(label: &str) -> Settings {
     let settings = Settings::new(fault::module(), uri, Pin::new(softhsm::PIN.to_owned()));
     // Faults are met by many calls at once, although this token is one in software.
     Settings { deadline: DEADLINE, oversubscription: Oversubscription::Allow, ..settings }
+}
+
+/// Connects. What a token can do is found out by making key pairs, which on a busy machine may take longer than a test gives a call;
+/// then once more.
+pub async fn connect(settings: Settings) -> Arc<Pkcs11Tier> {
+    for _ in 0..10 {
+        match Pkcs11Tier::connect(settings.clone()).await {
+            Ok(tier) => return Arc::new(tier),
+            Err(error) if error.kind() == Kind::Unavailable => println!("once more: {error}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the token is not connected");
 }
 
 pub fn new_key(spec: KeySpec, usage: KeyUsage) -> NewKey {
