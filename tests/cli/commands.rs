@@ -1,6 +1,6 @@
 //! The commands that end by themselves.
 
-use crate::bench::{Installation, mode, text};
+use crate::installation::{Installation, mode, text};
 
 #[test]
 fn help_names_every_command() {

@@ -11,7 +11,7 @@ use keystead::store::{RootKey, Store};
 use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
 use keystead::tier::{Encryption, Share, StoredKey, Tier};
 
-use crate::bench::Installation;
+use crate::installation::Installation;
 use crate::softhsm;
 
 /// How long the first key of a round may take.

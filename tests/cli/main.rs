@@ -1,13 +1,17 @@
 //! The program as a user runs it.
 
+#[path = "../common/client.rs"]
+mod client;
 #[path = "../common/fault.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod fault;
+#[path = "../common/installation.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod installation;
 #[path = "../common/softhsm.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod softhsm;
 
-mod bench;
 mod commands;
 mod crash;
 mod mistakes;

@@ -1,6 +1,6 @@
 //! Mistakes in the configuration and around it: one clear line each, and nothing is changed.
 
-use crate::bench::{Installation, text};
+use crate::installation::{Installation, text};
 
 #[test]
 fn an_unknown_field_is_named_with_its_line() {

@@ -1,6 +1,6 @@
 //! The server as a process: ready, called, ended.
 
-use crate::bench::{Installation, text};
+use crate::installation::{Installation, text};
 
 #[test]
 fn it_serves_until_it_is_told_to_end() {

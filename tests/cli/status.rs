@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::bench::{Installation, text};
 use crate::fault::{self, Fault};
+use crate::installation::{Installation, text};
 use crate::softhsm;
 
 /// How long something may take to show.

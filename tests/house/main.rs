@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 /// What each folder or file at the top of `src` may import of ours. DESIGN: a folder imports only from lower floors.
 const FLOORS: &[(&str, &[&str])] = &[
     ("base", &[]),
+    ("measure", &[]),
     ("model", &["base"]),
-    ("tier", &["base", "model"]),
+    ("tier", &["base", "measure", "model"]),
     ("store", &["base", "model"]),
     ("wire", &["base", "model"]),
     ("service", &["base", "model", "tier", "store"]),
     ("server", &["base", "model", "wire", "service", "tier"]),
     ("config", &["base", "model", "tier"]),
-    ("app", &["base", "model", "tier", "store", "wire", "service", "server", "config"]),
+    ("app", &["base", "measure", "model", "tier", "store", "wire", "service", "server", "config"]),
 ];
 
 /// Lines of a file, tests included, that nobody should need.

@@ -2,11 +2,14 @@
 //! authentication, telemetry.
 
 mod bench;
+#[path = "../faults/isolated.rs"]
+mod isolated;
 
 mod bodies;
 mod checks;
 mod operations;
 mod puppet;
 mod shared;
+mod statements;
 mod telemetry;
 mod transport;

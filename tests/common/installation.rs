@@ -1,4 +1,4 @@
-//! An installation in a folder of its own, and the program run on it.
+//! An installation in a folder of its own, and the program run on it. Whoever uses it has the module `softhsm` beside it.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -109,9 +109,7 @@ impl Installation {
 
     /// The same in an environment with something added.
     pub fn serve_in<const N: usize>(&self, environment: [(&str, PathBuf); N]) -> Server {
-        let _ = std::fs::remove_file(self.path("data/ready.json"));
-        let child = self.command(&["serve"]).envs(environment).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut server = Server { child, log: None };
+        let mut server = self.start(self.command(&["serve"]).envs(environment).stderr(Stdio::piped()));
         let stderr = server.child.stderr.take().unwrap();
         // Read away, so that the server never waits for a reader.
         server.log = Some(std::thread::spawn(move || {
@@ -120,6 +118,24 @@ impl Installation {
             let _ = stderr.read_to_string(&mut log);
             log
         }));
+        self.await_ready(&mut server);
+        server
+    }
+
+    /// The same with its log in a file of the installation.
+    pub fn serve_logging_to(&self, name: &str) -> Server {
+        let log = std::fs::File::create(self.path(name)).unwrap();
+        let mut server = self.start(self.command(&["serve"]).stderr(log));
+        self.await_ready(&mut server);
+        server
+    }
+
+    fn start(&self, command: &mut Command) -> Server {
+        let _ = std::fs::remove_file(self.path("data/ready.json"));
+        Server { child: command.stdout(Stdio::null()).spawn().unwrap(), log: None }
+    }
+
+    fn await_ready(&self, server: &mut Server) {
         let begun = Instant::now();
         while !self.path("data/ready.json").exists() {
             if server.child.try_wait().unwrap().is_some() {
@@ -128,7 +144,20 @@ impl Installation {
             assert!(begun.elapsed() < PATIENCE, "the server does not start");
             std::thread::sleep(Duration::from_millis(10));
         }
-        server
+    }
+
+    /// Makes a key in the default instance, the hardware one.
+    pub fn key(&self, spec: &str, usage: &str) -> String {
+        let made = self.api(&["CreateKey", "--KeySpec", spec, "--KeyUsage", usage]).unwrap();
+        made["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned()
+    }
+
+    /// Where an instance of the running server is.
+    pub fn endpoint(&self, instance: &InstanceId) -> String {
+        let ready = self.ready();
+        let instances = ready["instances"].as_array().unwrap();
+        let found = instances.iter().find(|found| found["instance_id"] == instance.as_str()).unwrap();
+        found["endpoint"].as_str().unwrap().to_owned()
     }
 
     pub fn ready(&self) -> Value {
@@ -142,6 +171,10 @@ pub struct Server {
 }
 
 impl Server {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM, waits, gives whether it ended well, and the log.
     pub fn end(mut self) -> (bool, String) {
         let pid = rustix::process::Pid::from_child(&self.child);
