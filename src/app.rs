@@ -88,6 +88,28 @@ enum Hsm {
         #[arg(long, value_name = "FILE")]
         pin_file: Option<PathBuf>,
     },
+    /// Measure a token: what its module does by itself, what the tier makes of it, and how many sessions it takes. Makes keys in
+    /// the token and destroys them at the end.
+    Bench {
+        /// The configured instance, kst-...; not needed when only one has a token.
+        #[arg(long, conflicts_with = "module")]
+        instance: Option<InstanceId>,
+        /// The module's library, for a token that is not configured.
+        #[arg(long, value_name = "FILE", requires = "uri", requires = "pin_file")]
+        module: Option<PathBuf>,
+        /// Which token (RFC 7512): pkcs11:token=LABEL
+        #[arg(long)]
+        uri: Option<TokenUri>,
+        /// The file with the PIN.
+        #[arg(long, value_name = "FILE")]
+        pin_file: Option<PathBuf>,
+        /// Numbers of sessions that are tried.
+        #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,2,4,8,16,32,64", value_parser = hsm::bench::sessions)]
+        sessions: Vec<usize>,
+        /// How long each line is measured.
+        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = interval)]
+        time: Duration,
+    },
     /// Show how the slots of the running server are: state, login, sessions, queue, what was served and what failed.
     Status {
         /// The instance, kst-...; without it all are shown.
@@ -118,7 +140,7 @@ enum Hsm {
     },
 }
 
-/// Seconds between two looks.
+/// A time in seconds.
 fn interval(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "between 0.1 and 86400 seconds".to_owned())
@@ -188,6 +210,13 @@ fn run(arguments: Arguments) -> Result<i32> {
                 (Some(module), Some(uri), Some(pin_file)) => hsm::probe_token(module, uri, pin_file).await,
                 _ => hsm::probe_configured(config).await,
             }),
+            Command::Hsm(Hsm::Bench { instance, module, uri, pin_file, sessions, time }) => {
+                let plan = hsm::bench::Plan { sessions, time };
+                done(match (module, uri, pin_file) {
+                    (Some(module), Some(uri), Some(pin_file)) => hsm::bench_token(module, uri, pin_file, &plan).await,
+                    _ => hsm::bench_configured(config, instance.as_ref(), &plan).await,
+                })
+            }
             Command::Hsm(Hsm::Status { instance, watch, interval, json }) => {
                 let form = if json { hsm::status::Form::Json } else { hsm::status::Form::Page };
                 let looks = if watch { hsm::status::Looks::Every(interval) } else { hsm::status::Looks::Once };

@@ -76,7 +76,7 @@
 //! 3  service                use cases: the only place where a tier and the store meet
 //! 2  tier   store           mechanisms, strangers to each other
 //! 1  model                  data and rules, pure
-//! 0  base                   errors, secrets, the clock
+//! 0  base   measure         errors, secrets, the clock │ one thing against another
 //! ```
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -85,6 +85,8 @@
 #![cfg_attr(not(any(feature = "pkcs11", feature = "software")), allow(dead_code))]
 
 pub mod base;
+#[cfg(feature = "bench")]
+pub mod measure;
 pub mod model;
 pub mod tier;
 

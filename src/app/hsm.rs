@@ -1,5 +1,6 @@
 //! `keystead hsm`: which tokens there are, what one can do, and how those of the running server are.
 
+pub(super) mod bench;
 mod humane;
 mod page;
 pub(super) mod retry_pin;
@@ -83,6 +84,26 @@ pub(super) async fn probe_configured(config: &Path) -> Result<()> {
 /// Probes one token.
 pub(super) async fn probe_token(module: PathBuf, uri: TokenUri, pin_file: PathBuf) -> Result<()> {
     probe(Settings::new(module, uri, PinSource::File(pin_file).read()?)).await
+}
+
+/// Measures the token of a configured instance.
+pub(super) async fn bench_configured(config: &Path, instance: Option<&InstanceId>, plan: &bench::Plan) -> Result<()> {
+    let config = Config::load(config)?;
+    let slot = match instance {
+        None => bench::the_only(slots(&config))?,
+        Some(id) => match &the_instance(&config, id)?.keys {
+            Keys::Hardware(slot) => slot.as_ref(),
+            Keys::Software => {
+                return Err(Error::new(Kind::InvalidParameter, format!("The instance {id} has no token: its kind is Software.")));
+            }
+        },
+    };
+    bench::run(slot.settings(assembly::refused_pins(&config)?), plan).await
+}
+
+/// Measures one token.
+pub(super) async fn bench_token(module: PathBuf, uri: TokenUri, pin_file: PathBuf, plan: &bench::Plan) -> Result<()> {
+    bench::run(Settings::new(module, uri, PinSource::File(pin_file).read()?), plan).await
 }
 
 async fn probe(settings: Settings) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::model::algorithm::{KeySpec, PaddingMode, SignatureAlgorithm};
 use crate::tier::{Encrypted, Iv, OaepHash, PublicKey, Sha256Digest, ecies, oaep, padding};
 
 /// Length of an AES-GCM tag in bytes.
-const TAG: usize = 16;
+pub(super) const TAG: usize = 16;
 
 /// The DER before a SHA-256 digest in a DigestInfo (RFC 8017, section 9.2, note 1).
 const SHA256_DIGEST_INFO: [u8; 19] =
@@ -172,6 +172,14 @@ fn agree(calling: &Calling<'_>, key: ObjectHandle, point: &[u8]) -> Result<Secre
         .ok_or_else(|| Error::new(Kind::Internal, "The token gave no shared secret.").into())
 }
 
+/// What CKM_RSA_PKCS pads and signs.
+pub(super) fn digest_info(digest: &Sha256Digest) -> [u8; SHA256_DIGEST_INFO.len() + 32] {
+    let mut info = [0; SHA256_DIGEST_INFO.len() + 32];
+    info[..SHA256_DIGEST_INFO.len()].copy_from_slice(&SHA256_DIGEST_INFO);
+    info[SHA256_DIGEST_INFO.len()..].copy_from_slice(digest);
+    info
+}
+
 /// Signs a digest. `length` is that of the module's signature in bytes: the modulus, or r and s.
 pub(super) fn sign(
     calling: &Calling<'_>,
@@ -182,12 +190,7 @@ pub(super) fn sign(
 ) -> Result<Vec<u8>, Fault> {
     match algorithm {
         SignatureAlgorithm::RsaPssSha256 => calling.sign(key, Mechanism::RsaPssSha256, digest, length),
-        SignatureAlgorithm::RsaPkcs1Sha256 => {
-            let mut info = [0; SHA256_DIGEST_INFO.len() + 32];
-            info[..SHA256_DIGEST_INFO.len()].copy_from_slice(&SHA256_DIGEST_INFO);
-            info[SHA256_DIGEST_INFO.len()..].copy_from_slice(digest);
-            calling.sign(key, Mechanism::RsaPkcs, &info, length)
-        }
+        SignatureAlgorithm::RsaPkcs1Sha256 => calling.sign(key, Mechanism::RsaPkcs, &digest_info(digest), length),
         SignatureAlgorithm::EcdsaSha256 => {
             let signature = calling.sign(key, Mechanism::Ecdsa, digest, length)?;
             Ok(ecdsa_der(&signature)?)

@@ -9,6 +9,8 @@
 //!
 //! The front page of the library has an example.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod call;
 mod calling;
 mod canary;
