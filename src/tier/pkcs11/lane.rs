@@ -1,26 +1,23 @@
-//! A lane: permits for calls into a token, and a bounded queue before them that is shared fairly.
+//! A lane: permits for calls into a token, and a bounded queue of jobs before them that is shared fairly.
 //!
-//! A slot has one for each thing that is short: working sessions, places on the runtime, key generation. Whose call it is is a
-//! [`Share`]; whoever floods the lane waits for itself, not before others. Who is next is decided in `queue`; here is the
-//! waiting. It knows nothing of sessions and tokens.
+//! A slot has one for each thing that is short: working sessions, places on the runtime, key generation. Whose job it is is a
+//! [`Share`]; whoever floods the lane waits for itself, not before others. Who is next is decided in `queue`. It knows nothing of
+//! sessions and tokens.
 //!
-//! All of it happens under one lock, a permit's way to a caller included: a caller may go away at any moment, and what it was
-//! granted goes to the next.
+//! A job that waited is run by the thread whose job just ended ([`drive`]): nobody is woken to run it, and the module does not idle
+//! meanwhile.
 
 mod queue;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::tier::Share;
-use queue::{Answer, Ending, Grant, Look, Queue, Ticket};
+use queue::{Answer, Ending, Grant, Queue, Ticket};
 
-/// Why a caller gets no permit.
+/// Why a job is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     /// Too many wait, and of its own share as many as of any.
@@ -33,56 +30,65 @@ pub(super) enum Refused {
     Shut,
 }
 
+/// What a lane serves. One of these is called, once, unless the job is withdrawn; none of them under the lane's lock.
+pub(super) trait Job: Send {
+    /// Is to begin where it belongs; whoever calls does not wait for it.
+    fn start(self: Box<Self>, permit: Permit);
+
+    /// Runs here and now. Gives back its permit, unless it gave it away.
+    fn run(self: Box<Self>, permit: Permit) -> Option<Permit>;
+
+    /// Is not served.
+    fn refuse(self: Box<Self>, why: Refused);
+}
+
+type Next = (Permit, Box<dyn Job>);
+
 /// Permits and those who wait for them.
 pub(super) struct Lane {
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<Box<dyn Job>>>,
 }
 
 impl Lane {
-    /// With `permits`, one at least; at most `queue` callers wait for them.
+    /// With `permits`, one at least; at most `queue` jobs wait for them.
     pub(super) fn new(permits: usize, queue: usize) -> Arc<Self> {
         Arc::new(Self { queue: Mutex::new(Queue::new(permits.max(1), queue)) })
     }
 
-    /// Waits for a permit, until `deadline` at the latest. May be dropped at any moment.
-    ///
-    /// # Errors
-    /// At once when waiting is of no use; a caller who waits may still be refused when the queue is full and another share has
-    /// fewer in it, or when the lane is shut.
-    pub(super) async fn acquire(self: &Arc<Self>, share: Share, deadline: Instant) -> Result<Permit, Refused> {
-        let asked = Instant::now();
-        let (answer, shuttings) = {
-            let mut queue = self.lock();
-            (queue.ask(share, asked, deadline)?, queue.shuttings())
-        };
-        let grant = match answer {
-            Answer::Granted(grant) => grant,
+    /// Has the job served: started at once, or when its turn comes. It is refused at once when waiting until the deadline is of no
+    /// use, and later when the queue is full and another share has fewer in it, or when the lane is shut. Whoever does not want it any
+    /// more drops what is returned.
+    pub(super) fn submit(self: &Arc<Self>, share: Share, deadline: Instant, job: Box<dyn Job>) -> Waiting {
+        let now = Instant::now();
+        let mut waiting = Waiting { lane: Arc::clone(self), share, ticket: None };
+        let answer = self.lock().ask(share, now, deadline, job);
+        match answer {
+            Answer::Granted(grant, job) => job.start(self.permit(grant)),
             Answer::Waits(ticket, evicted) => {
-                let waiting = Waiting { lane: self, share, ticket: Some(ticket), shuttings };
-                wake(evicted);
-                timeout_at(deadline, waiting).await.map_err(|_| Refused::TimedOut)??
+                waiting.ticket = Some(ticket);
+                if let Some(evicted) = evicted {
+                    evicted.refuse(Refused::Full);
+                }
             }
-        };
-        let waited = grant.since.saturating_duration_since(asked);
-        Ok(Permit { lane: Arc::clone(self), grant: Some(grant), waited })
+            Answer::Refused(why, job) => job.refuse(why),
+        }
+        waiting
     }
 
     /// Refuses whoever waits and whoever comes, until it is opened again. Permits that are out stay good.
     pub(super) fn shut(&self) {
-        let woken = self.lock().shut();
-        wake(woken);
+        let sent = self.lock().shut();
+        sent.into_iter().for_each(|job| job.refuse(Refused::Shut));
     }
 
-    /// Lets callers in again.
+    /// Lets jobs in again.
     pub(super) fn open(&self) {
         self.lock().open();
     }
 
     /// Has `to` permits from now on, one at least; what is out beyond that is not granted again.
-    pub(super) fn resize(&self, to: usize) {
-        let now = Instant::now();
-        let woken = self.lock().resize(to, now);
-        wake(woken);
+    pub(super) fn resize(self: &Arc<Self>, to: usize) {
+        self.serve(|queue, _| queue.resize(to));
     }
 
     /// How many permits there are.
@@ -96,73 +102,53 @@ impl Lane {
         self.lock().busy()
     }
 
-    /// How many callers wait.
+    /// How many jobs wait.
     pub(super) fn waiting(&self) -> usize {
         self.lock().waiting()
     }
 
-    fn give_back(&self, grant: Grant) {
-        let now = Instant::now();
-        let woken = self.lock().finish(grant, now, Ending::Used);
-        wake(woken);
+    fn permit(self: &Arc<Self>, grant: Grant) -> Permit {
+        Permit { lane: Arc::clone(self), grant: Some(grant) }
     }
 
-    fn forget(&self, grant: Grant) -> bool {
+    /// Changes something, and starts those whose turn it is then.
+    fn serve<R>(self: &Arc<Self>, change: impl FnOnce(&mut Queue<Box<dyn Job>>, Instant) -> R) -> R {
         let now = Instant::now();
-        let (shrunk, woken) = {
-            let mut queue = self.lock();
-            (queue.shrink(), queue.finish(grant, now, Ending::Unused))
-        };
-        wake(woken);
-        shrunk
+        let mut queue = self.lock();
+        let result = change(&mut queue, now);
+        let granted: Vec<_> = std::iter::from_fn(|| queue.turn(now)).collect();
+        drop(queue);
+        for (grant, job) in granted {
+            job.start(self.permit(grant));
+        }
+        result
     }
 
-    fn cancel(&self, share: Share, ticket: Ticket) {
-        let now = Instant::now();
-        // What is left in `_former` is dropped after the lock, as wakers must be.
-        let (woken, _former) = self.lock().cancel(share, ticket, now);
-        wake(woken);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, Queue<Box<dyn Job>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn wake(wakers: impl IntoIterator<Item = Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
-}
-
-/// A caller in the queue. When it is dropped its place is given up, or the permit that it was granted meanwhile.
-struct Waiting<'a> {
-    lane: &'a Lane,
+/// A place in the queue, while there is one. When it is dropped a job that still waits is withdrawn; one that was started goes on.
+pub(super) struct Waiting {
+    lane: Arc<Lane>,
     share: Share,
-    /// None when it has its answer.
     ticket: Option<Ticket>,
-    shuttings: u64,
 }
 
-impl Future for Waiting<'_> {
-    type Output = Result<Grant, Refused>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(ticket) = self.ticket else { return Poll::Pending };
-        let look = self.lane.lock().look(self.share, ticket, self.shuttings, context.waker());
-        let result = match look {
-            Look::Waits(_former) => return Poll::Pending,
-            Look::Granted(grant) => Ok(grant),
-            Look::Refused(reason) => Err(reason),
-        };
-        self.ticket = None;
-        Poll::Ready(result)
+impl Waiting {
+    /// Takes the job out of the queue, and says whether it was still in there.
+    pub(super) fn withdraw(&mut self) -> bool {
+        let Some(ticket) = self.ticket.take() else { return false };
+        // It is dropped after the lock: what it holds may come back to the lane.
+        let job = self.lane.lock().withdraw(self.share, ticket);
+        job.is_some()
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.lane.cancel(self.share, ticket);
-        }
+        self.withdraw();
     }
 }
 
@@ -171,13 +157,35 @@ pub(super) struct Permit {
     lane: Arc<Lane>,
     /// None when it was given back.
     grant: Option<Grant>,
-    waited: Duration,
 }
 
 impl Permit {
     /// Takes it out of the lane for good, unless it is the last, and says whether it did. The last goes back.
     pub(super) fn forget(mut self) -> bool {
-        self.grant.take().is_some_and(|grant| self.lane.forget(grant))
+        let Some(grant) = self.grant.take() else { return false };
+        self.lane.serve(|queue, now| {
+            let shrunk = queue.shrink();
+            queue.finish(grant, now, Ending::Unused);
+            shrunk
+        })
+    }
+
+    /// Gives it back after a call, and takes it for the job whose turn it is, which is to be run on this thread.
+    fn pass_on(mut self) -> Option<Next> {
+        let grant = self.grant.take()?;
+        let now = Instant::now();
+        let mut queue = self.lane.lock();
+        queue.finish(grant, now, Ending::Used);
+        let first = queue.turn(now)?;
+        // More than one when the lane has grown.
+        let others: Vec<_> = std::iter::from_fn(|| queue.turn(now)).collect();
+        drop(queue);
+        for (grant, job) in others {
+            job.start(self.lane.permit(grant));
+        }
+        let (grant, job) = first;
+        self.grant = Some(grant);
+        Some((self, job))
     }
 
     /// Whose it is.
@@ -186,16 +194,40 @@ impl Permit {
         self.grant.map(|grant| grant.share)
     }
 
-    /// How long the caller waited for it.
+    /// How long the job waited for it.
     pub(super) fn waited(&self) -> Duration {
-        self.waited
+        self.grant.map_or(Duration::ZERO, |grant| grant.waited)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(grant) = self.grant.take() {
-            self.lane.give_back(grant);
+            self.lane.serve(|queue, now| queue.finish(grant, now, Ending::Used));
+        }
+    }
+}
+
+/// Runs a job, and then those whose turn it is in its lane, for as long as there are any. For a thread of its own.
+pub(super) fn drive(job: Box<dyn Job>, permit: Permit) {
+    let mut next = Some((permit, job));
+    while let Some((permit, job)) = next {
+        next = job.run(permit).and_then(Permit::pass_on);
+    }
+}
+
+/// Jobs that a worker of the runtime runs one after the other before it looks at what else there is: jobs there are short.
+const IN_A_ROW: usize = 4;
+
+/// The same for a worker of the runtime, which has other tasks, too.
+pub(super) async fn drive_in_turn(job: Box<dyn Job>, permit: Permit) {
+    let mut next = Some((permit, job));
+    let mut row = 0;
+    while let Some((permit, job)) = next {
+        next = job.run(permit).and_then(Permit::pass_on);
+        row += 1;
+        if next.is_some() && row % IN_A_ROW == 0 {
+            tokio::task::yield_now().await;
         }
     }
 }

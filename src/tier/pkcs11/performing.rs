@@ -42,31 +42,53 @@ enum Once<T> {
 }
 
 impl Slot {
-    /// Runs `call` here and now on a session of the pool. The probe ends with it, after it told how it went.
-    pub(super) fn attempt<T, F>(&self, order: Order, permit: Option<Permit>, _probe: Option<Probe>, call: F) -> Attempt<T, F>
+    /// Runs `call` here and now on a session of the pool, and gives the permit back unless somebody else has it by now. The probe ends
+    /// with it, after it told how it went.
+    pub(super) fn attempt<T, F>(
+        &self,
+        order: Order,
+        permit: Option<Permit>,
+        _probe: Option<Probe>,
+        call: F,
+    ) -> (Attempt<T, F>, Option<Permit>)
     where
         F: Fn(&Calling<'_>) -> Result<T, Fault>,
     {
-        let Some(pass) = self.lease.gate().enter() else { return Attempt::Between(call) };
-        let Ok((ticket, session)) = self.pool.check_out(order.place, self.overdue(order), permit) else {
-            return Attempt::Between(call);
+        let Some(pass) = self.lease.gate().enter() else { return (Attempt::Between(call), permit) };
+        let begun = Instant::now();
+        let (ticket, session) = match self.pool.check_out(order.place, begun, self.overdue(order, begun), permit) {
+            Ok(out) => out,
+            Err(permit) => return (Attempt::Between(call), permit),
         };
         if ticket.life.initialisation != pass.initialisation {
-            self.pool.check_in(&ticket, None, Fate::Doubt);
+            let back = self.pool.check_in(&ticket, None, Fate::Doubt, begun);
             self.lost_everything();
-            return Attempt::Between(call);
+            return (Attempt::Between(call), back.permit);
         }
-        let begun = Instant::now();
         let mut held = session;
         let (verdict, fate) = self.perform(&ticket, &mut held, order, &call);
-        self.counters.worked(order.operation, begun.elapsed());
-        let back = self.conclude(order.place, &ticket, held, fate);
+        let ended = Instant::now();
+        self.counters.worked(order.operation, ended - begun);
+        let back = self.conclude(order.place, &ticket, held, fate, ended);
         if !back.in_time {
             // Its caller was answered long ago; what it made is undone by whoever guards it.
-            return Attempt::Ran(Err(condition::away()));
+            return (Attempt::Ran(Err(condition::away())), None);
         }
-        match verdict {
-            Verdict::Done(_) | Verdict::Refused(_) if !back.same_epoch => {
+        self.judge(order, &ticket, verdict, back, call)
+    }
+
+    /// What came of a call, told to whoever has to know.
+    fn judge<T, F>(
+        &self,
+        order: Order,
+        ticket: &Ticket,
+        verdict: Verdict<T>,
+        back: Back,
+        call: F,
+    ) -> (Attempt<T, F>, Option<Permit>) {
+        let Back { same_epoch, mut permit, .. } = back;
+        let attempt = match verdict {
+            Verdict::Done(_) | Verdict::Refused(_) if !same_epoch => {
                 // A handle of the epoch before may have been another key, and what was not found may have been hidden by a login
                 // that was lost: what came of it is not given out.
                 Attempt::Broken(call, condition::away())
@@ -88,19 +110,20 @@ impl Slot {
             }
             Verdict::NoSession => {
                 if order.place == Place::Thread
-                    && let Some(permit) = back.permit
+                    && let Some(permit) = permit.take()
                     && permit.forget()
                 {
                     tracing::warn!(token = %self.name(), sessions = self.capacity(), "the token allows no more sessions");
                 }
                 Attempt::NoSession(call)
             }
-        }
+        };
+        (attempt, permit)
     }
 
     /// Gives the session of a call back.
-    pub(super) fn conclude(&self, place: Place, ticket: &Ticket, held: Option<Session>, fate: Fate) -> Back {
-        let mut back = self.pool.check_in(ticket, held, fate);
+    pub(super) fn conclude(&self, place: Place, ticket: &Ticket, held: Option<Session>, fate: Fate, now: Instant) -> Back {
+        let mut back = self.pool.check_in(ticket, held, fate, now);
         if let Some(session) = back.to_close.take() {
             match fate {
                 Fate::Keep | Fate::Close if back.same_epoch => drop(session.close()),

@@ -60,7 +60,7 @@ pub(super) struct Back {
     pub(super) same_epoch: bool,
     /// What the caller must close, with care when the epoch is another.
     pub(super) to_close: Option<Session>,
-    /// Given back when this is dropped.
+    /// That of the call, unless it was written off.
     pub(super) permit: Option<Permit>,
 }
 
@@ -123,10 +123,10 @@ impl Pool {
     pub(super) fn check_out(
         &self,
         place: Place,
+        begun: Instant,
         overdue: Instant,
         permit: Option<Permit>,
     ) -> Result<(Ticket, Option<Session>), Option<Permit>> {
-        let begun = Instant::now();
         let mut inner = self.inner();
         let Some(life) = inner.life else { return Err(permit) };
         inner.calls += 1;
@@ -143,7 +143,7 @@ impl Pool {
     }
 
     /// Takes a call off the list.
-    pub(super) fn check_in(&self, ticket: &Ticket, session: Option<Session>, fate: Fate) -> Back {
+    pub(super) fn check_in(&self, ticket: &Ticket, session: Option<Session>, fate: Fate, now: Instant) -> Back {
         let mut inner = self.inner();
         let at = inner.running.iter().position(|running| running.number == ticket.number);
         let permit = match at {
@@ -158,7 +158,7 @@ impl Pool {
             (None, _) => None,
             // A session that was given up is one more than there are permits.
             (Some(session), Fate::Keep) if same_epoch && at.is_some() => {
-                inner.idle.push(Idle { session, used: Instant::now() });
+                inner.idle.push(Idle { session, used: now });
                 None
             }
             (Some(session), Fate::Keep | Fate::Close | Fate::Doubt) => Some(session),

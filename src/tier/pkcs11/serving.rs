@@ -10,8 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use super::calling::{Calling, Fault};
-use super::condition;
-use super::lane::{Permit, Refused};
+use super::lane::{self, Job, Permit, Refused};
 use super::performing::Attempt;
 use super::pool::Place;
 use super::slot::{Order, Probe, Slot};
@@ -46,9 +45,7 @@ impl Slot {
         let mut repeated = false;
         loop {
             let probe = self.admitted(order.deadline).await?;
-            let (place, permit) = self.place(order).await?;
-            self.counters.waited(permit.waited());
-            call = match self.attempt_somewhere(Order { place, ..order }, permit, probe, call).await? {
+            call = match self.attempt_in_turn(order, probe, call).await? {
                 Attempt::Ran(result) => return result,
                 Attempt::Broken(back, error) => {
                     if std::mem::replace(&mut repeated, true) {
@@ -66,49 +63,97 @@ impl Slot {
                 }
             };
             if tokio::time::Instant::now() >= order.deadline {
-                return Err(busy("The hardware security module was too busy to serve the request in time."));
+                return Err(busy(TOO_BUSY));
             }
         }
     }
 
-    /// A place to run: on a worker of the runtime for a call that is to run there, while anything may.
-    async fn place(&self, order: Order) -> Result<(Place, Permit)> {
-        let lane = match (order.place, self.inline()) {
-            (Place::Inline, Some(inline)) => match inline.acquire(order.share, order.deadline).await {
-                Ok(permit) => return Ok((Place::Inline, permit)),
-                Err(Refused::Shut) => self.sessions(),
-                Err(refused) => return Err(told(refused)),
-            },
-            (Place::Inline | Place::Thread, _) => self.sessions(),
-            (Place::Generation, _) => self.lease.generation(),
-        };
-        let permit = lane.acquire(order.share, order.deadline).await.map_err(told)?;
-        Ok((if order.place == Place::Generation { Place::Generation } else { Place::Thread }, permit))
-    }
-
-    async fn attempt_somewhere<T, F>(
-        self: &Arc<Self>,
-        order: Order,
-        permit: Permit,
-        probe: Option<Probe>,
-        call: F,
-    ) -> Result<Attempt<T, F>>
+    /// Has the call served in the lane of its place.
+    async fn attempt_in_turn<T, F>(self: &Arc<Self>, order: Order, probe: Option<Probe>, call: F) -> Result<Attempt<T, F>>
     where
         T: Send + 'static,
         F: Fn(&Calling<'_>) -> Result<T, Fault> + Send + 'static,
     {
-        let overdue = || Error::new(Kind::Unavailable, "The hardware security module did not answer in time.");
-        let slot = Arc::clone(self);
-        if order.place == Place::Inline {
-            let task = tokio::spawn(async move { slot.attempt(order, Some(permit), probe, call) });
-            return timeout_at(order.deadline, task).await.map_err(|_| overdue())?.map_err(Error::internal);
+        let (mut order, mut probe, mut call) = (order, probe, call);
+        loop {
+            let lane = match (order.place, self.inline()) {
+                (Place::Inline, Some(inline)) => &inline.lane,
+                (Place::Inline, None) => {
+                    order.place = Place::Thread;
+                    self.sessions()
+                }
+                (Place::Thread, _) => self.sessions(),
+                (Place::Generation, _) => self.lease.generation(),
+            };
+            let (answer, answered) = oneshot::channel();
+            let errand = Errand { slot: Arc::clone(self), order, probe, call, answer };
+            let mut waiting = lane.submit(order.share, order.deadline, Box::new(errand));
+            match timeout_at(order.deadline, answered).await {
+                Ok(Ok(Answer::Attempted(attempt))) => return Ok(attempt),
+                // A worker of the runtime is held up: calls go to threads until it is back.
+                Ok(Ok(Answer::Refused(Refused::Shut, back, again))) if order.place == Place::Inline => {
+                    order.place = Place::Thread;
+                    (probe, call) = (back, again);
+                }
+                Ok(Ok(Answer::Refused(why, ..))) => return Err(told(why)),
+                Ok(Err(gone)) => return Err(Error::internal(gone)),
+                Err(_) if waiting.withdraw() => return Err(told(Refused::TimedOut)),
+                Err(_) => return Err(Error::new(Kind::Unavailable, "The hardware security module did not answer in time.")),
+            }
         }
-        let (answer, answered) = oneshot::channel();
-        let job = move || drop(answer.send(slot.attempt(order, Some(permit), probe, call)));
-        self.threads.run(Box::new(job)).map_err(Error::internal)?;
-        timeout_at(order.deadline, answered).await.map_err(|_| overdue())?.map_err(Error::internal)
     }
 }
+
+/// A call on its way to the module and back.
+struct Errand<T, F> {
+    slot: Arc<Slot>,
+    order: Order,
+    probe: Option<Probe>,
+    call: F,
+    answer: oneshot::Sender<Answer<T, F>>,
+}
+
+/// What a caller is told; what it may need again comes back.
+enum Answer<T, F> {
+    Attempted(Attempt<T, F>),
+    Refused(Refused, Option<Probe>, F),
+}
+
+impl<T, F> Job for Errand<T, F>
+where
+    T: Send + 'static,
+    F: Fn(&Calling<'_>) -> Result<T, Fault> + Send + 'static,
+{
+    fn start(self: Box<Self>, permit: Permit) {
+        let slot = Arc::clone(&self.slot);
+        match (self.order.place, slot.inline()) {
+            (Place::Inline, Some(inline)) => drop(inline.runtime.spawn(lane::drive_in_turn(self, permit))),
+            (Place::Inline | Place::Thread | Place::Generation, _) => {
+                // Without a thread the job is dropped, and its caller sees that nobody answers.
+                if let Err(error) = slot.threads.run(Box::new(move || lane::drive(self, permit))) {
+                    tracing::error!(token = %slot.name(), %error, "the system gives no thread");
+                }
+            }
+        }
+    }
+
+    fn run(self: Box<Self>, permit: Permit) -> Option<Permit> {
+        let Self { slot, order, probe, call, answer } = *self;
+        slot.counters.waited(permit.waited());
+        let (attempt, permit) = slot.attempt(order, Some(permit), probe, call);
+        // Its caller may be gone; whatever the call took it gave back.
+        let _ = answer.send(Answer::Attempted(attempt));
+        permit
+    }
+
+    fn refuse(self: Box<Self>, why: Refused) {
+        let Self { probe, call, answer, .. } = *self;
+        let _ = answer.send(Answer::Refused(why, probe, call));
+    }
+}
+
+/// What is told to those who would wait too long.
+const TOO_BUSY: &str = "The hardware security module was too busy to serve the request in time.";
 
 fn busy(text: &str) -> Error {
     Error::new(Kind::Throttled, text)
@@ -117,7 +162,7 @@ fn busy(text: &str) -> Error {
 fn told(refused: Refused) -> Error {
     match refused {
         Refused::Full => busy("Too many requests wait for the hardware security module."),
-        Refused::Hopeless | Refused::TimedOut => busy("The hardware security module was too busy to serve the request in time."),
-        Refused::Shut => condition::closed(),
+        Refused::Hopeless | Refused::TimedOut => busy(TOO_BUSY),
+        Refused::Shut => super::condition::closed(),
     }
 }

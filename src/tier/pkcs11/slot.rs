@@ -11,6 +11,7 @@ use std::time::Instant;
 use cryptoki::error::Error as Failure;
 use cryptoki::mechanism::MechanismType;
 use cryptoki::session::Session;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout_at;
 
@@ -61,6 +62,12 @@ pub(super) struct Login {
     pub(super) life: Life,
 }
 
+/// Places on the workers of a runtime.
+pub(super) struct Inline {
+    pub(super) lane: Arc<Lane>,
+    pub(super) runtime: Handle,
+}
+
 /// A token in use.
 pub(super) struct Slot {
     pub(super) settings: Settings,
@@ -84,7 +91,7 @@ pub(super) struct Slot {
     /// Where the module computes, once that is known.
     computes: OnceLock<Computes>,
     sessions: Arc<Lane>,
-    inline: Option<Arc<Lane>>,
+    inline: Option<Inline>,
     machine: Mutex<Machine>,
     /// Whether a success changes nothing: saves the lock.
     calm: AtomicBool,
@@ -105,8 +112,8 @@ impl Slot {
     /// The library is not there or is no module.
     pub(super) fn new(settings: Settings) -> Result<Arc<Self>> {
         let lease = Lease::acquire(&settings.module)?;
-        let inline = inline_permits().filter(|permits| settings.sessions > permits + 1);
-        let threads = settings.sessions - inline.unwrap_or(0);
+        let inline = inline_permits().filter(|(permits, _)| settings.sessions > permits + 1);
+        let threads = settings.sessions - inline.as_ref().map_or(0, |(permits, _)| *permits);
         let slot = Arc::new_cyclic(|me: &Weak<Slot>| Self {
             pool: Pool::default(),
             login: Mutex::default(),
@@ -122,7 +129,7 @@ impl Slot {
             watch: Watch::default(),
             computes: OnceLock::new(),
             sessions: Lane::new(threads, settings.queue),
-            inline: inline.map(|permits| Lane::new(permits, settings.queue)),
+            inline: inline.map(|(permits, runtime)| Inline { lane: Lane::new(permits, settings.queue), runtime }),
             machine: Mutex::new(Machine::new(Instant::now())),
             calm: AtomicBool::new(false),
             changed: watch::Sender::new(0),
@@ -160,7 +167,7 @@ impl Slot {
 
     /// How many sessions may work at once.
     pub(super) fn capacity(&self) -> usize {
-        self.sessions.capacity() + self.inline.as_ref().map_or(0, |inline| inline.capacity())
+        self.sessions.capacity() + self.inline.as_ref().map_or(0, |inline| inline.lane.capacity())
     }
 
     /// Where the module computes.
@@ -178,7 +185,7 @@ impl Slot {
 
     /// How many of them may work on session threads.
     fn allowed_threads(&self) -> usize {
-        let inline = self.inline.as_ref().map_or(0, |inline| inline.capacity());
+        let inline = self.inline.as_ref().map_or(0, |inline| inline.lane.capacity());
         let useful = match (self.computes.get(), self.settings.oversubscription) {
             (Some(Computes::Here), Oversubscription::Avoid) => cores() * THREADS_PER_CORE,
             (Some(Computes::Here), Oversubscription::Allow) | (Some(Computes::Elsewhere) | None, _) => usize::MAX,
@@ -198,17 +205,17 @@ impl Slot {
 
     /// When a call that begins now is given up: not before it has been in the module for as long as a call may take. Who waited for
     /// a place for most of its deadline is answered at its end; that the module needs longer than the rest is no hang.
-    pub(super) fn overdue(&self, order: Order) -> Instant {
+    pub(super) fn overdue(&self, order: Order, begun: Instant) -> Instant {
         let patience = match order.place {
             Place::Generation => self.settings.generation_deadline,
             Place::Inline | Place::Thread => self.settings.deadline,
         };
-        order.deadline.into_std().max(Instant::now() + patience)
+        order.deadline.into_std().max(begun + patience)
     }
 
     /// Those who wait in front of the slot.
     pub(super) fn waiting(&self) -> usize {
-        self.sessions.waiting() + self.inline.as_ref().map_or(0, |inline| inline.waiting())
+        self.sessions.waiting() + self.inline.as_ref().map_or(0, |inline| inline.lane.waiting())
     }
 
     /// A session, read-write: some modules refuse read-only ones. It does not close itself when it is dropped.
@@ -279,8 +286,8 @@ impl Slot {
         tracing::info!(token = %self.name(), "a call that was given up came back");
     }
 
-    /// Lets calls run on workers of the runtime, or sends them to threads.
-    pub(super) fn inline(&self) -> Option<&Arc<Lane>> {
+    /// The places on workers of the runtime, if it has enough of them.
+    pub(super) fn inline(&self) -> Option<&Inline> {
         self.inline.as_ref()
     }
 
@@ -348,7 +355,7 @@ impl Slot {
         }
         self.sessions.shut();
         if let Some(inline) = &self.inline {
-            inline.shut();
+            inline.lane.shut();
         }
         let slot = Arc::clone(self);
         let (done, ended) = oneshot::channel();
@@ -419,10 +426,10 @@ impl Drop for Probe {
 
 /// How many calls may run inline: as many as there are cores, and never so many that the runtime has no spare workers. `None`
 /// on a runtime that is too small, where a call that hangs would take the deadlines with it.
-fn inline_permits() -> Option<usize> {
-    let runtime = tokio::runtime::Handle::try_current().ok()?;
+fn inline_permits() -> Option<(usize, Handle)> {
+    let runtime = Handle::try_current().ok()?;
     let spare = runtime.metrics().num_workers().checked_sub(SPARE_WORKERS)?;
-    Some(spare.min(cores())).filter(|permits| *permits > 0)
+    Some((spare.min(cores()), runtime)).filter(|(permits, _)| *permits > 0)
 }
 
 fn cores() -> usize {

@@ -12,7 +12,7 @@ use cryptoki::session::Session;
 use super::calling::{Calling, Fault};
 use super::condition::{Change, Condition, Failed, Machine};
 use super::performing::Attempt;
-use super::pool::{Fate, Life, Place, WrittenOff};
+use super::pool::{Fate, Life, Place, Ticket, WrittenOff};
 use super::recovery::{self, Ready};
 use super::rv::{self, Level};
 use super::slot::{Order, Slot, close_if_ours, lock};
@@ -184,9 +184,9 @@ impl Slot {
         let stuck =
             self.hung_inline.load(Ordering::Acquire) > 0 || self.pool.oldest_inline(now).is_some_and(|held| held > INLINE_PATIENCE);
         if self.look(|machine| *machine.condition() == Condition::Closed) || stuck {
-            inline.shut();
+            inline.lane.shut();
         } else {
-            inline.open();
+            inline.lane.open();
         }
     }
 
@@ -326,6 +326,11 @@ impl Slot {
         Order { operation: Operation::Upkeep, share: Share::default(), place: Place::Thread, deadline }
     }
 
+    fn check_out_for_upkeep(&self) -> Option<(Ticket, Option<Session>)> {
+        let now = Instant::now();
+        self.pool.check_out(Place::Thread, now, now + self.settings.deadline, None).ok()
+    }
+
     /// Objects that nobody was told of. Without a permit: whoever gave up may have given up because none came free.
     fn destroy_orphans(&self, last_call: Instant) {
         let due: Vec<_> = lock(&self.orphans).clone();
@@ -334,7 +339,7 @@ impl Slot {
                 return;
             }
             let call = |calling: &Calling<'_>| calling.destroy(&id);
-            match self.attempt(self.own_order(), None, None, call) {
+            match self.attempt(self.own_order(), None, None, call).0 {
                 Attempt::Ran(Ok(())) => {
                     lock(&self.orphans).retain(|other| *other != id);
                     lock(&self.watch.cleaning).reset();
@@ -347,7 +352,7 @@ impl Slot {
     /// Asks for one of the sessions that the token refused; when it gives it, it may give the others.
     fn grow(&self, _last_call: Instant) {
         let Some(pass) = self.lease.gate().enter() else { return };
-        let Ok((ticket, idle)) = self.pool.check_out(Place::Thread, Instant::now() + self.settings.deadline, None) else { return };
+        let Some((ticket, idle)) = self.check_out_for_upkeep() else { return };
         let opened = if ticket.life.initialisation == pass.initialisation { self.open(ticket.life).ok() } else { None };
         if let Some(session) = opened {
             match self.pool.add_idle(ticket.life, session) {
@@ -359,7 +364,7 @@ impl Slot {
                 Err(session) => close_if_ours(session, ticket.life.slot_id),
             }
         }
-        self.conclude(Place::Thread, &ticket, idle, Fate::Keep);
+        self.conclude(Place::Thread, &ticket, idle, Fate::Keep, Instant::now());
     }
 
     /// A real operation on every session that was idle for long, so that nothing between here and the token drops it; the
@@ -372,7 +377,7 @@ impl Slot {
             && let Some((ticket, session)) = self.pool.check_out_cold(Instant::now() + self.settings.deadline, since)
         {
             let (fate, fault) = self.ping(&session, ticket.life);
-            self.conclude(Place::Thread, &ticket, Some(session), fate);
+            self.conclude(Place::Thread, &ticket, Some(session), fate, Instant::now());
             if let Some((level, text)) = fault {
                 self.failed(ticket.life.epoch, level, &text);
                 return;
@@ -383,7 +388,7 @@ impl Slot {
 
     fn keep_login_alive(&self) {
         let Some(_pass) = self.lease.gate().enter() else { return };
-        let Ok((ticket, idle)) = self.pool.check_out(Place::Thread, Instant::now() + self.settings.deadline, None) else { return };
+        let Some((ticket, idle)) = self.check_out_for_upkeep() else { return };
         let login = lock(&self.login).take();
         let mut fault = None;
         if let Some(login) = login {
@@ -394,7 +399,7 @@ impl Slot {
             };
             *lock(&self.login) = Some(login);
         }
-        self.conclude(Place::Thread, &ticket, idle, Fate::Keep);
+        self.conclude(Place::Thread, &ticket, idle, Fate::Keep, Instant::now());
         if let Some((level, text)) = fault {
             self.failed(ticket.life.epoch, level, &text);
         }

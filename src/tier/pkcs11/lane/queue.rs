@@ -1,14 +1,13 @@
 //! Who is next in a lane and who is refused: the rules, without the waiting.
 //!
-//! Used by `lane` alone, under its lock. It asks no clock and knows a task by its waker only; whom to wake it tells its caller, who
-//! does so, and drops wakers, when the lock is free: both may run code that comes back to the lane.
+//! Used by `lane` alone, under its lock. It asks no clock and does nothing with the jobs in it: what is to be started, refused or
+//! dropped it gives to its caller, who does so when the lock is free, since all of that may come back to the lane.
 //!
 //! Permits are shared by time (start-time fair queueing): a share is charged for how long it holds permits, and the share that
 //! was charged least is next. A share that comes without callers in the queue starts at the lane's own clock, which is where the
 //! share stood that was served last, so that idling earns nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::task::Waker;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -40,23 +39,18 @@ pub(super) struct Ticket(u64);
 pub(super) struct Grant {
     pub(super) share: Share,
     pub(super) since: Instant,
+    /// How long its caller waited for it.
+    pub(super) waited: Duration,
     /// What was charged when it was granted, in nanoseconds.
     charged: u64,
 }
 
-/// What becomes of a caller who is not refused.
-pub(super) enum Answer {
-    Granted(Grant),
-    /// It waits; whoever had to leave for it is to be woken.
-    Waits(Ticket, Option<Waker>),
-}
-
-/// How it stands with a caller who waits.
-pub(super) enum Look {
-    Granted(Grant),
-    Refused(Refused),
-    /// It waits on; the waker that it had before is to be dropped.
-    Waits(Option<Waker>),
+/// What becomes of a job that comes.
+pub(super) enum Answer<J> {
+    Granted(Grant, J),
+    /// It waits; another that had to leave for it is full up.
+    Waits(Ticket, Option<J>),
+    Refused(Refused, J),
 }
 
 /// What a permit was good for.
@@ -91,15 +85,23 @@ impl Average {
     }
 }
 
+/// A job in the queue.
+struct Waiting<J> {
+    ticket: Ticket,
+    asked: Instant,
+    job: J,
+}
+
 /// What is known of a share.
-struct Account {
+struct Account<J> {
     /// How far it was served: nanoseconds that it held permits, from where it started.
     spent: u64,
     /// Of its own calls; what the lane's take until the first has ended.
     average: Average,
     /// Permits that are out.
     out: usize,
-    waiting: BTreeMap<Ticket, Option<Waker>>,
+    /// By ticket.
+    waiting: VecDeque<Waiting<J>>,
 }
 
 /// What a share was charged for a permit.
@@ -110,7 +112,7 @@ struct Charge {
     nanos: u64,
 }
 
-impl Account {
+impl<J> Account<J> {
     /// Charges what the call will probably take: a share with many slow calls in flight must not look as if it had none.
     fn charge(&mut self) -> Charge {
         let charge = Charge { stood: self.spent, nanos: self.average.nanos.min(CHARGE_LIMIT) };
@@ -121,34 +123,28 @@ impl Account {
 
     /// Its place in [`Queue::turns`]; none when nobody waits.
     fn turn(&self) -> Option<(u64, Ticket)> {
-        self.waiting.first_key_value().map(|(ticket, _)| (self.spent, *ticket))
+        self.waiting.front().map(|first| (self.spent, first.ticket))
     }
 }
 
 /// The state of a lane. A permit is free only while nobody waits.
-pub(super) struct Queue {
+pub(super) struct Queue<J> {
     capacity: usize,
     busy: usize,
     bound: usize,
     waiting: usize,
     shut: bool,
-    /// How many times it was shut: tells a caller who lost the place from one who was sent away with all others.
-    shuttings: u64,
     /// Where the share stood that was served last; never goes back.
     clock: u64,
     average: Average,
-    accounts: HashMap<Share, Account>,
+    accounts: HashMap<Share, Account<J>>,
     sweep_at: usize,
     /// The shares with callers that wait: the one that was charged least is first; among equals, whose caller came first.
     turns: BTreeMap<(u64, Ticket), Share>,
-    /// The same shares, those with most callers last.
-    lengths: BTreeSet<(usize, Share)>,
-    /// Permits that were granted to callers who have not been there since to take them.
-    granted: HashMap<Ticket, Grant>,
     next: u64,
 }
 
-impl Queue {
+impl<J> Queue<J> {
     pub(super) fn new(capacity: usize, bound: usize) -> Self {
         Self {
             capacity,
@@ -156,14 +152,11 @@ impl Queue {
             bound,
             waiting: 0,
             shut: false,
-            shuttings: 0,
             clock: 0,
             average: Average { nanos: GUESS, samples: 0 },
             accounts: HashMap::new(),
             sweep_at: ACCOUNTS,
             turns: BTreeMap::new(),
-            lengths: BTreeSet::new(),
-            granted: HashMap::new(),
             next: 0,
         }
     }
@@ -181,60 +174,46 @@ impl Queue {
         self.waiting
     }
 
-    pub(super) fn shuttings(&self) -> u64 {
-        self.shuttings
-    }
-
-    /// A caller comes.
-    pub(super) fn ask(&mut self, share: Share, now: Instant, deadline: Instant) -> Result<Answer, Refused> {
+    /// A job comes.
+    pub(super) fn ask(&mut self, share: Share, now: Instant, deadline: Instant, job: J) -> Answer<J> {
         if self.shut {
-            return Err(Refused::Shut);
+            return Answer::Refused(Refused::Shut, job);
         }
         if deadline <= now {
-            return Err(Refused::TimedOut);
+            return Answer::Refused(Refused::TimedOut, job);
         }
         let free = self.busy < self.capacity;
         let account = self.arrive(share);
         if free {
             // Nobody waits while a permit is free: the order of those who wait is not touched.
             let charge = account.charge();
-            return Ok(Answer::Granted(self.grant(share, charge, now)));
+            return Answer::Granted(self.grant(share, charge, now, now), job);
         }
         let (own, average) = (account.waiting.len(), account.average);
         if self.is_hopeless(own, average, deadline - now) {
-            return Err(Refused::Hopeless);
+            return Answer::Refused(Refused::Hopeless, job);
         }
-        let evicted = self.make_room(own)?;
+        let Ok(evicted) = self.make_room(own) else { return Answer::Refused(Refused::Full, job) };
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.change(share, |account| account.waiting.insert(ticket, None));
+        self.change(share, |account| account.waiting.push_back(Waiting { ticket, asked: now, job }));
         self.waiting += 1;
-        Ok(Answer::Waits(ticket, evicted))
+        Answer::Waits(ticket, evicted)
     }
 
-    /// A caller who waits looks whether its turn has come; `shuttings` is what it was when the caller came.
-    pub(super) fn look(&mut self, share: Share, ticket: Ticket, shuttings: u64, waker: &Waker) -> Look {
-        if let Some(grant) = self.granted.remove(&ticket) {
-            return Look::Granted(grant);
-        }
-        match self.accounts.get_mut(&share).and_then(|account| account.waiting.get_mut(&ticket)) {
-            Some(Some(known)) if known.will_wake(waker) => Look::Waits(None),
-            Some(place) => Look::Waits(place.replace(waker.clone())),
-            None if self.shuttings != shuttings => Look::Refused(Refused::Shut),
-            None => Look::Refused(Refused::Full),
-        }
+    /// Takes a job out of the queue, if it is still in there.
+    pub(super) fn withdraw(&mut self, share: Share, ticket: Ticket) -> Option<J> {
+        let job = self.change(share, |account| {
+            let at = account.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket).ok()?;
+            account.waiting.remove(at).map(|waiting| waiting.job)
+        });
+        let job = job.flatten()?;
+        self.waiting -= 1;
+        Some(job)
     }
 
-    /// A caller who waited, or was granted a permit and did not know yet, goes away. Gives whom to wake, and what to drop.
-    pub(super) fn cancel(&mut self, share: Share, ticket: Ticket, now: Instant) -> (Vec<Waker>, Option<Waker>) {
-        match self.granted.remove(&ticket) {
-            Some(grant) => (self.finish(grant, now, Ending::Unused), None),
-            None => (Vec::new(), self.leave(share, ticket)),
-        }
-    }
-
-    /// A permit comes back. Gives whom to wake.
-    pub(super) fn finish(&mut self, grant: Grant, now: Instant, ending: Ending) -> Vec<Waker> {
+    /// A permit comes back. It may be somebody's [`turn`](Self::turn) now.
+    pub(super) fn finish(&mut self, grant: Grant, now: Instant, ending: Ending) {
         let held = nanos(now.saturating_duration_since(grant.since));
         let sample = match ending {
             Ending::Used => Some(held),
@@ -251,7 +230,19 @@ impl Queue {
             }
         });
         self.busy -= 1;
-        self.serve(now)
+    }
+
+    /// Grants a free permit to the job whose turn it is, if there are both. Asked again until there are not, before the lock is free.
+    pub(super) fn turn(&mut self, now: Instant) -> Option<(Grant, J)> {
+        if self.busy >= self.capacity {
+            return None;
+        }
+        let (_, &share) = self.turns.first_key_value()?;
+        let next = self.change(share, |account| account.waiting.pop_front().map(|first| (first, account.charge())));
+        // Whoever waits has an account.
+        let (Waiting { asked, job, .. }, charge) = next.flatten()?;
+        self.waiting -= 1;
+        Some((self.grant(share, charge, asked, now), job))
     }
 
     /// One permit less, if it is not the last. Its holder must give its own back.
@@ -263,28 +254,22 @@ impl Queue {
         shrinks
     }
 
-    /// Has `to` permits, one at least; what is out beyond that is not granted again. Gives whom to wake.
-    pub(super) fn resize(&mut self, to: usize, now: Instant) -> Vec<Waker> {
+    /// Has `to` permits, one at least; what is out beyond that is not granted again. It may be somebody's [`turn`](Self::turn) now.
+    pub(super) fn resize(&mut self, to: usize) {
         self.capacity = to.max(1);
-        self.serve(now)
     }
 
-    /// Sends away all who wait. Gives whom to wake.
-    pub(super) fn shut(&mut self) -> Vec<Waker> {
-        if self.shut {
-            return Vec::new();
-        }
+    /// Sends away all who wait.
+    pub(super) fn shut(&mut self) -> Vec<J> {
         self.shut = true;
-        self.shuttings += 1;
         self.waiting = 0;
-        self.lengths.clear();
-        let mut woken = Vec::new();
+        let mut sent = Vec::new();
         for share in std::mem::take(&mut self.turns).into_values() {
             if let Some(account) = self.accounts.get_mut(&share) {
-                woken.extend(std::mem::take(&mut account.waiting).into_values().flatten());
+                sent.extend(account.waiting.drain(..).map(|waiting| waiting.job));
             }
         }
-        woken
+        sent
     }
 
     pub(super) fn open(&mut self) {
@@ -292,60 +277,37 @@ impl Queue {
     }
 
     /// Has an account for the share, which is at the clock at least when none of its callers waits.
-    fn arrive(&mut self, share: Share) -> &mut Account {
+    fn arrive(&mut self, share: Share) -> &mut Account<J> {
         if self.accounts.len() >= self.sweep_at {
             self.accounts.retain(|_, account| account.out > 0 || !account.waiting.is_empty());
             self.sweep_at = ACCOUNTS.max(2 * self.accounts.len());
         }
         let (clock, average) = (self.clock, Average { samples: 0, ..self.average });
         let account =
-            self.accounts.entry(share).or_insert_with(|| Account { spent: clock, average, out: 0, waiting: BTreeMap::new() });
+            self.accounts.entry(share).or_insert_with(|| Account { spent: clock, average, out: 0, waiting: VecDeque::new() });
         if account.waiting.is_empty() {
             account.spent = account.spent.max(clock);
         }
         account
     }
 
-    /// Grants what is free to those whose turn it is. Gives whom to wake.
-    fn serve(&mut self, now: Instant) -> Vec<Waker> {
-        let mut woken = Vec::new();
-        while self.busy < self.capacity {
-            let Some((&(_, ticket), &share)) = self.turns.first_key_value() else { break };
-            let next = self.change(share, |account| (account.waiting.remove(&ticket), account.charge()));
-            // Whoever waits has an account.
-            let Some((place, charge)) = next else { break };
-            self.waiting -= 1;
-            woken.extend(place.flatten());
-            let grant = self.grant(share, charge, now);
-            self.granted.insert(ticket, grant);
-        }
-        woken
-    }
-
-    fn grant(&mut self, share: Share, charge: Charge, now: Instant) -> Grant {
+    fn grant(&mut self, share: Share, charge: Charge, asked: Instant, now: Instant) -> Grant {
         self.busy += 1;
         self.clock = self.clock.max(charge.stood);
-        Grant { share, since: now, charged: charge.nanos }
+        Grant { share, since: now, waited: now.saturating_duration_since(asked), charged: charge.nanos }
     }
 
-    /// Takes a caller out of the queue, if it is in there; gives its waker.
-    fn leave(&mut self, share: Share, ticket: Ticket) -> Option<Waker> {
-        let place = self.change(share, |account| account.waiting.remove(&ticket)).flatten()?;
-        self.waiting -= 1;
-        place
-    }
-
-    /// Makes a place for one more caller of a share that has `own` in the queue. When there is none, the newest of the longest
-    /// share has to leave, unless the other would be as long then: it is to be woken.
-    fn make_room(&mut self, own: usize) -> Result<Option<Waker>, Refused> {
+    /// Makes a place for one more job of a share that has `own` in the queue. When there is none, the newest of the longest share has
+    /// to leave, unless the other would be as long then. Only a full queue is searched for it.
+    fn make_room(&mut self, own: usize) -> Result<Option<J>, Refused> {
         if self.waiting < self.bound {
             return Ok(None);
         }
-        let Some(&(_, longest)) = self.lengths.last().filter(|(length, _)| own + 1 < *length) else {
-            return Err(Refused::Full);
-        };
-        let newest = self.accounts.get(&longest).and_then(|account| account.waiting.last_key_value()).map(|(ticket, _)| *ticket);
-        Ok(newest.and_then(|ticket| self.leave(longest, ticket)))
+        let lengths = self.turns.values().filter_map(|share| Some((self.accounts.get(share)?.waiting.len(), *share)));
+        let Some((_, longest)) = lengths.max().filter(|(length, _)| own + 1 < *length) else { return Err(Refused::Full) };
+        let evicted = self.change(longest, |account| account.waiting.pop_back());
+        self.waiting -= 1;
+        Ok(evicted.flatten().map(|waiting| waiting.job))
     }
 
     /// Whether one more caller of a share that has `own` in the queue will not be served in the time that is left. Before it are
@@ -362,23 +324,17 @@ impl Queue {
     }
 
     /// Changes an account, and puts the share where it now belongs among those that wait. Nothing happens without an account.
-    fn change<R>(&mut self, share: Share, change: impl FnOnce(&mut Account) -> R) -> Option<R> {
+    fn change<R>(&mut self, share: Share, change: impl FnOnce(&mut Account<J>) -> R) -> Option<R> {
         let account = self.accounts.get_mut(&share)?;
-        let (turn, length) = (account.turn(), account.waiting.len());
+        let turn = account.turn();
         let result = change(account);
-        let (new_turn, new_length) = (account.turn(), account.waiting.len());
+        let new_turn = account.turn();
         if turn != new_turn {
             if let Some(turn) = turn {
                 self.turns.remove(&turn);
             }
             if let Some(turn) = new_turn {
                 self.turns.insert(turn, share);
-            }
-        }
-        if length != new_length {
-            self.lengths.remove(&(length, share));
-            if new_length > 0 {
-                self.lengths.insert((new_length, share));
             }
         }
         Some(result)
@@ -394,23 +350,20 @@ fn count(count: usize) -> u64 {
 }
 
 #[cfg(test)]
-impl Queue {
+impl<J> Queue<J> {
     /// What holds at any time.
     pub(super) fn check(&self) {
         let queues = || self.accounts.values().map(|account| &account.waiting);
         assert!(self.busy >= self.capacity || self.waiting == 0, "somebody waits for a free permit");
         assert!(!self.shut || self.waiting == 0, "somebody waits for a lane that is shut");
         assert!(self.waiting <= self.bound);
-        assert!(self.granted.len() <= self.busy);
-        assert_eq!(self.waiting, queues().map(BTreeMap::len).sum::<usize>());
+        assert_eq!(self.waiting, queues().map(VecDeque::len).sum::<usize>());
         assert_eq!(self.busy, self.accounts.values().map(|account| account.out).sum::<usize>());
         assert_eq!(self.turns.len(), queues().filter(|waiting| !waiting.is_empty()).count());
-        assert_eq!(self.lengths.len(), self.turns.len());
         for (turn, share) in &self.turns {
-            let account = &self.accounts[share];
-            assert_eq!(account.turn().as_ref(), Some(turn));
-            assert!(self.lengths.contains(&(account.waiting.len(), *share)));
+            assert_eq!(self.accounts[share].turn().as_ref(), Some(turn));
         }
+        assert!(queues().all(|waiting| waiting.iter().is_sorted_by_key(|waiting| waiting.ticket)));
     }
 
     pub(super) fn accounts(&self) -> usize {

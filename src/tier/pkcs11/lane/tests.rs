@@ -2,9 +2,13 @@
 
 mod safety;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
-use tokio::time::sleep;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout_at};
 
 use super::*;
 
@@ -18,6 +22,29 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
+/// A job that hands its permit to whoever asked; that one may be gone.
+struct Asked(oneshot::Sender<Result<Permit, Refused>>);
+
+impl Job for Asked {
+    fn start(self: Box<Self>, permit: Permit) {
+        drop(self.0.send(Ok(permit)));
+    }
+
+    fn run(self: Box<Self>, permit: Permit) -> Option<Permit> {
+        self.0.send(Ok(permit)).err().and_then(Result::ok)
+    }
+
+    fn refuse(self: Box<Self>, why: Refused) {
+        let _ = self.0.send(Err(why));
+    }
+}
+
+async fn acquire(lane: &Arc<Lane>, share: Share, deadline: Instant) -> Result<Permit, Refused> {
+    let (answer, answered) = oneshot::channel();
+    let _waiting = lane.submit(share, deadline, Box::new(Asked(answer)));
+    timeout_at(deadline, answered).await.map_err(|_| Refused::TimedOut)?.expect("a job is started or refused")
+}
+
 /// A caller with an hour of time.
 fn ask(lane: &Arc<Lane>, share: Share) -> Acquiring {
     ask_for(lane, share, ms(3_600_000))
@@ -25,7 +52,7 @@ fn ask(lane: &Arc<Lane>, share: Share) -> Acquiring {
 
 fn ask_for(lane: &Arc<Lane>, share: Share, time: Duration) -> Acquiring {
     let lane = Arc::clone(lane);
-    Box::pin(async move { lane.acquire(share, Instant::now() + time).await })
+    Box::pin(async move { acquire(&lane, share, Instant::now() + time).await })
 }
 
 fn look(caller: &mut Acquiring) -> Poll<Result<Permit, Refused>> {
@@ -107,6 +134,56 @@ async fn a_share_is_served_in_order_and_its_waiting_is_told() {
         held = granted(&mut callers.remove(0));
         assert_eq!(held.as_ref().unwrap().waited(), ms(5));
     }
+}
+
+/// A job that notes that it ran, and where.
+struct Noting {
+    number: usize,
+    ran: Arc<Mutex<Vec<(usize, std::thread::ThreadId)>>>,
+    threads: Arc<AtomicUsize>,
+}
+
+impl Job for Noting {
+    fn start(self: Box<Self>, permit: Permit) {
+        self.threads.fetch_add(1, Ordering::SeqCst);
+        std::thread::spawn(move || drive(self, permit));
+    }
+
+    fn run(self: Box<Self>, permit: Permit) -> Option<Permit> {
+        self.ran.lock().unwrap().push((self.number, std::thread::current().id()));
+        // Every third gives its permit away, as a call that is written off.
+        if self.number % 3 == 2 { None } else { Some(permit) }
+    }
+
+    fn refuse(self: Box<Self>, why: Refused) {
+        panic!("{} is refused: {why:?}", self.number);
+    }
+}
+
+#[tokio::test]
+async fn who_waited_runs_on_the_thread_of_the_one_before() {
+    let lane = Lane::new(1, 100);
+    let (ran, threads) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+    let held = granted(&mut ask(&lane, A)).unwrap();
+    let deadline = Instant::now() + ms(60_000);
+    let waiting: Vec<_> = (0..9)
+        .map(|number| {
+            let job = Noting { number, ran: Arc::clone(&ran), threads: Arc::clone(&threads) };
+            lane.submit(A, deadline, Box::new(job))
+        })
+        .collect();
+    drop(held);
+    while lane.busy() > 0 || lane.waiting() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let ran = ran.lock().unwrap();
+    assert_eq!(ran.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
+    for three in ran.chunks(3) {
+        assert!(three.iter().all(|(_, thread)| *thread == three[0].1), "{three:?}");
+    }
+    assert_eq!(threads.load(Ordering::SeqCst), 3);
+    drop(waiting);
+    lane.lock().check();
 }
 
 #[tokio::test(start_paused = true)]
