@@ -42,7 +42,7 @@ fn main() {
             let settings = Settings { sessions, ..Settings::new(fault::module(), uri, Pin::new(softhsm::PIN.to_owned())) };
             let tier = Arc::new(runtime.block_on(Pkcs11Tier::connect(settings)).unwrap());
             let mut bench = Bench::new(Arc::clone(&tier));
-            for workload in WORKLOADS {
+            for workload in WORKLOADS.into_iter().filter(|workload| asked.wants(&workload.to_string())) {
                 runtime.block_on(bench.prepare(workload)).unwrap();
                 // Operations are rarer: longer slices.
                 let effort = match asked {

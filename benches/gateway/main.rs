@@ -66,7 +66,7 @@ fn main() {
     runtime.block_on(tier.close()).unwrap();
     assert!(server.end().0, "the server ends well");
     // Minutes under Valgrind; that they can be counted is seen when they are.
-    if asked == Asked::Figures {
+    if asked == Asked::Figures && asked.wants("server, instructions") {
         match instructions::of_a_request(&runtime) {
             Some(count) => rows.value("server, instructions per Encrypt", 1, count, "", None),
             None => println!("instructions are not counted: there is no valgrind"),
@@ -112,19 +112,15 @@ fn set_up() -> Setting {
 }
 
 fn throughput(setting: &Setting, rows: &mut Rows, asked: Asked) {
-    let effort = match asked {
-        Asked::Figures => Effort { pairs: 21, slice: Duration::from_millis(400) },
-        Asked::Test | Asked::List => asked.effort(),
-    };
     for (version, name) in [(&TLS13, "TLS 1.3"), (&TLS12, "TLS 1.2")] {
         for connections in [1, 8, 64, 256] {
             let target = if connections == 64 { Some(Target::Ratio(0.25)) } else { None };
             let row = (&setting.encrypt, Workload::AesGcm(32), target);
-            one(setting, rows, effort, (version, name), connections, row);
+            one(setting, rows, asked, (version, name), connections, row);
         }
         for connections in [1, 64] {
             let target = if connections == 64 { Some(Target::Ratio(0.85)) } else { None };
-            one(setting, rows, effort, (version, name), connections, (&setting.sign, Workload::Rsa2048, target));
+            one(setting, rows, asked, (version, name), connections, (&setting.sign, Workload::Rsa2048, target));
         }
     }
 }
@@ -132,11 +128,19 @@ fn throughput(setting: &Setting, rows: &mut Rows, asked: Asked) {
 fn one(
     setting: &Setting,
     rows: &mut Rows,
-    effort: Effort,
+    asked: Asked,
     (version, name): (&'static SupportedProtocolVersion, &str),
     connections: usize,
     (request, workload, target): (&Arc<[u8]>, Workload, Option<Target>),
 ) {
+    let what = format!("{workload}, {name}");
+    if !asked.wants(&what) {
+        return;
+    }
+    let effort = match asked {
+        Asked::Figures => Effort { pairs: 21, slice: Duration::from_millis(400) },
+        Asked::Test | Asked::List => asked.effort(),
+    };
     let config = setting.client.tls(&[version]);
     let mut open = setting.runtime.block_on(load::connect(&setting.endpoint, &config, connections)).unwrap();
     let (mut cpu, mut requests) = (Duration::ZERO, 0);
@@ -152,7 +156,7 @@ fn one(
         },
     )
     .unwrap();
-    rows.compared(&format!("{workload}, {name}"), connections, measured, target);
+    rows.compared(&what, connections, measured, target);
     // What one raw operation costs one core, where nothing else competes.
     let alone = setting.bench.raw(workload, 1, effort.slice).unwrap();
     let per_request = cpu.as_secs_f64() / requests as f64 - 1.0 / alone.per_second();
@@ -161,6 +165,9 @@ fn one(
 }
 
 fn memory(setting: &Setting, rows: &mut Rows, asked: Asked) {
+    if !asked.wants("server, resident") {
+        return;
+    }
     let (idle, length) = match asked {
         Asked::Figures => (IDLE, Duration::from_secs(3)),
         Asked::Test | Asked::List => (100, Duration::from_millis(100)),

@@ -40,6 +40,12 @@ impl Asked {
         }
     }
 
+    /// Whether a row is asked for: all are, unless the command line has parts of names (`cargo bench --bench tier -- P-256`).
+    pub fn wants(self, what: &str) -> bool {
+        let mut parts = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+        parts.peek().is_none() || parts.any(|part| what.contains(&part))
+    }
+
     /// At least twenty pairs, since equal slices differ by 5 to 30 %.
     pub fn effort(self) -> Effort {
         match self {

@@ -14,7 +14,7 @@ use crate::calls::{random, randoms, sign, until};
 use crate::fault::Fault;
 use crate::isolated::{isolated, runtime};
 use crate::softhsm;
-use crate::world::{key, sessions_agree, settings};
+use crate::world::{GENERATION_DEADLINE, connect, key, sessions_agree, settings};
 
 /// How long a call may take here: much longer than a busy machine holds one up.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -266,8 +266,8 @@ fn closing_waits_for_no_call_that_hangs() {
         let token = crate::fault::token(&label);
         let fault = Fault::here();
         runtime().block_on(async {
-            let limits = Settings { generation_deadline: DEADLINE, ..settings(&label) };
-            let tier = Pkcs11Tier::connect(limits).await.unwrap();
+            // Closing waits for as long as making a key may take.
+            let tier = connect(Settings { generation_deadline: GENERATION_DEADLINE, ..settings(&label) }).await;
             let (_, ec) = key(&tier, KeySpec::EcP256, KeyUsage::SignVerify).await;
             fault.tell(&format!("hang C_Sign nth=1 {token}"));
             let caller = tokio::spawn(async move { Call::Sign(ec).once().await });
@@ -278,7 +278,7 @@ fn closing_waits_for_no_call_that_hangs() {
             let closed = tier.close().await;
             let took = begun.elapsed();
             assert_eq!(closed.unwrap_err().kind(), Kind::Unavailable);
-            assert!(took < DEADLINE + DEADLINE / 2, "it ended after {took:?}");
+            assert!(took < GENERATION_DEADLINE * 3 / 2, "it ended after {took:?}");
             assert_eq!(caller.await.unwrap().failure.unwrap().kind(), Kind::Unavailable);
             assert_eq!((ending(), tier.status().state), (before, SlotState::Closed));
             assert_eq!(random(&tier).await.unwrap_err().kind(), Kind::Unavailable);

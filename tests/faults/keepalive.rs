@@ -89,7 +89,11 @@ fn a_session_that_was_dropped_is_replaced_alone() {
                 let rule = fault.rule(&format!("fail C_GenerateRandom CKR_SESSION_HANDLE_INVALID nth=1 {token}"));
                 until("one is used, and answers that", PATIENCE, async || rule.fired() == 1).await;
                 drop(rule);
-                until("it is closed", PATIENCE, async || tier.status().sessions.open < before.sessions.open).await;
+                until("it is mended", PATIENCE, async || {
+                    let status = tier.status();
+                    status.sessions.open < before.sessions.open || status.recoveries != before.recoveries
+                })
+                .await;
                 until("it serves", PATIENCE, async || tier.status().state == SlotState::Serving).await;
                 sessions_agree(fault, &tier).await;
                 round_trip(&*aes, b"a text").await.unwrap();

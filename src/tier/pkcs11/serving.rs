@@ -86,7 +86,7 @@ impl Slot {
                 (Place::Generation, _) => self.lease.generation(),
             };
             let (answer, answered) = oneshot::channel();
-            let errand = Errand { slot: Arc::clone(self), order, probe, call, answer };
+            let errand = Errand { slot: Arc::clone(self), order, answer, state: State::Waits(probe, call) };
             let mut waiting = lane.submit(order.share, order.deadline, Box::new(errand));
             match timeout_at(order.deadline, answered).await {
                 Ok(Ok(Answer::Attempted(attempt))) => return Ok(attempt),
@@ -108,9 +108,16 @@ impl Slot {
 struct Errand<T, F> {
     slot: Arc<Slot>,
     order: Order,
-    probe: Option<Probe>,
-    call: F,
     answer: oneshot::Sender<Answer<T, F>>,
+    state: State<T, F>,
+}
+
+/// How far it is.
+enum State<T, F> {
+    Waits(Option<Probe>, F),
+    Ran(Attempt<T, F>),
+    /// It has nothing to tell: its thread panicked in the call.
+    Gone,
 }
 
 /// What a caller is told; what it may need again comes back.
@@ -137,18 +144,25 @@ where
         }
     }
 
-    fn run(self: Box<Self>, permit: Permit) -> Option<Permit> {
-        let Self { slot, order, probe, call, answer } = *self;
-        slot.counters.waited(permit.waited());
-        let (attempt, permit) = slot.attempt(order, Some(permit), probe, call);
-        // Its caller may be gone; whatever the call took it gave back.
-        let _ = answer.send(Answer::Attempted(attempt));
+    fn run(&mut self, permit: Permit) -> Option<Permit> {
+        let State::Waits(probe, call) = std::mem::replace(&mut self.state, State::Gone) else { return Some(permit) };
+        self.slot.counters.waited(permit.waited());
+        let (attempt, permit) = self.slot.attempt(self.order, Some(permit), probe, call);
+        self.state = State::Ran(attempt);
         permit
     }
 
+    fn tell(self: Box<Self>) {
+        if let State::Ran(attempt) = self.state {
+            // Its caller may be gone; whatever the call took it gave back.
+            let _ = self.answer.send(Answer::Attempted(attempt));
+        }
+    }
+
     fn refuse(self: Box<Self>, why: Refused) {
-        let Self { probe, call, answer, .. } = *self;
-        let _ = answer.send(Answer::Refused(why, probe, call));
+        if let State::Waits(probe, call) = self.state {
+            let _ = self.answer.send(Answer::Refused(why, probe, call));
+        }
     }
 }
 
