@@ -57,12 +57,14 @@ struct Next {
 /// Permits and those who wait for them.
 pub(super) struct Lane {
     queue: Mutex<Queue<Box<dyn Job>>>,
+    /// Jobs that ran and have not told yet.
+    untold: Mutex<Vec<Box<dyn Job>>>,
 }
 
 impl Lane {
     /// With `permits`, one at least; at most `queue` jobs wait for them.
     pub(super) fn new(permits: usize, queue: usize) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::new(Queue::new(permits.max(1), queue)) })
+        Arc::new(Self { queue: Mutex::new(Queue::new(permits.max(1), queue)), untold: Mutex::default() })
     }
 
     /// Has the job served: started at once, or when its turn comes. It is refused at once when waiting until the deadline is of no
@@ -115,6 +117,16 @@ impl Lane {
     /// How many jobs wait.
     pub(super) fn waiting(&self) -> usize {
         self.lock().waiting()
+    }
+
+    /// Has those tell that ran and have not. To be called now and then: whoever ran them may be stuck in the next.
+    pub(super) fn tell(&self) {
+        let untold = std::mem::take(&mut *self.untold());
+        untold.into_iter().for_each(|job| job.tell());
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Vec<Box<dyn Job>>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn permit(self: &Arc<Self>, grant: Grant) -> Permit {
@@ -234,16 +246,20 @@ pub(super) fn drive(mut job: Box<dyn Job>, permit: Permit) {
 /// short, and to wake a worker for each answer costs a third of one.
 const IN_A_ROW: usize = 8;
 
-/// The same for a worker of the runtime, which has other tasks, too. The more wait, the more are run in a row, so that nobody's answer
-/// waits for a job that would not have been before it.
+/// The same for a worker of the runtime, which has other tasks, too. The more wait, the more are run in a row before it tells; should
+/// one of them hang, [`Lane::tell`] tells of those before it.
 pub(super) async fn drive_in_turn(job: Box<dyn Job>, permit: Permit) {
+    let lane = Arc::clone(&permit.lane);
     let mut next = Some(Next { permit, job, waiting: 0 });
-    let mut ran = Vec::new();
+    let mut row = 0;
     while let Some(Next { permit, mut job, waiting }) = next {
-        next = job.run(permit).and_then(Permit::pass_on);
-        ran.push(job);
-        if next.is_none() || ran.len() >= waiting.clamp(1, IN_A_ROW) {
-            ran.drain(..).for_each(|job| job.tell());
+        let back = job.run(permit);
+        lane.untold().push(job);
+        next = back.and_then(Permit::pass_on);
+        row += 1;
+        if next.is_none() || row >= waiting.clamp(1, IN_A_ROW) {
+            row = 0;
+            lane.tell();
             if next.is_some() {
                 tokio::task::yield_now().await;
             }

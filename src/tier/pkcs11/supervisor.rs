@@ -181,6 +181,7 @@ impl Slot {
 
     fn watch_inline(&self, now: Instant) {
         let Some(inline) = self.inline() else { return };
+        inline.lane.tell();
         let stuck =
             self.hung_inline.load(Ordering::Acquire) > 0 || self.pool.oldest_inline(now).is_some_and(|held| held > INLINE_PATIENCE);
         if self.look(|machine| *machine.condition() == Condition::Closed) || stuck {

@@ -190,6 +190,67 @@ async fn who_waited_runs_on_the_thread_of_the_one_before() {
     lane.lock().check();
 }
 
+/// A job that waits for the test to go on.
+struct Held {
+    told: oneshot::Sender<()>,
+    gate: Arc<std::sync::Barrier>,
+    hangs: Hangs,
+}
+
+#[derive(PartialEq)]
+enum Hangs {
+    Yes,
+    No,
+}
+
+impl Job for Held {
+    fn start(self: Box<Self>, permit: Permit) {
+        tokio::spawn(drive_in_turn(self, permit));
+    }
+
+    fn run(&mut self, permit: Permit) -> Option<Permit> {
+        if self.hangs == Hangs::Yes {
+            self.gate.wait();
+            self.gate.wait();
+        }
+        Some(permit)
+    }
+
+    fn tell(self: Box<Self>) {
+        let _ = self.told.send(());
+    }
+
+    fn refuse(self: Box<Self>, why: Refused) {
+        panic!("refused: {why:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_ran_before_one_that_hangs_is_told() {
+    let lane = Lane::new(1, 100);
+    let gate = Arc::new(std::sync::Barrier::new(2));
+    let held = granted(&mut ask(&lane, A)).unwrap();
+    let deadline = Instant::now() + ms(60_000);
+    let (waiting, mut told): (Vec<_>, Vec<_>) = (0..20)
+        .map(|number| {
+            let (sender, told) = oneshot::channel();
+            let hangs = if number == 3 { Hangs::Yes } else { Hangs::No };
+            (lane.submit(A, deadline, Box::new(Held { told: sender, gate: Arc::clone(&gate), hangs })), told)
+        })
+        .unzip();
+    drop(held);
+    // The fourth is in its call.
+    gate.wait();
+    lane.tell();
+    assert!(told[..3].iter_mut().all(|told| told.try_recv().is_ok()));
+    assert!(told[3..].iter_mut().all(|told| told.try_recv().is_err()));
+    gate.wait();
+    for told in told.split_off(3) {
+        told.await.unwrap();
+    }
+    drop(waiting);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flood_is_not_before_single_calls() {
     let lane = Lane::new(4, 2000);
