@@ -99,7 +99,7 @@ impl Rows {
             let micros = |time: Duration| time.as_secs_f64() * 1e6;
             json!({ "per_second": figures.per_second, "p50_us": micros(figures.p50), "p99_us": micros(figures.p99) })
         };
-        self.write(json!({
+        self.write(&json!({
             "bench": self.bench, "what": what, "at_once": at_once, "raw": figures(raw), "ours": figures(ours), "ratio": ratio.median,
             "ratio_low": ratio.low, "ratio_high": ratio.high, "over_us": over.median * 1e6, "target": target,
         }));
@@ -109,12 +109,12 @@ impl Rows {
     pub fn value(&mut self, what: &str, at_once: usize, value: f64, unit: &str, most: Option<f64>) {
         println!("{what:<36} {at_once:>6}  {value:>10.1} {unit} {}", most.map_or("", |most| verdict(value <= most)));
         let target = most.map_or(Value::Null, |most| json!({ "at_most": most }));
-        self.write(json!({
+        self.write(&json!({
             "bench": self.bench, "what": what, "at_once": at_once, "value": value, "unit": unit, "target": target,
         }));
     }
 
-    fn write(&mut self, row: Value) {
+    fn write(&mut self, row: &Value) {
         if let Some(file) = &mut self.file {
             writeln!(file, "{row}").expect("the file of the rows is written");
         }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::HeaderMap;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_LENGTH;
-use hyper::{HeaderMap, Request};
 
 /// The body of an answer.
 pub(super) type Body = Full<Bytes>;
@@ -22,12 +22,12 @@ pub(super) enum Unread {
     BrokenOff,
 }
 
-/// Reads the body. What announces itself as too long is not read at all.
-pub(super) async fn read(request: Request<Incoming>, limit: usize) -> Result<Bytes, Unread> {
-    if announced(request.headers()).is_some_and(|length| length > limit as u64) {
+/// Reads the body that follows these headers. What announces itself as too long is not read at all.
+pub(super) async fn read(headers: &HeaderMap, body: Incoming, limit: usize) -> Result<Bytes, Unread> {
+    if announced(headers).is_some_and(|length| length > limit as u64) {
         return Err(Unread::TooLarge);
     }
-    let reading = Limited::new(request.into_body(), limit).collect();
+    let reading = Limited::new(body, limit).collect();
     match tokio::time::timeout(ARRIVAL, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Unread::TooLarge),

@@ -1,7 +1,7 @@
 //! Counts of requests, for Prometheus.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::exposition::{Exposition, Labels, Type};
@@ -9,7 +9,7 @@ use super::exposition::{Exposition, Labels, Type};
 /// What is counted apart. All three come out of closed sets, so their number is bounded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Counted {
-    pub(super) endpoint: String,
+    pub(super) endpoint: Arc<str>,
     pub(super) operation: &'static str,
     pub(super) code: &'static str,
 }

@@ -9,11 +9,10 @@ use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::authenticate::openapi::{Authenticated, Signed};
 use super::body::{self, Body};
-use super::instance_gateway::head;
+use super::instance_gateway::request_id;
 use super::metrics::{Counted, Metrics};
 use super::nonces::Nonces;
 use super::respond::{self, Failure, Refusal};
@@ -28,6 +27,8 @@ use crate::wire::openapi::{Action, BODY_LIMIT, Parameters};
 pub(super) struct SharedGateway {
     kms: Arc<Kms>,
     metrics: Arc<Metrics>,
+    /// Its name in the metrics.
+    endpoint: Arc<str>,
     nonces: Nonces,
 }
 
@@ -48,20 +49,20 @@ pub(super) struct Call<'a> {
 
 impl SharedGateway {
     pub(super) fn new(kms: Arc<Kms>, metrics: Arc<Metrics>) -> Self {
-        Self { kms, metrics, nonces: Nonces::default() }
+        Self { kms, metrics, endpoint: "shared".into(), nonces: Nonces::default() }
     }
 
     /// Answers one request, and writes its line in the log.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let begun = Instant::now();
-        let request_id = Uuid::new_v4().to_string();
+        let request_id = request_id();
         let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or("kms").to_owned();
         let mut known = Known::default();
         let result = self.handle(request, peer, &request_id, &mut known).await;
         let took = begun.elapsed();
         let operation = known.action.map_or("-", Action::name);
         let code = result.as_ref().map_or_else(|failure| failure.code, |_| "OK");
-        self.metrics.count(Counted { endpoint: "shared".to_owned(), operation, code }, took);
+        self.metrics.count(Counted { endpoint: Arc::clone(&self.endpoint), operation, code }, took);
         let causes = result.as_ref().err().map_or("", |failure| failure.causes.as_str());
         tracing::info!(
             request_id, operation, caller = known.caller.as_deref().unwrap_or("-"), source = %peer.ip(), code, causes,
@@ -87,8 +88,8 @@ impl SharedGateway {
         if request.uri().path() != "/" {
             return Err(Refusal::NotServed.into());
         }
-        let parts = head(&request);
-        let body = body::read(request, BODY_LIMIT).await.map_err(|unread| Refusal::unread(unread, BODY_LIMIT))?;
+        let (parts, body) = request.into_parts();
+        let body = body::read(&parts.headers, body, BODY_LIMIT).await.map_err(|unread| Refusal::unread(unread, BODY_LIMIT))?;
         let query = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
         let all = query.clone().union(form(&parts, &body)?)?;
         let signed = Signed { request: &parts, query: &query, all: &all, body: &body, source: peer.ip() };

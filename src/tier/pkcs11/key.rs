@@ -24,6 +24,11 @@ const INLINE_COST: Duration = Duration::from_micros(50);
 /// A call with more data than this takes longer than one was measured to take.
 const INLINE_BYTES: usize = 8 * 1024;
 
+/// Whether a call of this cost is cheaper where it is than on another thread.
+pub(super) fn is_inline(cost: Option<Duration>) -> bool {
+    cost.is_some_and(|cost| cost < INLINE_COST)
+}
+
 /// A key object of the token.
 pub(super) struct TokenKey {
     pub(super) slot: Arc<Slot>,
@@ -38,10 +43,7 @@ impl TokenKey {
     /// Where a call of this ability on so many bytes runs.
     fn place(&self, ability: Ability, bytes: usize) -> Place {
         let cost = self.capabilities.of(self.spec, ability).and_then(|line| line.cost);
-        match cost {
-            Some(cost) if cost < INLINE_COST && bytes <= INLINE_BYTES => Place::Inline,
-            Some(_) | None => Place::Thread,
-        }
+        if is_inline(cost) && bytes <= INLINE_BYTES { Place::Inline } else { Place::Thread }
     }
 
     /// Refuses what the token was found to lack; runs `operation` with the key otherwise.

@@ -360,7 +360,7 @@ async fn learn(slot: &Arc<Slot>, known: &OnceLock<Known>) -> Result<()> {
     let probed = slot.run(order, move |calling| capability::probe(calling, oaep)).await?;
     let token = slot.token().ok_or_else(not_reached)?;
     let name = format!("{} ({} {}, serial {})", token.label, token.manufacturer, token.model, token.serial);
-    slot.learnt(probed.computes);
+    slot.learnt(&probed);
     tracing::info!(token = name, sessions = slot.capacity(), "connected to the token");
     let _ = known.set(Known {
         description: Arc::new(Description {

@@ -17,10 +17,11 @@ use tokio::time::timeout_at;
 
 use super::call::Functions;
 use super::canary::{Canary, Stumbles};
-use super::capability::Computes;
+use super::capability::{Computes, Probed};
 use super::condition::{self, Admission, Change, Condition, Machine};
 use super::counters::Counters;
 use super::handles::Handles;
+use super::key;
 use super::lane::Lane;
 use super::module::{Lease, Neighbour};
 use super::pin::RefusedInMemory;
@@ -62,6 +63,20 @@ pub(super) struct Login {
     pub(super) life: Life,
 }
 
+/// What was found out of the module when it was tested.
+struct Spread {
+    computes: Computes,
+    inline: InlineCalls,
+}
+
+/// Whether any call is short enough for a worker of the runtime.
+#[derive(Clone, Copy)]
+enum InlineCalls {
+    Some,
+    /// Then all sessions are for session threads.
+    None,
+}
+
 /// Places on the workers of a runtime.
 pub(super) struct Inline {
     pub(super) lane: Arc<Lane>,
@@ -88,8 +103,8 @@ pub(super) struct Slot {
     /// Calls on workers of the runtime that were written off and are not back.
     pub(super) hung_inline: AtomicUsize,
     pub(super) watch: Watch,
-    /// Where the module computes, once that is known.
-    computes: OnceLock<Computes>,
+    /// How calls are spread, once that is known.
+    spread: OnceLock<Spread>,
     sessions: Arc<Lane>,
     inline: Option<Inline>,
     machine: Mutex<Machine>,
@@ -127,7 +142,7 @@ impl Slot {
             unnoted: RefusedInMemory::default(),
             hung_inline: AtomicUsize::new(0),
             watch: Watch::default(),
-            computes: OnceLock::new(),
+            spread: OnceLock::new(),
             sessions: Lane::new(threads, settings.queue),
             inline: inline.map(|(permits, runtime)| Inline { lane: Lane::new(permits, settings.queue), runtime }),
             machine: Mutex::new(Machine::new(Instant::now())),
@@ -167,12 +182,23 @@ impl Slot {
 
     /// How many sessions may work at once.
     pub(super) fn capacity(&self) -> usize {
-        self.sessions.capacity() + self.inline.as_ref().map_or(0, |inline| inline.lane.capacity())
+        self.sessions.capacity() + self.inline_capacity()
     }
 
-    /// Where the module computes.
-    pub(super) fn learnt(&self, computes: Computes) {
-        let _ = self.computes.set(computes);
+    /// How many of them are for workers of the runtime.
+    fn inline_capacity(&self) -> usize {
+        match self.spread.get().map(|spread| spread.inline) {
+            Some(InlineCalls::None) => 0,
+            Some(InlineCalls::Some) | None => self.inline.as_ref().map_or(0, |inline| inline.lane.capacity()),
+        }
+    }
+
+    /// Spreads calls as fits what was found out of the module.
+    pub(super) fn learnt(&self, probed: &Probed) {
+        let inline = probed.capabilities.iter().any(|line| key::is_inline(line.cost));
+        let _ = self
+            .spread
+            .set(Spread { computes: probed.computes, inline: if inline { InlineCalls::Some } else { InlineCalls::None } });
         self.fit_to_token();
     }
 
@@ -185,12 +211,11 @@ impl Slot {
 
     /// How many of them may work on session threads.
     fn allowed_threads(&self) -> usize {
-        let inline = self.inline.as_ref().map_or(0, |inline| inline.lane.capacity());
-        let useful = match (self.computes.get(), self.settings.oversubscription) {
+        let useful = match (self.spread.get().map(|spread| spread.computes), self.settings.oversubscription) {
             (Some(Computes::Here), Oversubscription::Avoid) => cores() * THREADS_PER_CORE,
             (Some(Computes::Here), Oversubscription::Allow) | (Some(Computes::Elsewhere) | None, _) => usize::MAX,
         };
-        self.allowed().saturating_sub(inline).min(useful).max(1)
+        self.allowed().saturating_sub(self.inline_capacity()).min(useful).max(1)
     }
 
     /// Lets so many sessions work as are allowed; if the token refuses some, [`Slot::is_below_allowance`].
