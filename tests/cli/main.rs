@@ -14,6 +14,7 @@ mod softhsm;
 
 mod commands;
 mod crash;
+mod measuring;
 mod mistakes;
 mod outage;
 mod serving;

@@ -14,6 +14,7 @@ mod softhsm;
 mod callers;
 mod calls;
 mod cancel;
+mod costs;
 mod grid;
 mod hang;
 mod input;
