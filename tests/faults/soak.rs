@@ -178,10 +178,15 @@ fn soak(length: Duration) {
             one_fault(fault, &token).await;
             faults += 1;
             tokio::time::sleep(Duration::from_millis(pick(&[0, 50, 300]))).await;
-            if told.elapsed() > Duration::from_secs(30) {
+            if told.elapsed() > Duration::from_secs(10) {
                 told = Instant::now();
                 let (served, failed) = work.counts();
-                println!("{:>4} s: {faults} faults, {served} served, {failed} failed", begun.elapsed().as_secs());
+                let memory = of_this_process("VmRSS:") / 1024;
+                println!(
+                    "{:>4} s: {faults} faults, {served} served, {failed} failed, {memory} MiB, {} tier threads",
+                    begun.elapsed().as_secs(),
+                    threads().len()
+                );
             }
         }
         // Everybody is served again before it ends.
