@@ -28,8 +28,7 @@ fn main() {
     if asked == Asked::List {
         return;
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 2).enable_all().build().unwrap();
+    let runtime = harness::runtime();
     let label = softhsm::token();
     let fault = Fault::here();
     let mut rows = Rows::new("module that takes its time");

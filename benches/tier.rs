@@ -49,9 +49,7 @@ fn main() {
     if asked == Asked::List {
         return;
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // As the service runs: as many workers as cores, and two spare ones that fire deadlines.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 2).enable_all().build().unwrap();
+    let runtime = harness::runtime();
     hardware(&runtime, asked);
     software(&runtime, asked);
 }

@@ -42,7 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Setting {
     runtime: Runtime,
-    installation: Installation,
+    /// Its folder goes with it.
+    _installation: Installation,
     server: installation::Server,
     endpoint: String,
     client: Client,
@@ -108,7 +109,7 @@ fn set_up() -> Setting {
     for workload in [Workload::AesGcm(32), Workload::Rsa2048] {
         runtime.block_on(bench.prepare(workload)).unwrap();
     }
-    Setting { runtime, installation, server, endpoint, client, encrypt, sign, bench, tier }
+    Setting { runtime, _installation: installation, server, endpoint, client, encrypt, sign, bench, tier }
 }
 
 fn throughput(setting: &Setting, rows: &mut Rows, asked: Asked) {
@@ -191,5 +192,4 @@ fn memory(setting: &Setting, rows: &mut Rows, asked: Asked) {
         Ok(connected) => rows.value("server, resident, idle connections", connected.len(), server::resident(pid), "MiB", None),
         Err(error) => println!("{idle} connections cannot be had here: {error}"),
     }
-    let _ = &setting.installation;
 }

@@ -55,6 +55,12 @@ impl Asked {
     }
 }
 
+/// A runtime as the service has it: as many workers as cores, and two spare ones that fire deadlines.
+pub fn runtime() -> tokio::runtime::Runtime {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 2).enable_all().build().expect("a runtime")
+}
+
 /// The rows of one benchmark.
 pub struct Rows {
     bench: &'static str,

@@ -71,13 +71,28 @@ pub(super) async fn probe_configured(config: &Path) -> Result<()> {
         probe(slot.settings(assembly::refused_pins(&config)?)).await?;
         probed = true;
     }
-    if probed {
-        Ok(())
-    } else {
-        Err(Error::new(
-            Kind::InvalidParameter,
-            "No instance of the configuration is of the kind Hardware; name --module, --uri and --pin-file.",
-        ))
+    if probed { Ok(()) } else { Err(none_has_a_token()) }
+}
+
+fn none_has_a_token() -> Error {
+    Error::invalid("No instance of the configuration is of the kind Hardware; name --module, --uri and --pin-file.")
+}
+
+/// The token of the configured instance of this id.
+fn slot_of<'a>(config: &'a Config, id: &InstanceId) -> Result<&'a crate::config::Slot> {
+    match &the_instance(config, id)?.keys {
+        Keys::Hardware(slot) => Ok(slot.as_ref()),
+        Keys::Software => Err(Error::invalid(format!("The instance {id} has no token: its keys are held in the process."))),
+    }
+}
+
+/// The one configured token.
+fn only_slot(config: &Config) -> Result<&crate::config::Slot> {
+    let mut slots = slots(config);
+    let only = slots.next().ok_or_else(none_has_a_token)?;
+    match slots.next() {
+        None => Ok(only),
+        Some(_) => Err(Error::invalid("Several instances of the configuration have a token; name one with --instance.")),
     }
 }
 
@@ -90,13 +105,8 @@ pub(super) async fn probe_token(module: PathBuf, uri: TokenUri, pin_file: PathBu
 pub(super) async fn bench_configured(config: &Path, instance: Option<&InstanceId>, plan: &bench::Plan) -> Result<()> {
     let config = Config::load(config)?;
     let slot = match instance {
-        None => bench::the_only(slots(&config))?,
-        Some(id) => match &the_instance(&config, id)?.keys {
-            Keys::Hardware(slot) => slot.as_ref(),
-            Keys::Software => {
-                return Err(Error::new(Kind::InvalidParameter, format!("The instance {id} has no token: its kind is Software.")));
-            }
-        },
+        None => only_slot(&config)?,
+        Some(id) => slot_of(&config, id)?,
     };
     bench::run(slot.settings(assembly::refused_pins(&config)?), plan).await
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::humane;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Kind, Result};
 use crate::measure::{Comparison, Figures};
 use crate::tier::Tier;
 use crate::tier::pkcs11::bench::{Bench, Effort, Workload};
@@ -128,16 +128,4 @@ pub(in crate::app) fn sessions(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|sessions| (1..=1024).contains(sessions))
         .ok_or_else(|| "between 1 and 1024 sessions".to_owned())
-}
-
-/// The one token that is measured when none is named.
-pub(super) fn the_only<T>(mut slots: impl Iterator<Item = T>) -> Result<T> {
-    let wrong = |text: &str| Error::new(Kind::InvalidParameter, text);
-    let only = slots
-        .next()
-        .ok_or_else(|| wrong("No instance of the configuration is of the kind Hardware; name --module, --uri and --pin-file."))?;
-    match slots.next() {
-        None => Ok(only),
-        Some(_) => Err(wrong("Several instances of the configuration have a token; name one with --instance.")),
-    }
 }

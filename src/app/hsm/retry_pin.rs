@@ -5,20 +5,17 @@
 
 use std::path::Path;
 
-use super::{status, the_instance};
+use super::{slot_of, status};
 use crate::app::assembly;
 use crate::app::files::Files;
 use crate::base::{Error, Kind, Result};
-use crate::config::{Config, Keys};
+use crate::config::Config;
 use crate::model::InstanceId;
 
 /// Forgets the refused PINs of the instance's tokens, or of the token of this serial number.
 pub(in crate::app) async fn run(config: &Path, id: &InstanceId, serial: Option<String>) -> Result<()> {
     let config = Config::load(config)?;
-    match the_instance(&config, id)?.keys {
-        Keys::Hardware(_) => {}
-        Keys::Software => return Err(Error::invalid(format!("The instance {id} has no token: its keys are held in the process."))),
-    }
+    slot_of(&config, id)?;
     let serials = match serial {
         Some(serial) => vec![serial],
         None => found(&Files::of(&config), id).await?,
