@@ -16,7 +16,7 @@ use std::time::Duration;
 use keystead::base::Pin;
 use keystead::tier::Tier;
 use keystead::tier::pkcs11::bench::{Bench, Effort, Workload};
-use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
+use keystead::tier::pkcs11::{Pkcs11Tier, Reserve, Settings};
 
 use fault::Fault;
 use harness::{Asked, Rows, Target};
@@ -29,6 +29,7 @@ fn main() {
         return;
     }
     let runtime = harness::runtime();
+    let reserve = Reserve::of(runtime.handle());
     let label = softhsm::token();
     let fault = Fault::here();
     let mut rows = Rows::new("module that takes its time");
@@ -38,7 +39,8 @@ fn main() {
             ["C_Encrypt", "C_Decrypt", "C_Sign"].map(|function| fault.rule(&format!("latency {function} {latency}ms"))).into();
         for sessions in [1, 2, 8, 64] {
             let uri = softhsm::uri(&label).parse().unwrap();
-            let settings = Settings { sessions, ..Settings::new(fault::module(), uri, Pin::new(softhsm::PIN.to_owned())) };
+            let relief = Some(reserve.relief());
+            let settings = Settings { sessions, relief, ..Settings::new(fault::module(), uri, Pin::new(softhsm::PIN.to_owned())) };
             let tier = Arc::new(runtime.block_on(Pkcs11Tier::connect(settings)).unwrap());
             let mut bench = Bench::new(Arc::clone(&tier));
             for workload in WORKLOADS.into_iter().filter(|workload| asked.wants(&workload.to_string())) {

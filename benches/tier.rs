@@ -20,7 +20,7 @@ use criterion::Criterion;
 use keystead::base::{Error, Pin, Result};
 use keystead::measure::{self, Slice, Times};
 use keystead::tier::pkcs11::bench::{Bench, Workload, in_flight_on};
-use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
+use keystead::tier::pkcs11::{Pkcs11Tier, Reserve, Settings};
 use keystead::tier::software::SoftwareTier;
 use keystead::tier::{KeyHandle, NewKey, StoredKey, Tier};
 use tokio::runtime::Runtime;
@@ -57,6 +57,8 @@ fn main() {
 fn hardware(runtime: &Runtime, asked: Asked) {
     let label = softhsm::token();
     let settings = Settings::new(softhsm::module(), softhsm::uri(&label).parse().unwrap(), Pin::new(softhsm::PIN.to_owned()));
+    let reserve = Reserve::of(runtime.handle());
+    let settings = Settings { relief: Some(reserve.relief()), ..settings };
     let tier = Arc::new(runtime.block_on(Pkcs11Tier::connect(settings)).unwrap());
     let mut bench = Bench::new(Arc::clone(&tier));
     for workload in WORKLOADS {

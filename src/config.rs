@@ -117,6 +117,7 @@ impl Slot {
             written_off: self.written_off,
             keepalive: self.keepalive,
             oaep: self.oaep,
+            relief: None,
         }
     }
 }

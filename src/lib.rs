@@ -19,16 +19,19 @@
 //! # let (module, uri, pin) = (softhsm::module(), softhsm::uri(&label), softhsm::PIN.to_owned());
 //! use keystead::base::{Pin, SecretBytes};
 //! use keystead::model::algorithm::{KeySpec, KeyUsage, SignatureAlgorithm};
-//! use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
+//! use keystead::tier::pkcs11::{Pkcs11Tier, Reserve, Settings};
 //! use keystead::tier::public_key::{Validity, sha256};
 //! use keystead::tier::{Decryption, Encryption, Iv, NewKey, Share, StoredKey, Tier};
 //!
-//! // Two workers more than there are cores: fast calls run on them, the spare ones keep the deadlines.
+//! // Two workers more than there are cores: fast calls run on them, the spare ones keep the deadlines when calls hang, and are kept
+//! // back until then: before anything else runs there. To be dropped before the runtime.
 //! let cores = std::thread::available_parallelism()?.get();
 //! let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 2).enable_all().build()?;
+//! let reserve = Reserve::of(runtime.handle());
 //! runtime.block_on(async {
 //!     // module: "/usr/lib/softhsm/libsofthsm2.so", uri: "pkcs11:token=payments", pin: from a file
-//!     let tier = Pkcs11Tier::connect(Settings::new(module, uri.parse()?, Pin::new(pin))).await?;
+//!     let settings = Settings { relief: Some(reserve.relief()), ..Settings::new(module, uri.parse()?, Pin::new(pin)) };
+//!     let tier = Pkcs11Tier::connect(settings).await?;
 //!
 //!     // An AES key. Its id becomes CKA_ID: choose it first and note it, then a crash loses nothing.
 //!     let (spec, usage) = (KeySpec::Aes256, KeyUsage::EncryptDecrypt);

@@ -10,12 +10,13 @@ use crate::server::{self, Listening, Settings};
 use crate::service::{Kms, Parts, ServedInstance};
 use crate::store::{RootKey, Store};
 use crate::tier::Tier;
-use crate::tier::pkcs11::{Pkcs11Tier, RefusedFile, RefusedInMemory, RefusedPins};
+use crate::tier::pkcs11::{self, Pkcs11Tier, RefusedFile, RefusedInMemory, RefusedPins, Relief};
 use crate::tier::software::SoftwareTier;
 
 use super::files::Files;
 
-/// Workers beyond the cores: fast calls to a token run on workers, and the spare ones keep deadlines when such calls hang.
+/// Workers beyond the cores: fast calls to a token run on workers, and the spare ones keep deadlines when such calls hang. `serve`
+/// keeps them back until then.
 const SPARE_WORKERS: usize = 2;
 
 /// The runtime of the program.
@@ -49,19 +50,22 @@ pub(super) async fn tier(config: &Config, keys: &Keys) -> Result<Arc<dyn Tier>> 
 }
 
 /// The same for a server: a token that cannot be reached yet is tried again and again.
-async fn patient_tier(config: &Config, keys: &Keys) -> Result<Arc<dyn Tier>> {
+async fn patient_tier(config: &Config, keys: &Keys, relief: &Relief) -> Result<Arc<dyn Tier>> {
     Ok(match keys {
-        Keys::Hardware(slot) => Arc::new(Pkcs11Tier::start(slot.settings(refused_pins(config)?)).await?),
+        Keys::Hardware(slot) => {
+            let settings = slot.settings(refused_pins(config)?);
+            Arc::new(Pkcs11Tier::start(pkcs11::Settings { relief: Some(relief.clone()), ..settings }).await?)
+        }
         Keys::Software => Arc::new(SoftwareTier::new()),
     })
 }
 
-/// The whole service, started.
-pub(super) async fn service(config: &Config) -> Result<Arc<Kms>> {
+/// The whole service, started. `relief` is of the runtime that it is started on.
+pub(super) async fn service(config: &Config, relief: &Relief) -> Result<Arc<Kms>> {
     let store = store(config).await?;
     let mut instances = Vec::new();
     for instance in &config.instances {
-        let tier = patient_tier(config, &instance.keys).await?;
+        let tier = patient_tier(config, &instance.keys, relief).await?;
         instances.push(ServedInstance { id: instance.id.clone(), name: instance.name.clone(), kind: instance.keys.kind(), tier });
     }
     Kms::start(Parts {

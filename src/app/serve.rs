@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::assembly;
@@ -10,8 +11,10 @@ use super::running::{At, InstanceAt, Ready};
 use crate::base::{Error, Result};
 use crate::config::Config;
 use crate::server::{self, Settings};
+use crate::tier::pkcs11::Reserve;
 
 pub(super) async fn run(path: &Path) -> Result<()> {
+    let reserve = Reserve::of(&Handle::current());
     let config = Config::load(path)?;
     turn_core_dumps_off()?;
     let files = Files::of(&config);
@@ -20,7 +23,7 @@ pub(super) async fn run(path: &Path) -> Result<()> {
     let _ = std::fs::remove_file(files.ready());
     // Bound before the tokens are logged in to: an address that is taken costs nothing.
     let listeners = assembly::listeners(&config).await?;
-    let kms = assembly::service(&config).await?;
+    let kms = assembly::service(&config, &reserve.relief()).await?;
     kms.spawn_background();
     replace(&files.ca(), kms.ca_chain_pem().as_bytes())?;
     let ready = ready(&listeners)?;

@@ -1,6 +1,11 @@
 //! A process for a test: the test program runs itself again with this one test.
 
+use std::ops::Deref;
 use std::process::Command;
+use std::sync::Mutex;
+
+use keystead::tier::pkcs11::{Relief, Reserve};
+use tokio::runtime::Runtime;
 
 /// What the inner process is known by.
 const INSIDE: &str = "KEYSTEAD_TEST_ISOLATED";
@@ -17,8 +22,32 @@ pub fn isolated(test: &str, tokens: usize, body: impl FnOnce()) {
     assert!(status.success(), "{test} failed in its process: {status}");
 }
 
-/// A runtime as the service has it: two workers more than cores.
-pub fn runtime() -> tokio::runtime::Runtime {
+/// A runtime as the service has it: two workers more than cores, which are kept back.
+pub struct Workers {
+    _reserve: Reserve,
+    runtime: Runtime,
+}
+
+/// Of the runtime that was made last: a process has one at a time.
+static RELIEF: Mutex<Option<Relief>> = Mutex::new(None);
+
+impl Deref for Workers {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        &self.runtime
+    }
+}
+
+pub fn runtime() -> Workers {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 2).enable_all().build().unwrap()
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 2).enable_all().build().unwrap();
+    let reserve = Reserve::of(runtime.handle());
+    *RELIEF.lock().unwrap() = Some(reserve.relief());
+    Workers { _reserve: reserve, runtime }
+}
+
+/// What lets the workers go that are kept back.
+pub fn relief() -> Option<Relief> {
+    RELIEF.lock().unwrap().clone()
 }

@@ -12,6 +12,7 @@ use keystead::tier::{KeyHandle, NewKey, StoredKey, Tier};
 
 use crate::calls::until;
 use crate::fault::{self, Fault};
+use crate::isolated::relief;
 use crate::softhsm;
 
 /// How long a call may take here: hangs are waited for.
@@ -24,7 +25,7 @@ pub fn settings(label: &str) -> Settings {
     let uri = softhsm::uri(label).parse().unwrap();
     let settings = Settings::new(fault::module(), uri, Pin::new(softhsm::PIN.to_owned()));
     // Faults are met by many calls at once, although this token is one in software.
-    Settings { deadline: DEADLINE, oversubscription: Oversubscription::Allow, ..settings }
+    Settings { deadline: DEADLINE, oversubscription: Oversubscription::Allow, relief: relief(), ..settings }
 }
 
 /// Connects. What a token can do is found out by making key pairs, which on a busy machine may take longer than a test gives a call;

@@ -3,6 +3,7 @@
 
 mod bench;
 #[path = "../faults/isolated.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
 mod isolated;
 
 mod bodies;

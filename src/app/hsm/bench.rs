@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::humane;
 use crate::base::{Kind, Result};
 use crate::measure::{Comparison, Figures};
 use crate::tier::Tier;
 use crate::tier::pkcs11::bench::{Bench, Effort, Workload};
-use crate::tier::pkcs11::{Oversubscription, Pkcs11Tier, Settings};
+use crate::tier::pkcs11::{Oversubscription, Pkcs11Tier, Reserve, Settings};
 
 /// What is measured.
 const WORKLOADS: [Workload; 4] = [Workload::AesGcm(32), Workload::Rsa2048, Workload::P256, Workload::Random(32)];
@@ -30,7 +32,9 @@ pub(in crate::app) struct Plan {
 pub(super) async fn run(settings: Settings, plan: &Plan) -> Result<()> {
     let most = plan.sessions.iter().copied().max().unwrap_or(1);
     // As many as are measured: here it is found out what is best.
-    let settings = Settings { sessions: most, oversubscription: Oversubscription::Allow, ..settings };
+    let reserve = Reserve::of(&Handle::current());
+    let relief = Some(reserve.relief());
+    let settings = Settings { sessions: most, oversubscription: Oversubscription::Allow, relief, ..settings };
     let tier = Arc::new(Pkcs11Tier::connect(settings).await?);
     let lines = u32::try_from(WORKLOADS.len() * plan.sessions.len()).unwrap_or(u32::MAX);
     println!("{}", tier.describe().name);

@@ -5,7 +5,7 @@
 //! the slot serves, `slot` all of that together, `serving` the door for calls, `performing` what they do, `recovery` one attempt to mend it, `supervisor` what watches it; `calling` a session
 //! in the hands of one call, `handles`, `canary`, `random` and `threads` its parts; `pin` where PINs come from and which were
 //! refused; `objects` templates, `mechanism` the algorithms, `capability` what the token was found to do, `key` a key in use;
-//! `counters` and `status` what a slot tells of itself.
+//! `counters` and `status` what a slot tells of itself; `reserve` workers of the runtime for the time when calls hang.
 //!
 //! The front page of the library has an example.
 
@@ -30,6 +30,7 @@ mod pool;
 mod random;
 mod recovery;
 mod report;
+mod reserve;
 mod rv;
 mod serving;
 mod slot;
@@ -61,6 +62,7 @@ use status::{Operation, SlotState, SlotStatus};
 
 pub use condition::Why;
 pub use pin::{PinSource, RefusedFile, RefusedInMemory, RefusedPins};
+pub use reserve::{Relief, Reserve};
 pub use rv::Level;
 pub use token::{PinState, TokenSummary};
 pub use uri::TokenUri;
@@ -108,6 +110,8 @@ pub struct Settings {
     pub keepalive: Duration,
     /// What happens when the token lacks a hash of RSA-OAEP.
     pub oaep: OaepPolicy,
+    /// What lets the spare workers of the runtime go when calls hang; `None` when they are not kept back.
+    pub relief: Option<Relief>,
 }
 
 impl Settings {
@@ -127,6 +131,7 @@ impl Settings {
             written_off: WRITTEN_OFF,
             keepalive: KEEPALIVE,
             oaep: OaepPolicy::Assisted,
+            relief: None,
         }
     }
 }

@@ -37,7 +37,7 @@ use crate::base::{Error, Kind, Result};
 use crate::tier::Share;
 
 /// Spare workers of the runtime beyond those that inline calls may hold: they fire the deadlines when all of those hang.
-const SPARE_WORKERS: usize = 2;
+pub(super) const SPARE_WORKERS: usize = 2;
 /// Sessions that a slot needs besides the working ones: for the login, and for making keys.
 const OTHER_SESSIONS: usize = 2;
 

@@ -23,6 +23,9 @@ use crate::tier::Share;
 const TICK: Duration = Duration::from_millis(50);
 /// A call that holds a worker of the runtime for so long is not what was measured; later ones go to threads until it is back.
 const INLINE_PATIENCE: Duration = Duration::from_millis(50);
+/// And for so long it hangs: a machine that is too busy to run it does not hold it up for longer. The spare workers of the runtime
+/// are let go.
+const RELIEF_PATIENCE: Duration = Duration::from_millis(250);
 /// How often idle sessions are looked at in the time that one may be idle.
 const ROUNDS: u32 = 4;
 /// The first and the longest pause before the token is asked again for the sessions that it refused.
@@ -182,8 +185,13 @@ impl Slot {
     fn watch_inline(&self, now: Instant) {
         let Some(inline) = self.inline() else { return };
         inline.lane.tell();
-        let stuck =
-            self.hung_inline.load(Ordering::Acquire) > 0 || self.pool.oldest_inline(now).is_some_and(|held| held > INLINE_PATIENCE);
+        let oldest = self.pool.oldest_inline(now);
+        let stuck = self.hung_inline.load(Ordering::Acquire) > 0 || oldest.is_some_and(|held| held > INLINE_PATIENCE);
+        if let Some(relief) = &self.settings.relief
+            && oldest.is_some_and(|held| held > RELIEF_PATIENCE)
+        {
+            relief.call();
+        }
         if self.look(|machine| *machine.condition() == Condition::Closed) || stuck {
             inline.lane.shut();
         } else {
