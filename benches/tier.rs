@@ -66,16 +66,26 @@ fn hardware(runtime: &Runtime, asked: Asked) {
     }
     let mut rows = Rows::new("hardware tier on SoftHSM");
     for workload in &WORKLOADS {
-        for at_once in [1, 2, 8, 64, 256].into_iter().filter(|at_once| asked.wants(&named(*workload, *at_once))) {
+        let wanted = |at_once: &usize| asked.wants(&named(*workload, *at_once), target(*workload, *at_once));
+        for at_once in [1, 2, 8, 64, 256].into_iter().filter(wanted) {
             let measured = bench.compare(runtime.handle(), *workload, at_once, asked.effort()).unwrap();
             rows.compared(&workload.to_string(), at_once, measured, target(*workload, at_once));
         }
     }
+    if !harness::only_targets() {
+        single(runtime, &tier, &bench);
+    }
+    runtime.block_on(bench.end()).unwrap();
+    runtime.block_on(tier.close()).unwrap();
+}
+
+/// Criterion's own figures of one operation after the other.
+fn single(runtime: &Runtime, tier: &Arc<Pkcs11Tier>, bench: &Bench) {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("hardware tier, one operation");
     for workload in WORKLOADS {
         let key = bench.key(workload);
-        let tier = Arc::clone(&tier) as Arc<dyn Tier>;
+        let tier = Arc::clone(tier) as Arc<dyn Tier>;
         group.bench_function(workload.to_string(), |bencher| {
             bencher.iter_custom(|count| {
                 let (tier, key) = (Arc::clone(&tier), key.clone());
@@ -93,8 +103,6 @@ fn hardware(runtime: &Runtime, asked: Asked) {
     }
     group.finish();
     criterion.final_summary();
-    runtime.block_on(bench.end()).unwrap();
-    runtime.block_on(tier.close()).unwrap();
 }
 
 /// Bare aws-lc-rs.
@@ -165,7 +173,7 @@ fn software(runtime: &Runtime, asked: Asked) {
     let tier: Arc<dyn Tier> = Arc::new(SoftwareTier::new());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut rows = Rows::new("software tier on aws-lc-rs");
-    for workload in WORKLOADS.into_iter().filter(|workload| asked.wants(&format!("{workload} in software"))) {
+    for workload in WORKLOADS.into_iter().filter(|workload| asked.wants(&format!("{workload} in software"), None)) {
         let (Some(bare), Some((spec, usage))) = (Bare::of(workload), workload.key()) else { continue };
         let key: Arc<dyn KeyHandle> = runtime.block_on(async {
             let new = NewKey { id: b"key-benchbenchbenchbenchb-0000000001".to_vec(), label: "bench".to_owned(), spec, usage };

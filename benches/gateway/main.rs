@@ -67,7 +67,7 @@ fn main() {
     runtime.block_on(tier.close()).unwrap();
     assert!(server.end().0, "the server ends well");
     // Minutes under Valgrind; that they can be counted is seen when they are.
-    if asked == Asked::Figures && asked.wants("server, instructions") {
+    if asked == Asked::Figures && asked.wants("server, instructions", None) {
         match instructions::of_a_request(&runtime) {
             Some(count) => rows.value("server, instructions per Encrypt", 1, count, "", None),
             None => println!("instructions are not counted: there is no valgrind"),
@@ -135,7 +135,7 @@ fn one(
     (request, workload, target): (&Arc<[u8]>, Workload, Option<Target>),
 ) {
     let what = format!("{workload}, {name}");
-    if !asked.wants(&what) {
+    if !asked.wants(&what, target) {
         return;
     }
     let effort = match asked {
@@ -166,7 +166,7 @@ fn one(
 }
 
 fn memory(setting: &Setting, rows: &mut Rows, asked: Asked) {
-    if !asked.wants("server, resident") {
+    if !asked.wants("server, resident", None) {
         return;
     }
     let (idle, length) = match asked {

@@ -10,6 +10,14 @@ use serde_json::{Value, json};
 /// The file that rows are added to, a line of JSON each.
 const FILE: &str = "KEYSTEAD_BENCH_ROWS";
 
+/// Set, when rows without a target are left out.
+const TARGETS: &str = "KEYSTEAD_BENCH_TARGETS";
+
+/// Whether rows without a target are left out.
+pub fn only_targets() -> bool {
+    std::env::var_os(TARGETS).is_some()
+}
+
 /// What is to be reached, from the design.
 #[derive(Clone, Copy)]
 pub enum Target {
@@ -40,8 +48,12 @@ impl Asked {
         }
     }
 
-    /// Whether a row is asked for: all are, unless the command line has parts of names (`cargo bench --bench tier -- P-256`).
-    pub fn wants(self, what: &str) -> bool {
+    /// Whether a row is asked for: all are, unless the environment asks for those with a target, or the command line has parts of names
+    /// (`cargo bench --bench tier -- P-256`).
+    pub fn wants(self, what: &str, target: Option<Target>) -> bool {
+        if only_targets() && target.is_none() {
+            return false;
+        }
         let mut parts = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
         parts.peek().is_none() || parts.any(|part| what.contains(&part))
     }
