@@ -69,7 +69,7 @@ fn main() {
     // Minutes under Valgrind; that they can be counted is seen when they are.
     if asked == Asked::Figures && asked.wants("server, instructions", None) {
         match instructions::of_a_request(&runtime) {
-            Some(count) => rows.value("server, instructions per Encrypt", 1, count, "", None),
+            Some(count) => rows.value("server, instructions per Encrypt", 1, count, "", Some(instructions::RECORDED)),
             None => println!("instructions are not counted: there is no valgrind"),
         }
     }

@@ -10,6 +10,8 @@
 //! list. A policy without rules grants to any address; a policy whose rules are gone grants to none. A dangling reference
 //! grants nothing.
 
+mod resources;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
@@ -17,7 +19,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use crate::base::{Error, Result, Timestamp};
-use crate::model::{ClientKeyId, InstanceId, KeyId, Name};
+use crate::model::{ClientKeyId, InstanceId, Name};
+pub use resources::{Glob, Resource, ResourcePattern, Resources};
 
 /// The most policies of an access point.
 pub const POLICIES_PER_ACCESS_POINT: usize = 3;
@@ -121,89 +124,6 @@ impl FromStr for Permission {
     }
 }
 
-/// The keys and secrets that one entry of a policy's `Resources` names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ResourcePattern {
-    /// `key/<id>` or a prefix of the id and `*`.
-    Key(Glob),
-    /// `secret/<name>` or a prefix of the name and `*`.
-    Secret(Glob),
-}
-
-/// An exact text, or the beginning of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Glob {
-    /// Exactly this.
-    Exact(String),
-    /// Everything that begins so: what stood before a trailing `*`.
-    Prefix(String),
-}
-
-impl Glob {
-    fn parse(text: &str) -> Option<Self> {
-        match text.strip_suffix('*') {
-            Some(prefix) if !prefix.contains('*') => Some(Self::Prefix(prefix.to_owned())),
-            Some(_) => None,
-            None if text.is_empty() || text.contains('*') => None,
-            None => Some(Self::Exact(text.to_owned())),
-        }
-    }
-
-    fn matches(&self, text: &str) -> bool {
-        match self {
-            Self::Exact(exact) => exact == text,
-            Self::Prefix(prefix) => text.starts_with(prefix.as_str()),
-        }
-    }
-}
-
-impl fmt::Display for Glob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(text) => f.write_str(text),
-            Self::Prefix(text) => write!(f, "{text}*"),
-        }
-    }
-}
-
-impl ResourcePattern {
-    fn matches(&self, resource: Resource<'_>) -> bool {
-        match (self, resource) {
-            (Self::Key(glob), Resource::Key(id)) => glob.matches(id.as_str()),
-            (Self::Secret(glob), Resource::Secret(name)) => glob.matches(name),
-            (Self::Key(_), Resource::Secret(_) | Resource::None) | (Self::Secret(_), Resource::Key(_) | Resource::None) => false,
-        }
-    }
-}
-
-impl FromStr for ResourcePattern {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let parsed = if let Some(rest) = text.strip_prefix("key/") {
-            Glob::parse(rest).map(Self::Key)
-        } else if let Some(rest) = text.strip_prefix("secret/") {
-            Glob::parse(rest).map(Self::Secret)
-        } else {
-            None
-        };
-        parsed.ok_or_else(|| {
-            Error::invalid(format!(
-                "{text:?} is not a resource; it is key/ or secret/ and an id, a name, or a prefix with * at its end."
-            ))
-        })
-    }
-}
-
-impl fmt::Display for ResourcePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(glob) => write!(f, "key/{glob}"),
-            Self::Secret(glob) => write!(f, "secret/{glob}"),
-        }
-    }
-}
-
 /// Where a policy holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -240,7 +160,7 @@ pub struct Policy {
     /// What it grants.
     pub permissions: Vec<Permission>,
     /// On what.
-    pub resources: Vec<ResourcePattern>,
+    pub resources: Resources,
     /// The names of its network rules; none means any address.
     pub rules: Vec<Name>,
     /// `AccessControlRules` as it was given: Terraform compares the text.
@@ -305,17 +225,6 @@ pub struct ClientKey {
     pub not_after: Timestamp,
     /// When it was made.
     pub created: Timestamp,
-}
-
-/// What somebody wants to use.
-#[derive(Clone, Copy, Debug)]
-pub enum Resource<'a> {
-    /// A key.
-    Key(&'a KeyId),
-    /// A secret.
-    Secret(&'a str),
-    /// Nothing that a policy names, as GenerateRandom: the permission on the instance is enough.
-    None,
 }
 
 /// What somebody wants, and from where.
@@ -385,7 +294,7 @@ fn grants(policy: &Policy, directory: &impl Directory, wish: &Wish<'_>) -> Resul
     }
     let named = match wish.resource {
         Resource::None => true,
-        Resource::Key(_) | Resource::Secret(_) => policy.resources.iter().any(|pattern| pattern.matches(wish.resource)),
+        Resource::Key(_) | Resource::Secret(_) => policy.resources.name(wish.resource),
     };
     if !named {
         return Err(Reason::OtherResource);

@@ -84,7 +84,7 @@ impl Kms {
             name: request.name,
             scope: request.scope,
             permissions: request.permissions,
-            resources: request.resources,
+            resources: request.resources.into_iter().collect(),
             rules: request.rules,
             rules_text: request.rules_text,
             description: request.description,

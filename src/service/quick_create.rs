@@ -33,7 +33,7 @@ impl Kms {
             name: name.clone(),
             scope: Scope::Instance(instance.clone()),
             permissions: vec![Permission::CryptoServiceKeyUser, Permission::CryptoServiceSecretUser],
-            resources: vec![everything("key/*")?, everything("secret/*")?],
+            resources: [everything("key/*")?, everything("secret/*")?].into_iter().collect(),
             rules: Vec::new(),
             rules_text: String::new(),
             description: "Made by quick creation.".to_owned(),

@@ -5,7 +5,9 @@ use sqlx::{Row, SqliteConnection};
 use super::transaction::{Fault, is_taken};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result, Timestamp};
-use crate::model::access::{AccessPoint, CLIENT_KEYS_PER_ACCESS_POINT, ClientKey, NetworkRule, Policy, parse_source};
+use crate::model::access::{
+    AccessPoint, CLIENT_KEYS_PER_ACCESS_POINT, ClientKey, NetworkRule, Policy, ResourcePattern, parse_source,
+};
 use crate::model::{ClientKeyId, Name};
 
 /// All that decides about access, read in one go.
@@ -250,7 +252,7 @@ async fn policies(connection: &mut SqliteConnection) -> Result<Vec<Policy>> {
                 name: text("name")?.parse().map_err(corrupt)?,
                 scope: text("scope")?.parse().map_err(corrupt)?,
                 permissions: items(&text("permissions")?)?,
-                resources: items(&text("resources")?)?,
+                resources: items::<ResourcePattern>(&text("resources")?)?.into_iter().collect(),
                 rules: items(&text("rules")?)?,
                 rules_text: text("rules_text")?,
                 description: text("description")?,

@@ -110,7 +110,7 @@ fn policy(text: &str) -> Policy {
         name: name(text),
         scope: Scope::Instance(instance()),
         permissions: vec![Permission::CryptoServiceKeyUser, Permission::CryptoServiceSecretUser],
-        resources: vec!["key/*".parse().unwrap(), "secret/rds-*".parse().unwrap()],
+        resources: ["key/*", "secret/rds-*"].map(|text| text.parse().unwrap()).into_iter().collect(),
         rules: vec![name("rule_a")],
         rules_text: "{ \"NetworkRules\" : [\"rule_a\"] }".to_owned(),
         description: String::new(),

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::Kind;
+use crate::model::KeyId;
 
 #[derive(Default)]
 struct Known {
@@ -148,14 +149,14 @@ proptest! {
     #[test]
     fn a_pattern_matches_what_begins_with_it(secret in "[a-z/]{1,12}", length in 0usize..12) {
         let prefix = &secret[..length.min(secret.len())];
-        let pattern: ResourcePattern = format!("secret/{prefix}*").parse().unwrap();
-        prop_assert!(pattern.matches(Resource::Secret(&secret)));
+        let pattern: Resources = [format!("secret/{prefix}*").parse::<ResourcePattern>().unwrap()].into_iter().collect();
+        prop_assert!(pattern.name(Resource::Secret(&secret)));
         let other = format!("#{secret}");
-        prop_assert_eq!(pattern.matches(Resource::Secret(&other)), prefix.is_empty());
-        let exact: ResourcePattern = format!("secret/{secret}").parse().unwrap();
-        prop_assert!(exact.matches(Resource::Secret(&secret)));
+        prop_assert_eq!(pattern.name(Resource::Secret(&other)), prefix.is_empty());
+        let exact: Resources = [format!("secret/{secret}").parse::<ResourcePattern>().unwrap()].into_iter().collect();
+        prop_assert!(exact.name(Resource::Secret(&secret)));
         let longer = format!("{secret}x");
-        prop_assert!(!exact.matches(Resource::Secret(&longer)));
+        prop_assert!(!exact.name(Resource::Secret(&longer)));
     }
 
     #[test]
