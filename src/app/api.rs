@@ -22,7 +22,7 @@ use crate::base::{Clock, Error, Kind, Result, SecretBytes, SystemClock};
 use crate::config::Config;
 use crate::wire::date;
 use crate::wire::openapi::VERSION;
-use crate::wire::signing::{Acs3, percent_encode, sha256_hex};
+use crate::wire::signing::{Acs, AcsScheme, percent_encode, sha256_hex};
 
 /// Calls the operation and prints its answer; the exit code says whether it succeeded.
 pub(super) async fn run(config: &Path, api: Api) -> Result<i32> {
@@ -153,7 +153,8 @@ fn request(endpoint: &str, key: &AccessKey, operation: &str, parameters: &[(Stri
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect();
-    let signed = Acs3 { method: "POST", query: parameters, headers: &headers, content_sha256: &content_sha256 };
+    let signed =
+        Acs { scheme: AcsScheme::V3, method: "POST", query: parameters, headers: &headers, content_sha256: &content_sha256 };
     let mut request = Request::post(format!("/?{}", query.join("&")));
     for (name, value) in &headers {
         request = request.header(name, value);

@@ -35,6 +35,8 @@ pub enum Kind {
     OnlySymmetricKeySupported,
     /// The name is taken.
     ResourceExists,
+    /// The alias is taken.
+    AliasExists,
     /// A quota is used up.
     LimitExceeded,
     /// The key is disabled.
@@ -43,6 +45,8 @@ pub enum Kind {
     KeyPendingDeletion,
     /// The key waits for its material.
     KeyPendingImport,
+    /// The state of the key forbids to change it so.
+    StateForbids,
     /// Nothing grants what was asked for.
     NoPermission,
     /// Too much at once, or the deadline cannot be kept: the same request may go through later.
@@ -78,6 +82,8 @@ impl Kind {
             | Self::InstanceNotFound
             | Self::OnlySymmetricKeySupported
             | Self::ResourceExists
+            | Self::AliasExists
+            | Self::StateForbids
             | Self::LimitExceeded
             | Self::KeyDisabled
             | Self::KeyPendingDeletion

@@ -35,7 +35,10 @@ pub struct SelfContained {
 impl SelfContained {
     /// Takes one apart; `None` when it is not one.
     pub fn parse(blob: &[u8]) -> Option<Self> {
-        let rest = blob.strip_prefix(&HEADER)?;
+        Self::parse_rest(blob.strip_prefix(&HEADER)?)
+    }
+
+    fn parse_rest(rest: &[u8]) -> Option<Self> {
         let (version, rest) = rest.split_at_checked(KeyVersionId::LENGTH)?;
         let (iv, ciphertext) = rest.split_first_chunk::<IV>()?;
         if ciphertext.len() < TAG {
@@ -43,6 +46,17 @@ impl SelfContained {
         }
         let version = std::str::from_utf8(version).ok()?.parse().ok()?;
         Some(Self { version, iv: *iv, ciphertext: ciphertext.to_vec() })
+    }
+
+    /// Takes the OpenAPI's CiphertextBlob apart, with or without the first three bytes; `None` when it is not one.
+    pub fn parse_blob(blob: &[u8]) -> Option<Self> {
+        // A key version id does not begin with `$`.
+        if blob.starts_with(&HEADER) { Self::parse(blob) } else { Self::parse_rest(blob) }
+    }
+
+    /// The OpenAPI's CiphertextBlob.
+    pub fn to_blob(&self) -> Vec<u8> {
+        self.to_bytes().split_off(HEADER.len())
     }
 
     /// Puts it together.

@@ -110,6 +110,25 @@ identifier!(
     }
 );
 
+identifier!(
+    /// An alias of a key: `alias/` and letters, digits and `_-/`, 255 characters at most; `alias/acs` is reserved.
+    Alias,
+    "an alias (alias/ and 1 to 249 letters, digits and _ - /, not beginning with alias/acs)",
+    |text| {
+        text.len() <= 255
+            && text.strip_prefix(Alias::PREFIX).is_some_and(|rest| {
+                !rest.is_empty()
+                    && !rest.starts_with("acs")
+                    && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-/".contains(&byte))
+            })
+    }
+);
+
+impl Alias {
+    /// What every alias begins with, and no key id.
+    pub const PREFIX: &str = "alias/";
+}
+
 impl InstanceId {
     /// A new id out of 21 random bytes (105 bits are used).
     pub fn from_entropy(entropy: [u8; 21]) -> Self {
@@ -193,6 +212,12 @@ mod tests {
         }
         assert!("key-hzz62f1cb66fa42qo0001_abcdefghij".parse::<KeyVersionId>().is_err());
         assert!("KAAP.11111111-2222-4333-8444-55555555555g".parse::<ClientKeyId>().is_err());
+        for text in ["alias/", "alias/acs", "alias/acs/x", "alias/a b", "a", &format!("alias/{}", "a".repeat(250))] {
+            assert!(text.parse::<Alias>().is_err(), "{text}");
+        }
+        for text in ["alias/a", "alias/a/b_c-D9", &format!("alias/{}", "a".repeat(249))] {
+            assert!(text.parse::<Alias>().is_ok(), "{text}");
+        }
         assert!("a b".parse::<Name>().is_err());
         assert!("kst-hzz634e67d126u9p9xxxx.efkd".parse::<Name>().is_ok());
     }

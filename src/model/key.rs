@@ -130,6 +130,17 @@ pub struct KeyAttributes {
     pub never_extractable: bool,
 }
 
+/// Whether a key may be deleted.
+#[cfg(feature = "server")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeletionProtection {
+    /// It may.
+    #[default]
+    Disabled,
+    /// It may not; the text says why.
+    Enabled(String),
+}
+
 /// A key as the service knows it: one version so far.
 #[cfg(feature = "server")]
 #[derive(Clone, Debug)]
@@ -146,6 +157,10 @@ pub struct Key {
     pub origin: Origin,
     /// Its state.
     pub state: KeyState,
+    /// When it is destroyed; only while it waits for that.
+    pub delete_at: Option<Timestamp>,
+    /// Whether its deletion may be scheduled.
+    pub deletion_protection: DeletionProtection,
     /// Free text, at most 8192 characters.
     pub description: String,
     /// The AccessKey that made it.

@@ -9,5 +9,7 @@ mod ids;
 #[cfg(feature = "server")]
 pub mod instance;
 pub mod key;
+#[cfg(feature = "server")]
+mod key_life;
 
-pub use ids::{AccessKeyId, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
+pub use ids::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};

@@ -38,6 +38,8 @@ pub(super) fn of_kind(kind: Kind) -> (StatusCode, &'static str) {
         Kind::ResourceNotFound => (StatusCode::NOT_FOUND, "Forbidden.ResourceNotFound"),
         Kind::OnlySymmetricKeySupported => (StatusCode::NOT_FOUND, "Forbidden.OnlySymmetricKeySupported"),
         Kind::ResourceExists => (StatusCode::CONFLICT, "Rejected.ResourceExist"),
+        Kind::AliasExists => (StatusCode::BAD_REQUEST, "AliasAlreadyExists"),
+        Kind::StateForbids => (StatusCode::CONFLICT, "Rejected.StateModifiedFailed"),
         Kind::KeyDisabled => (StatusCode::CONFLICT, "Rejected.Disabled"),
         Kind::KeyPendingDeletion => (StatusCode::CONFLICT, "Rejected.PendingDeletion"),
         Kind::KeyPendingImport => (StatusCode::CONFLICT, "Rejected.PendingImport"),
@@ -83,7 +85,9 @@ pub(super) enum Refusal {
     SignatureNotMatch,
     /// Instance protocol: the client key is not valid yet, or no more.
     OutOfValidity(String),
-    /// OpenAPI: there is no such operation here.
+    /// OpenAPI: an operation of the API that is not served here.
+    UnservedAction(String),
+    /// OpenAPI: there is no such operation.
     UnknownAction(String),
     /// OpenAPI: another version.
     UnknownVersion(String),
@@ -137,6 +141,9 @@ impl From<Refusal> for Failure {
                 "The signature does not match the request and the client key.".to_owned(),
             ),
             Refusal::OutOfValidity(message) => (StatusCode::FORBIDDEN, "Forbidden.NoPermission", message),
+            Refusal::UnservedAction(action) => {
+                (StatusCode::BAD_REQUEST, "UnsupportedOperation", format!("The operation {action} is not served by this version."))
+            }
             Refusal::UnknownAction(action) => {
                 (StatusCode::NOT_FOUND, "InvalidAction.NotFound", format!("The operation \"{action}\" is not served here."))
             }
@@ -149,7 +156,9 @@ impl From<Refusal> for Failure {
             Refusal::SignatureMethod(is) => (
                 StatusCode::BAD_REQUEST,
                 "IncompleteSignature",
-                format!("The request is signed by {is}; ACS3-HMAC-SHA256 and RPC HMAC-SHA1 are served."),
+                format!(
+                    "The request is signed by {is}; ACS3-HMAC-SHA256, ACS4-HMAC-SHA256, RPC HMAC-SHA1 and RPC HMAC-SHA256 are served."
+                ),
             ),
             Refusal::UnknownAccessKey(id) => {
                 (StatusCode::NOT_FOUND, "InvalidAccessKeyId.NotFound", format!("The AccessKey \"{id}\" is not known."))
@@ -254,6 +263,8 @@ mod tests {
             Kind::InstanceNotFound,
             Kind::OnlySymmetricKeySupported,
             Kind::ResourceExists,
+            Kind::AliasExists,
+            Kind::StateForbids,
             Kind::LimitExceeded,
             Kind::KeyDisabled,
             Kind::KeyPendingDeletion,

@@ -9,7 +9,7 @@ use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::access::{AccessPoint, AuthenticationMethod, ClientKey, NetworkRule, Permission, Policy};
 use crate::model::{ClientKeyId, Name};
 use crate::service::certificates::certificate_pem;
-use crate::service::requests::{CreateAccessPoint, CreateClientKey, CreateNetworkRule, CreatePolicy};
+use crate::service::requests::{CreateAccessPoint, CreateClientKey, CreateNetworkRule, CreatePolicy, PolicyChange};
 use crate::wire::openapi::answers::{
     ApplicationAccessPointAnswer, ApplicationAccessPointItem, ApplicationAccessPoints, ClientKeyAnswer, ClientKeysAnswer,
     CreatedClientKeyAnswer, Done, NetworkRuleAnswer, NetworkRuleItem, NetworkRules, Policies, PolicyAnswer, PolicyItem, compact,
@@ -37,6 +37,18 @@ pub(super) async fn create_network_rule(call: &Call<'_>) -> Result<Vec<u8>> {
     let rule = call.kms.create_network_rule(call.operator, request).await?;
     let name = Some(rule.name.to_string());
     call.json(NetworkRuleAnswer { name, ..network_rule(rule) })
+}
+
+pub(super) async fn update_network_rule(call: &Call<'_>) -> Result<Vec<u8>> {
+    let sources = given(call, "SourcePrivateIp").map(|()| call.parameters.list("SourcePrivateIp")).transpose()?;
+    let description = call.parameters.maybe_empty("Description");
+    call.kms.update_network_rule(call.operator, &name(call)?, sources, description).await?;
+    call.json(Done {})
+}
+
+/// Whether a list is given; an empty text is none.
+fn given(call: &Call<'_>, parameter: &str) -> Option<()> {
+    call.parameters.optional(parameter).map(drop)
 }
 
 pub(super) fn describe_network_rule(call: &Call<'_>) -> Result<Vec<u8>> {
@@ -79,6 +91,20 @@ pub(super) async fn create_policy(call: &Call<'_>) -> Result<Vec<u8>> {
     };
     let policy = call.kms.create_policy(call.operator, request).await?;
     call.json(policy_answer(policy, |items| compact(&items)))
+}
+
+pub(super) async fn update_policy(call: &Call<'_>) -> Result<Vec<u8>> {
+    let change = PolicyChange {
+        permissions: given(call, "Permissions").map(|()| call.parameters.list_as("Permissions")).transpose()?,
+        resources: given(call, "Resources").map(|()| call.parameters.list_as("Resources")).transpose()?,
+        rules: match call.parameters.maybe_empty("AccessControlRules") {
+            None => None,
+            Some(text) => Some((rules(text)?, text.to_owned())),
+        },
+        description: call.parameters.maybe_empty("Description").map(str::to_owned),
+    };
+    call.kms.update_policy(call.operator, &name(call)?, &change).await?;
+    call.json(Done {})
 }
 
 /// `{"NetworkRules":["name",...]}`; an absent or empty text means none.
@@ -134,6 +160,13 @@ pub(super) async fn create_access_point(call: &Call<'_>) -> Result<Vec<u8>> {
         description: description(call),
     };
     call.json(access_point(call.kms.create_access_point(call.operator, request).await?))
+}
+
+pub(super) async fn update_access_point(call: &Call<'_>) -> Result<Vec<u8>> {
+    let policies = given(call, "Policies").map(|()| call.parameters.list_as("Policies")).transpose()?;
+    let description = call.parameters.maybe_empty("Description");
+    call.kms.update_access_point(call.operator, &name(call)?, policies, description).await?;
+    call.json(Done {})
 }
 
 pub(super) fn describe_access_point(call: &Call<'_>) -> Result<Vec<u8>> {

@@ -16,11 +16,12 @@ use super::instance_gateway::request_id;
 use super::metrics::{Counted, Metrics};
 use super::nonces::Nonces;
 use super::respond::{self, Failure, Refusal};
-use super::{shared_access, shared_keys};
+use super::{shared_access, shared_crypto, shared_key_life, shared_keys};
 use crate::base::{Error, Result};
 use crate::service::Kms;
 use crate::service::requests::{Operator, Page};
-use crate::wire::openapi::answers::{Answer, ListAnswer};
+use crate::wire::REGION;
+use crate::wire::openapi::answers::{AccountStatusAnswer, Answer, Done, ListAnswer, RegionItem, Regions};
 use crate::wire::openapi::{Action, BODY_LIMIT, Parameters};
 
 /// Answers the OpenAPI.
@@ -114,19 +115,50 @@ impl Call<'_> {
             Action::CreateKey => shared_keys::create_key(self).await,
             Action::DescribeKey => shared_keys::describe_key(self),
             Action::ListKeys => shared_keys::list_keys(self),
+            Action::EnableKey => shared_key_life::enable_key(self).await,
+            Action::DisableKey => shared_key_life::disable_key(self).await,
+            Action::ScheduleKeyDeletion => shared_key_life::schedule_key_deletion(self).await,
+            Action::CancelKeyDeletion => shared_key_life::cancel_key_deletion(self).await,
+            Action::SetDeletionProtection => shared_key_life::set_deletion_protection(self).await,
+            Action::UpdateKeyDescription => shared_key_life::update_key_description(self).await,
+            Action::CreateAlias => shared_key_life::create_alias(self).await,
+            Action::UpdateAlias => shared_key_life::update_alias(self).await,
+            Action::DeleteAlias => shared_key_life::delete_alias(self).await,
+            Action::ListAliases => shared_key_life::list_aliases(self),
+            Action::ListAliasesByKeyId => shared_key_life::list_aliases_by_key_id(self),
+            Action::CreateKeyVersion => shared_crypto::create_key_version(self).await,
+            Action::ListKeyVersions => shared_crypto::list_key_versions(self),
+            Action::DescribeKeyVersion => shared_crypto::describe_key_version(self),
+            Action::Encrypt => shared_crypto::encrypt(self).await,
+            Action::Decrypt => shared_crypto::decrypt(self).await,
+            Action::ReEncrypt => shared_crypto::re_encrypt(self).await,
+            Action::GenerateDataKey => shared_crypto::generate_data_key(self).await,
+            Action::GenerateDataKeyWithoutPlaintext => shared_crypto::generate_data_key_without_plaintext(self).await,
+            Action::AsymmetricEncrypt => shared_crypto::asymmetric_encrypt(self).await,
+            Action::AsymmetricDecrypt => shared_crypto::asymmetric_decrypt(self).await,
+            Action::AsymmetricSign => shared_crypto::asymmetric_sign(self).await,
+            Action::AsymmetricVerify => shared_crypto::asymmetric_verify(self).await,
+            Action::GetPublicKey => shared_crypto::get_public_key(self).await,
             Action::ListKmsInstances => shared_keys::list_kms_instances(self),
             Action::GetKmsInstance => shared_keys::get_kms_instance(self),
+            Action::GetDefaultKmsInstance => shared_keys::get_default_kms_instance(self),
+            Action::OpenKmsService => self.json(Done {}),
+            Action::DescribeAccountKmsStatus => self.json(AccountStatusAnswer { account_status: "Enabled" }),
+            Action::DescribeRegions => self.json(Regions::new(vec![RegionItem { region_id: REGION.to_owned() }])),
             Action::CreateNetworkRule => shared_access::create_network_rule(self).await,
             Action::DescribeNetworkRule => shared_access::describe_network_rule(self),
             Action::ListNetworkRules => shared_access::list_network_rules(self),
+            Action::UpdateNetworkRule => shared_access::update_network_rule(self).await,
             Action::DeleteNetworkRule => shared_access::delete_network_rule(self).await,
             Action::CreatePolicy => shared_access::create_policy(self).await,
             Action::DescribePolicy => shared_access::describe_policy(self),
             Action::ListPolicies => shared_access::list_policies(self),
+            Action::UpdatePolicy => shared_access::update_policy(self).await,
             Action::DeletePolicy => shared_access::delete_policy(self).await,
             Action::CreateApplicationAccessPoint => shared_access::create_access_point(self).await,
             Action::DescribeApplicationAccessPoint => shared_access::describe_access_point(self),
             Action::ListApplicationAccessPoints => shared_access::list_access_points(self),
+            Action::UpdateApplicationAccessPoint => shared_access::update_access_point(self).await,
             Action::DeleteApplicationAccessPoint => shared_access::delete_access_point(self).await,
             Action::CreateClientKey => shared_access::create_client_key(self).await,
             Action::GetClientKey => shared_access::get_client_key(self),

@@ -6,11 +6,12 @@ use super::shared_gateway::Call;
 use crate::base::{Error, Result};
 use crate::model::InstanceId;
 use crate::model::algorithm::KeySpec;
+use crate::model::key::DeletionProtection;
 use crate::service::requests::{CreateKey, KeyDescription, KeyFilter};
 use crate::tier::{Ability, Support};
 use crate::wire::openapi::answers::{
-    AlgorithmSupport, Attributes, BindVpcs, Extension, InstanceAnswer, KeyAnswer, KeyItem, KeyMetadata, Keys, KmsInstance,
-    KmsInstanceItem, KmsInstances,
+    AlgorithmSupport, Attributes, BindVpcs, DefaultInstanceAnswer, Extension, InstanceAnswer, KeyAnswer, KeyItem, KeyMetadata,
+    Keys, KmsInstance, KmsInstanceItem, KmsInstances,
 };
 use crate::wire::{arn, date};
 
@@ -58,7 +59,7 @@ pub(super) fn describe_key(call: &Call<'_>) -> Result<Vec<u8>> {
 }
 
 fn metadata(description: KeyDescription) -> KeyMetadata {
-    let KeyDescription { key, protection_level, attributes, abilities, encryptions } = description;
+    let KeyDescription { key, protection_level, attributes, abilities, rotated, encryptions } = description;
     let algorithms = abilities.iter().filter_map(|line| {
         let algorithm = match line.ability {
             Ability::Encrypt(algorithm) => algorithm.name(),
@@ -78,13 +79,21 @@ fn metadata(description: KeyDescription) -> KeyMetadata {
         creation_date: date::to_iso(key.created),
         creator: key.creator,
         dkms_instance_id: key.instance.to_string(),
-        deletion_protection: "Disabled",
+        delete_date: key.delete_at.map(date::to_iso),
+        deletion_protection: match key.deletion_protection {
+            DeletionProtection::Disabled => "Disabled",
+            DeletionProtection::Enabled(_) => "Enabled",
+        },
+        deletion_protection_description: match key.deletion_protection {
+            DeletionProtection::Disabled => None,
+            DeletionProtection::Enabled(why) => Some(why),
+        },
         description: key.description,
         key_id: key.id.to_string(),
         key_spec: key.spec.name(),
         key_state: key.state.name(),
         key_usage: key.usage.name(),
-        last_rotation_date: date::to_iso(key.created),
+        last_rotation_date: date::to_iso(rotated),
         material_expire_time: "",
         origin: key.origin.name(),
         primary_key_version: key.spec.is_symmetric().then(|| key.primary_version.to_string()),
@@ -161,6 +170,10 @@ pub(super) fn list_kms_instances(call: &Call<'_>) -> Result<Vec<u8>> {
     let listed = call.kms.list_instances(call.operator, call.page(20)?);
     let item = |id: &InstanceId| KmsInstanceItem { kms_instance_arn: arn("keystore", id), kms_instance_id: id.to_string() };
     call.json_list(KmsInstances::new(listed.items.iter().map(item).collect()), listed.page, listed.total)
+}
+
+pub(super) fn get_default_kms_instance(call: &Call<'_>) -> Result<Vec<u8>> {
+    call.json(DefaultInstanceAnswer { default_kms_instance_id: call.kms.default_instance(call.operator)?.to_string() })
 }
 
 pub(super) fn get_kms_instance(call: &Call<'_>) -> Result<Vec<u8>> {

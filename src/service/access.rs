@@ -8,9 +8,11 @@ use super::requests::{
 use super::{Kms, certificates};
 use crate::base::{Error, Kind, Result, Timestamp, random};
 use crate::model::access::{
-    AccessPoint, ClientKey, LIST_LIMIT, NetworkRule, POLICIES_PER_ACCESS_POINT, Permission, Policy, Scope, parse_source,
+    AccessPoint, ClientKey, LIST_LIMIT, NetworkRule, POLICIES_PER_ACCESS_POINT, Permission, Policy, ResourcePattern, Scope,
+    parse_source,
 };
 use crate::model::{ClientKeyId, Name};
+use crate::store::PolicyChange;
 
 /// How long a client key lasts that nobody gave dates: five years of 365 days, in seconds.
 pub(super) const FIVE_YEARS: i64 = 5 * 365 * 86_400;
@@ -35,6 +37,25 @@ impl Kms {
         self.store.create_network_rule(&rule).await?;
         self.refresh().await?;
         Ok(rule)
+    }
+
+    /// UpdateNetworkRule: what is not given stays. Holds at once for every policy that uses the rule.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`], [`Kind::InvalidParameter`] as [`Kms::create_network_rule`].
+    pub async fn update_network_rule(
+        &self,
+        _: &Operator,
+        name: &Name,
+        sources: Option<Vec<String>>,
+        description: Option<&str>,
+    ) -> Result<()> {
+        if let Some(sources) = &sources {
+            check_length("SourcePrivateIp", sources.len())?;
+            sources.iter().try_for_each(|text| parse_source(text).map(drop))?;
+        }
+        self.store.update_network_rule(name, sources.as_deref(), description).await?;
+        self.refresh().await
     }
 
     /// DescribeNetworkRule.
@@ -66,20 +87,12 @@ impl Kms {
     /// # Errors
     /// [`Kind::ResourceExists`], [`Kind::InstanceNotFound`], [`Kind::ResourceNotFound`] for a rule, [`Kind::InvalidParameter`].
     pub async fn create_policy(&self, _: &Operator, request: CreatePolicy) -> Result<Policy> {
-        check_length("Resources", request.resources.len())?;
-        check_length("AccessControlRules", request.rules.len())?;
-        if request.permissions.is_empty() || request.resources.is_empty() {
-            return Err(Error::invalid("A policy has at least one permission and one resource."));
-        }
-        check_scope(&request)?;
+        check_resources(&request.resources)?;
+        check_permissions(&request.permissions, &request.scope)?;
         if let Scope::Instance(instance) = &request.scope {
             self.served(instance)?;
         }
-        for rule in &request.rules {
-            if !self.snapshot.access().network_rules.contains_key(rule) {
-                return Err(gone("network rule", rule));
-            }
-        }
+        self.check_rules(&request.rules)?;
         let policy = Policy {
             name: request.name,
             scope: request.scope,
@@ -92,6 +105,35 @@ impl Kms {
         self.store.create_policy(&policy).await?;
         self.refresh().await?;
         Ok(policy)
+    }
+
+    /// UpdatePolicy: what is not given stays; name and scope are what they are. Holds at once for every access point that has it.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`], [`Kind::InvalidParameter`] as [`Kms::create_policy`].
+    pub async fn update_policy(&self, operator: &Operator, name: &Name, change: &PolicyChange) -> Result<()> {
+        let policy = self.describe_policy(operator, name)?;
+        if let Some(resources) = &change.resources {
+            check_resources(resources)?;
+        }
+        if let Some(permissions) = &change.permissions {
+            check_permissions(permissions, &policy.scope)?;
+        }
+        if let Some((rules, _)) = &change.rules {
+            self.check_rules(rules)?;
+        }
+        self.store.update_policy(name, change).await?;
+        self.refresh().await
+    }
+
+    /// The rules that a policy names must exist.
+    fn check_rules(&self, rules: &[Name]) -> Result<()> {
+        check_length("AccessControlRules", rules.len())?;
+        let access = self.snapshot.access();
+        match rules.iter().find(|rule| !access.network_rules.contains_key(rule)) {
+            None => Ok(()),
+            Some(rule) => Err(gone("network rule", rule)),
+        }
     }
 
     /// DescribePolicy.
@@ -123,20 +165,7 @@ impl Kms {
     /// # Errors
     /// [`Kind::ResourceExists`], [`Kind::ResourceNotFound`] for a policy, [`Kind::InvalidParameter`] for more than three.
     pub async fn create_access_point(&self, _: &Operator, request: CreateAccessPoint) -> Result<AccessPoint> {
-        let distinct: HashSet<_> = request.policies.iter().collect();
-        if request.policies.is_empty()
-            || request.policies.len() > POLICIES_PER_ACCESS_POINT
-            || distinct.len() < request.policies.len()
-        {
-            return Err(Error::invalid(format!(
-                "An application access point has 1 to {POLICIES_PER_ACCESS_POINT} different policies."
-            )));
-        }
-        for policy in &request.policies {
-            if !self.snapshot.access().policies.contains_key(policy) {
-                return Err(gone("policy", policy));
-            }
-        }
+        self.check_policies(&request.policies)?;
         let access_point = AccessPoint {
             name: request.name,
             method: request.method,
@@ -146,6 +175,38 @@ impl Kms {
         self.store.create_access_point(&access_point).await?;
         self.refresh().await?;
         Ok(access_point)
+    }
+
+    /// UpdateApplicationAccessPoint: what is not given stays. Holds at once.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`], [`Kind::InvalidParameter`] as [`Kms::create_access_point`].
+    pub async fn update_access_point(
+        &self,
+        _: &Operator,
+        name: &Name,
+        policies: Option<Vec<Name>>,
+        description: Option<&str>,
+    ) -> Result<()> {
+        if let Some(policies) = &policies {
+            self.check_policies(policies)?;
+        }
+        self.store.update_access_point(name, policies.as_deref(), description).await?;
+        self.refresh().await
+    }
+
+    /// The policies of an access point: different ones, not too many, and they exist.
+    fn check_policies(&self, policies: &[Name]) -> Result<()> {
+        let distinct: HashSet<_> = policies.iter().collect();
+        if policies.is_empty() || policies.len() > POLICIES_PER_ACCESS_POINT || distinct.len() < policies.len() {
+            let text = format!("An application access point has 1 to {POLICIES_PER_ACCESS_POINT} different policies.");
+            return Err(Error::invalid(text));
+        }
+        let access = self.snapshot.access();
+        match policies.iter().find(|policy| !access.policies.contains_key(policy)) {
+            None => Ok(()),
+            Some(policy) => Err(gone("policy", policy)),
+        }
     }
 
     /// DescribeApplicationAccessPoint.
@@ -246,18 +307,26 @@ fn check_length(parameter: &str, length: usize) -> Result<()> {
     }
 }
 
+fn check_resources(resources: &[ResourcePattern]) -> Result<()> {
+    check_length("Resources", resources.len())?;
+    if resources.is_empty() { Err(Error::invalid("A policy has at least one resource.")) } else { Ok(()) }
+}
+
 /// SecretUser is for the shared gateway, the other two for an instance.
-fn check_scope(request: &CreatePolicy) -> Result<()> {
-    let fits = |permission: &Permission| match (permission, &request.scope) {
+fn check_permissions(permissions: &[Permission], scope: &Scope) -> Result<()> {
+    let fits = |permission: &Permission| match (permission, scope) {
         (Permission::CryptoServiceKeyUser | Permission::CryptoServiceSecretUser, Scope::Instance(_))
         | (Permission::SecretUser, Scope::Shared) => true,
         (Permission::CryptoServiceKeyUser | Permission::CryptoServiceSecretUser, Scope::Shared)
         | (Permission::SecretUser, Scope::Instance(_)) => false,
     };
-    match request.permissions.iter().find(|permission| !fits(permission)) {
+    if permissions.is_empty() {
+        return Err(Error::invalid("A policy has at least one permission."));
+    }
+    match permissions.iter().find(|permission| !fits(permission)) {
         None => Ok(()),
         Some(permission) => {
-            Err(Error::invalid(format!("The permission {} does not fit the KmsInstance {}.", permission.name(), request.scope)))
+            Err(Error::invalid(format!("The permission {} does not fit the KmsInstance {scope}.", permission.name())))
         }
     }
 }

@@ -31,7 +31,7 @@ impl Kms {
     /// The key that a caller names, if it may use it: permission comes first, and a key of another instance is like one that
     /// does not exist.
     pub(super) fn usable(&self, caller: &Caller, key: &str, version: Version) -> Result<Usable> {
-        let id = parse_key(key)?;
+        let id = self.resolve(key)?;
         let entry = self.permitted(caller, &id)?;
         let version = match version {
             Version::Initial => entry.named_version(&entry.key.initial_version)?,
@@ -87,20 +87,4 @@ fn denied(resource: Resource<'_>) -> Error {
         Resource::None => "this instance".to_owned(),
     };
     Error::new(Kind::NoPermission, format!("The client key is not permitted to use {what}."))
-}
-
-/// A key as an operation names it.
-pub(super) fn parse_key(text: &str) -> Result<KeyId> {
-    if text.is_empty() {
-        return Err(Error::new(Kind::MissingParameter, "The parameter KeyId is missing."));
-    }
-    if text.starts_with("alias/") {
-        return Err(Error::new(Kind::AliasNotFound, format!("There is no alias {:?}.", shortened(text))));
-    }
-    // What is not a key id is the id of no key.
-    text.parse().map_err(|_| Error::new(Kind::KeyNotFound, format!("There is no key {:?}.", shortened(text))))
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(64).collect()
 }

@@ -1,4 +1,4 @@
-//! What runs beside the requests: the refresh of the snapshot, and noting how many encryptions were counted.
+//! What runs beside the requests: the refresh of the snapshot, noting how many encryptions were counted, destroying keys that are due.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use crate::model::InstanceId;
 pub const REFRESH: Duration = Duration::from_millis(250);
 /// How often a tier that did not answer is asked for its keys.
 const STRANGERS: Duration = Duration::from_secs(2);
+/// How often it is looked whether a key is to be destroyed.
+const DELETIONS: Duration = Duration::from_secs(5);
 /// How often counts are looked at.
 const COUNTS: Duration = Duration::from_secs(1);
 
@@ -23,8 +25,18 @@ impl Kms {
             kms.record_encryptions().await;
             State::Fine
         }));
+        let deletions = tokio::spawn(every(DELETIONS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
+            match (kms.destroy_due().await, before) {
+                (Ok(()), _) => State::Fine,
+                (Err(error), State::Fine) => {
+                    tracing::warn!(?error, "a key whose window has ended cannot be destroyed yet");
+                    State::Failing
+                }
+                (Err(_), State::Failing) => State::Failing,
+            }
+        }));
         let mut tasks = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.extend([refresh.abort_handle(), counts.abort_handle()]);
+        tasks.extend([refresh, counts, deletions].map(|task| task.abort_handle()));
     }
 
     /// Compares the keys of an instance with the store as soon as its tier answers.

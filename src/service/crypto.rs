@@ -109,7 +109,7 @@ impl Kms {
         let used = self.usable_version(caller, &blob.version)?;
         let algorithm = algorithm_for(&used, Form::Advance, request.algorithm)?;
         padding_for(algorithm, request.padding)?;
-        let other_key = request.key.is_some_and(|key| key != used.entry.key.id.as_str());
+        let other_key = request.key.is_some_and(|key| !self.resolve(&key).is_ok_and(|id| id == used.entry.key.id));
         let other_iv = !request.iv.is_empty() && request.iv != blob.iv;
         if other_key || other_iv {
             return Err(Error::undecryptable());
@@ -118,7 +118,8 @@ impl Kms {
         self.decrypt_with(&used, Decryption::AesGcm { iv: blob.iv, aad: request.aad }, None, blob.ciphertext).await
     }
 
-    async fn decrypt_with(
+    /// Decrypts with a key that the caller may use.
+    pub(super) async fn decrypt_with(
         &self,
         used: &Usable,
         how: Decryption,
@@ -137,10 +138,15 @@ impl Kms {
     /// As [`Kms::encrypt`].
     pub async fn sign(&self, caller: &Caller, request: Sign) -> Result<Signed> {
         let used = self.usable(caller, &request.key, Version::Initial)?;
-        let algorithm = signature_algorithm(&used, request.algorithm)?;
         let digest = digest_of(request.message_type, &request.message)?;
-        let handle = self.handle(&used).await?;
-        let signer = handle.signer().ok_or_else(|| wrong_usage(&used))?;
+        self.sign_with(&used, request.algorithm, digest).await
+    }
+
+    /// Signs with a key that the caller may use.
+    pub(super) async fn sign_with(&self, used: &Usable, asked: Option<SignatureAlgorithm>, digest: Sha256Digest) -> Result<Signed> {
+        let algorithm = signature_algorithm(used, asked)?;
+        let handle = self.handle(used).await?;
+        let signer = handle.signer().ok_or_else(|| wrong_usage(used))?;
         let signature = signer.sign(used.share, algorithm, digest).await?;
         Ok(Signed { key: used.entry.key.id.clone(), version: used.version.id.clone(), algorithm, signature })
     }
@@ -153,9 +159,20 @@ impl Kms {
         let used = self.usable(caller, &request.sign.key, Version::Initial)?;
         let algorithm = signature_algorithm(&used, request.sign.algorithm)?;
         let digest = digest_of(request.sign.message_type, &request.sign.message)?;
-        let handle = self.handle(&used).await?;
-        let value = public_half(handle, &used)?.verify(algorithm, &digest, &request.signature)? == Validity::Valid;
+        let value = self.verify_with(&used, Some(algorithm), &digest, &request.signature).await? == Validity::Valid;
         Ok(Verified { key: used.entry.key.id.clone(), version: used.version.id.clone(), algorithm, value })
+    }
+
+    /// Verifies with a key that the caller may use.
+    pub(super) async fn verify_with(
+        &self,
+        used: &Usable,
+        asked: Option<SignatureAlgorithm>,
+        digest: &Sha256Digest,
+        signature: &[u8],
+    ) -> Result<Validity> {
+        let algorithm = signature_algorithm(used, asked)?;
+        public_half(self.handle(used).await?, used)?.verify(algorithm, digest, signature)
     }
 
     /// GetPublicKey.
@@ -163,9 +180,13 @@ impl Kms {
     /// # Errors
     /// As [`Kms::encrypt`].
     pub async fn public_key(&self, caller: &Caller, key: String) -> Result<PublicKeyOf> {
-        let used = self.usable(caller, &key, Version::Initial)?;
-        let handle = self.handle(&used).await?;
-        let pem = public_half(handle, &used)?.pem();
+        self.public_key_with(&self.usable(caller, &key, Version::Initial)?).await
+    }
+
+    /// The public half of a key that the caller may use.
+    pub(super) async fn public_key_with(&self, used: &Usable) -> Result<PublicKeyOf> {
+        let handle = self.handle(used).await?;
+        let pem = public_half(handle, used)?.pem();
         Ok(PublicKeyOf { key: used.entry.key.id.clone(), version: used.version.id.clone(), pem })
     }
 

@@ -21,11 +21,7 @@ impl Kms {
     /// As [`Kms::encrypt`]; [`Kind::InvalidParameter`] for a length out of range.
     pub async fn generate_data_key(&self, caller: &Caller, form: Form, request: GenerateDataKey) -> Result<DataKey> {
         let used = self.data_key_key(caller, form, &request.key, request.algorithm, &request.aad)?;
-        let asked = request.number_of_bytes.unwrap_or(DATA_KEY_DEFAULT);
-        let length = usize::try_from(asked).ok().filter(|_| DATA_KEY.contains(&asked));
-        let length = length.ok_or_else(|| {
-            Error::invalid(format!("The parameter NumberOfBytes is between {} and {}.", DATA_KEY.start(), DATA_KEY.end()))
-        })?;
+        let length = data_key_length(request.number_of_bytes)?;
         let plaintext = self.served(&caller.instance)?.tier.random(used.share, length).await?;
         let encrypted = self.encrypt_with(&used, form, Encryption::AesGcm { aad: request.aad }, plaintext.duplicate()).await?;
         Ok(DataKey { encrypted, plaintext })
@@ -90,6 +86,14 @@ impl Kms {
         check_aad(aad)?;
         Ok(used)
     }
+}
+
+/// NumberOfBytes: 1 to 1024, 32 without it.
+pub(super) fn data_key_length(asked: Option<i32>) -> Result<usize> {
+    let asked = asked.unwrap_or(DATA_KEY_DEFAULT);
+    usize::try_from(asked).ok().filter(|_| DATA_KEY.contains(&asked)).ok_or_else(|| {
+        Error::invalid(format!("The parameter NumberOfBytes is between {} and {}.", DATA_KEY.start(), DATA_KEY.end()))
+    })
 }
 
 /// RFC 7468: `PRIVATE KEY` is PKCS #8 (section 10), `PUBLIC KEY` SubjectPublicKeyInfo (section 13).

@@ -3,7 +3,7 @@
 use super::Kms;
 use super::certificates::{self, Leaf};
 use super::requests::{InstanceDescription, Operator, Page, Paged};
-use crate::base::Result;
+use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
 use crate::model::instance::Instance;
 
@@ -23,6 +23,15 @@ impl Kms {
         let instance = self.served(id)?.instance.clone();
         let keys = self.snapshot.keys().iter().filter(|entry| entry.key.instance == *id).count();
         Ok(InstanceDescription { instance, ca_chain_pem: self.ca_chain_pem(), keys })
+    }
+
+    /// GetDefaultKmsInstance: where CreateKey without DKMSInstanceId makes its keys.
+    ///
+    /// # Errors
+    /// [`Kind::InstanceNotFound`](crate::base::Kind::InstanceNotFound) when none is configured.
+    pub fn default_instance(&self, _: &Operator) -> Result<&InstanceId> {
+        let none = || Error::new(Kind::InstanceNotFound, "There is no default instance.");
+        self.default_instance.as_ref().ok_or_else(none)
     }
 
     /// What is served.

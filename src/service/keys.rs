@@ -6,13 +6,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::authorize::parse_key;
 use super::requests::{CreateKey, KeyDescription, KeyFilter, Operator, Page, Paged};
 use super::snapshot::KeyEntry;
 use super::{Kms, Served};
 use crate::base::{Error, Kind, Result, random};
 use crate::model::algorithm::{KeySpec, KeyUsage};
-use crate::model::key::{Key, KeyState, Origin, fitting_usage};
+use crate::model::key::{DeletionProtection, Key, KeyState, Origin, fitting_usage};
 use crate::model::{InstanceId, KeyId, KeyVersionId};
 use crate::store::{KeyIntent, KeyVersion};
 use crate::tier::{Ability, Capability, NewKey};
@@ -31,9 +30,7 @@ impl Kms {
             || Error::new(Kind::MissingParameter, "The parameter DKMSInstanceId is missing; there is no default instance.");
         let instance = request.instance.or_else(|| self.default_instance.clone()).ok_or_else(no_instance)?;
         let served = self.served(&instance)?;
-        if request.description.chars().count() > DESCRIPTION {
-            return Err(Error::invalid(format!("The parameter Description has at most {DESCRIPTION} characters.")));
-        }
+        check_description(&request.description)?;
         let spec = request.spec.unwrap_or(KeySpec::Aes256);
         let usage = fitting_usage(spec, request.usage)?;
         served.tier.describe().capabilities.admits(spec, usage, Ability::Generate)?;
@@ -45,6 +42,8 @@ impl Kms {
             usage,
             origin: Origin::Service,
             state: KeyState::Enabled,
+            delete_at: None,
+            deletion_protection: DeletionProtection::Disabled,
             description: request.description,
             creator: operator.access_key.to_string(),
             created: self.now(),
@@ -74,10 +73,7 @@ impl Kms {
         let created = match served.tier.create(new).await {
             Ok(created) => created,
             Err(error) => {
-                // What a tier refuses or fails at leaves no object; an answer that came too late is undone by the tier.
-                if let Err(store) = self.store.withdraw_intent(&version).await {
-                    tracing::warn!(key = %key.id, error = ?store, "the intent of a key that was not made stays until the next start");
-                }
+                self.withdraw(&version).await;
                 return Err(error);
             }
         };
@@ -109,11 +105,11 @@ impl Kms {
     /// # Errors
     /// [`Kind::KeyNotFound`], [`Kind::AliasNotFound`].
     pub fn describe_key(&self, _: &Operator, key: &str) -> Result<KeyDescription> {
-        let entry = self.known(&parse_key(key)?)?;
+        let entry = self.known(&self.resolve(key)?)?;
         self.description(&entry)
     }
 
-    fn known(&self, id: &KeyId) -> Result<Arc<KeyEntry>> {
+    pub(super) fn known(&self, id: &KeyId) -> Result<Arc<KeyEntry>> {
         self.snapshot.key(id).ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")))
     }
 
@@ -125,6 +121,7 @@ impl Kms {
             attributes: version.attributes,
             abilities: abilities(served, &entry.key),
             encryptions: version.encryptions(),
+            rotated: entry.versions().map(|version| version.created).max().unwrap_or(entry.key.created),
             key: entry.key.clone(),
         })
     }
@@ -194,6 +191,15 @@ impl Kms {
                 tracing::error!(%instance, key = %entry.key.id, cka_id = %id, "the token does not hold the key");
             }
         }
+    }
+}
+
+/// The limit of the API.
+pub(super) fn check_description(text: &str) -> Result<()> {
+    if text.chars().count() <= DESCRIPTION {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("The parameter Description has at most {DESCRIPTION} characters.")))
     }
 }
 

@@ -5,6 +5,7 @@
 //! their trait and no wire format.
 
 mod access;
+mod aliases;
 mod authorize;
 mod background;
 pub mod certificates;
@@ -12,7 +13,10 @@ mod crypto;
 mod data_keys;
 mod health;
 mod instances;
+mod key_life;
+mod key_versions;
 mod keys;
+mod operator_crypto;
 mod quick_create;
 pub mod requests;
 mod snapshot;
@@ -33,6 +37,7 @@ use snapshot::Snapshot;
 
 pub use background::REFRESH;
 pub use health::{Health, InstanceSlots};
+pub use key_life::DELETION_WINDOW_DAYS;
 pub use quick_create::QuickCreated;
 pub use snapshot::VerifiedClientKey;
 

@@ -6,7 +6,8 @@ use crate::base::{SecretBytes, Timestamp};
 use crate::model::access::{AuthenticationMethod, ClientKey, NetworkRuleKind, Permission, ResourcePattern, Scope};
 use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
 use crate::model::key::{Key, KeyAttributes, KeyState};
-use crate::model::{AccessKeyId, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
+use crate::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
+pub use crate::store::PolicyChange;
 use crate::tier::{Capability, Iv};
 
 /// A caller of an instance endpoint, known by its client key; what it may do is decided request by request.
@@ -270,6 +271,8 @@ pub struct KeyDescription {
     pub attributes: Option<KeyAttributes>,
     /// What the tier can do with a key of this spec and usage, with what is done outside the token.
     pub abilities: Vec<Capability>,
+    /// When the newest version was made.
+    pub rotated: Timestamp,
     /// How many AES-GCM encryptions were counted for the primary version; they end at 2^32 (SP 800-38D, section 8.3).
     pub encryptions: u64,
 }
@@ -293,6 +296,46 @@ pub enum KeyFilter {
     Creator(Vec<String>),
     /// `CreatorType`: `User`; keys of other services do not exist here.
     CreatorType(Vec<String>),
+}
+
+/// One of ListKeyVersions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionOf {
+    /// Its id.
+    pub version: KeyVersionId,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// The answer to an encryption of the OpenAPI.
+#[derive(Debug)]
+pub struct OperatorEncrypted {
+    /// The key used.
+    pub key: KeyId,
+    /// Its version used.
+    pub version: KeyVersionId,
+    /// The CiphertextBlob; the bare ciphertext of an asymmetric key.
+    pub ciphertext: Vec<u8>,
+}
+
+/// The answer to a decryption of the OpenAPI.
+#[derive(Debug)]
+pub struct OperatorDecrypted {
+    /// The key used.
+    pub key: KeyId,
+    /// Its version used.
+    pub version: KeyVersionId,
+    /// What was encrypted.
+    pub plaintext: SecretBytes,
+}
+
+/// One of ListAliases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AliasOf {
+    /// The alias.
+    pub alias: Alias,
+    /// The key that it points to.
+    pub key: KeyId,
 }
 
 /// Which part of a list: `number` from 1, `size` from 1 to 100.

@@ -1,6 +1,6 @@
 //! What the cryptographic path reads: keys, access and operators in memory, as of some value of the store's change counter.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,7 +11,7 @@ use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::access::{AccessPoint, ClientKey, Directory, NetworkRule, Policy};
 use crate::model::algorithm::KeySpec;
 use crate::model::key::{Key, KeyAttributes, Material, SubjectPublicKeyInfo};
-use crate::model::{AccessKeyId, ClientKeyId, KeyId, KeyVersionId, Name};
+use crate::model::{AccessKeyId, Alias, ClientKeyId, KeyId, KeyVersionId, Name};
 use crate::store::{KeyVersion, Store};
 use crate::tier::{KeyHandle, PublicKey, StoredKey, Tier};
 
@@ -52,6 +52,8 @@ pub(super) struct Access {
     pub(super) policies: HashMap<Name, Policy>,
     pub(super) access_points: HashMap<Name, AccessPoint>,
     pub(super) client_keys: Vec<ClientKey>,
+    /// The key of each alias.
+    pub(super) aliases: BTreeMap<Alias, KeyId>,
     verified: HashMap<String, Arc<VerifiedClientKey>>,
     access_keys: HashMap<String, (AccessKeyId, Arc<SecretBytes>)>,
 }
@@ -65,6 +67,7 @@ pub(super) struct KeyEntry {
 /// A version with its material, opened at its first use.
 pub(super) struct VersionEntry {
     pub(super) id: KeyVersionId,
+    pub(super) created: Timestamp,
     pub(super) attributes: Option<KeyAttributes>,
     material: Material,
     public_key: Option<SubjectPublicKeyInfo>,
@@ -115,6 +118,9 @@ impl Snapshot {
             return Ok(());
         }
         self.access.store(Arc::new(load_access(store).await?));
+        for id in store.keys_deleted_since(read).await? {
+            self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        }
         for id in store.keys_since(read).await? {
             if let Some((key, versions)) = store.key(&id).await? {
                 self.put_key(key, versions);
@@ -162,12 +168,14 @@ impl Snapshot {
 async fn load_access(store: &Store) -> Result<Access> {
     let tables = store.access().await?;
     let access_keys = store.access_keys().await?;
+    let aliases = store.aliases().await?;
     Ok(Access {
         verified: tables.client_keys.iter().filter_map(verified).map(|key| (key.id.to_string(), Arc::new(key))).collect(),
         network_rules: tables.network_rules.into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
         policies: tables.policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         access_points: tables.access_points.into_iter().map(|point| (point.name.clone(), point)).collect(),
         client_keys: tables.client_keys,
+        aliases: aliases.into_iter().collect(),
         access_keys: access_keys.into_iter().map(|key| (key.id.to_string(), (key.id, Arc::new(key.secret)))).collect(),
     })
 }
@@ -214,6 +222,7 @@ impl VersionEntry {
     fn new(version: KeyVersion) -> Self {
         Self {
             id: version.id,
+            created: version.created,
             attributes: version.attributes,
             material: version.material,
             public_key: version.public_key,

@@ -134,7 +134,7 @@ impl Store {
 }
 
 /// A list of texts as the JSON text of its column.
-fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let texts: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     serde_json::Value::from(texts).to_string()
 }

@@ -4,12 +4,13 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
+use super::key_life::locked;
 use super::seal::Place;
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Result, Timestamp};
 use crate::model::algorithm::{KeySpec, KeyUsage};
-use crate::model::key::{Key, KeyAttributes, Material, Origin, SubjectPublicKeyInfo};
+use crate::model::key::{DeletionProtection, Key, KeyAttributes, Material, Origin, SubjectPublicKeyInfo};
 use crate::model::{InstanceId, KeyId, KeyVersionId};
 
 /// A key that is about to be made in a tier.
@@ -45,8 +46,14 @@ pub struct KeyVersion {
     pub encryptions: u64,
 }
 
-const KEY_COLUMNS: &str =
-    "id, instance, spec, usage, origin, state, description, creator, created, initial_version, primary_version";
+/// The columns of the material, one of which is empty.
+struct MaterialColumns {
+    /// Sealed.
+    held: Option<Vec<u8>>,
+    resident: Option<Vec<u8>>,
+}
+
+pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, description, creator, created, initial_version, primary_version";
 const VERSION_COLUMNS: &str = "id, key_id, created, held, resident, public_key, local, sensitive, always_sensitive, extractable, \
                                never_extractable, encryptions";
 
@@ -81,20 +88,51 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn commit_key(&self, key: &Key, version: &KeyVersion) -> Result<()> {
-        let (held, resident) = match &version.material {
-            Material::Held(secret) => (Some(self.sealer.seal(held_place(version.id.as_str()), secret)?), None),
-            Material::Resident(id) => (None, Some(id.as_slice())),
-        };
-        let held = held.as_deref();
+        let columns = &self.columns(version)?;
         self.write("commit key", |writing| {
             Box::pin(async move {
                 let Writing { connection, revision, .. } = writing;
                 insert_key(connection, key, revision).await?;
-                insert_version(connection, &key.id, version, held, resident).await?;
+                insert_version(connection, &key.id, version, columns).await?;
                 delete_intent(connection, &version.id).await
             })
         })
         .await
+    }
+
+    /// Keeps a further version that was made; of a symmetric key it is the primary one from then on. Its intent goes in the same
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound) when the key is gone; the database fails.
+    pub async fn commit_version(&self, key: &KeyId, version: &KeyVersion) -> Result<()> {
+        let columns = &self.columns(version)?;
+        self.write("commit key version", |writing| {
+            Box::pin(async move {
+                let Writing { connection, revision, .. } = writing;
+                let kept = locked(connection, key).await?;
+                insert_version(connection, key, version, columns).await?;
+                let primary = if kept.spec.is_symmetric() { &version.id } else { &kept.primary_version };
+                sqlx::query("UPDATE keys SET primary_version = $2, revision = $3 WHERE id = $1")
+                    .bind(key.as_str())
+                    .bind(primary.as_str())
+                    .bind(revision)
+                    .execute(&mut *connection)
+                    .await?;
+                delete_intent(connection, &version.id).await
+            })
+        })
+        .await
+    }
+
+    fn columns(&self, version: &KeyVersion) -> Result<MaterialColumns> {
+        Ok(match &version.material {
+            Material::Held(secret) => {
+                let held = self.sealer.seal(held_place(version.id.as_str()), secret)?;
+                MaterialColumns { held: Some(held), resident: None }
+            }
+            Material::Resident(id) => MaterialColumns { held: None, resident: Some(id.clone()) },
+        })
     }
 
     /// Forgets a key that was not made after all.
@@ -200,7 +238,7 @@ impl Store {
 }
 
 /// Statements are made of constants only.
-fn const_format(columns: &'static str, rest: &'static str) -> sqlx::AssertSqlSafe<String> {
+pub(super) fn const_format(columns: &'static str, rest: &'static str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("SELECT {columns} {rest}"))
 }
 
@@ -233,8 +271,7 @@ async fn insert_version(
     connection: &mut SqliteConnection,
     key: &KeyId,
     version: &KeyVersion,
-    held: Option<&[u8]>,
-    resident: Option<&[u8]>,
+    columns: &MaterialColumns,
 ) -> Result<(), Fault> {
     let statement = "INSERT INTO key_versions (id, key_id, created, held, resident, public_key, local, sensitive, always_sensitive,
         extractable, never_extractable, encryptions) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
@@ -243,8 +280,8 @@ async fn insert_version(
         .bind(version.id.as_str())
         .bind(key.as_str())
         .bind(version.created.unix())
-        .bind(held)
-        .bind(resident)
+        .bind(columns.held.as_deref())
+        .bind(columns.resident.as_deref())
         .bind(version.public_key.as_ref().map(SubjectPublicKeyInfo::as_der))
         .bind(attribute(|attributes| attributes.local))
         .bind(attribute(|attributes| attributes.sensitive))
@@ -303,6 +340,10 @@ impl FromRow<'_, SqliteRow> for Key {
             usage: parsed(row, "usage")?,
             origin: if origin == Origin::External.name() { Origin::External } else { Origin::Service },
             state: parsed(row, "state")?,
+            delete_at: row.try_get::<Option<i64>, _>("delete_at")?.map(Timestamp::from_unix),
+            deletion_protection: row
+                .try_get::<Option<String>, _>("deletion_protection")?
+                .map_or(DeletionProtection::Disabled, DeletionProtection::Enabled),
             description: row.try_get("description")?,
             creator: row.try_get("creator")?,
             created: Timestamp::from_unix(row.try_get("created")?),

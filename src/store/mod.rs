@@ -4,7 +4,10 @@
 //! is busy, and raises the change counter, by which every node sees that its snapshot is old. Secret columns are sealed.
 
 mod access;
+mod access_changes;
+mod aliases;
 mod instances;
+mod key_life;
 mod keys;
 mod operators;
 mod seal;
@@ -21,6 +24,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use crate::base::{Error, Kind, Result, SecretBytes};
 
 pub use access::AccessTables;
+pub use access_changes::PolicyChange;
 pub use keys::{KeyIntent, KeyVersion};
 pub use operators::{ADMINISTRATOR, AccessKey, Authorities};
 pub use seal::RootKey;

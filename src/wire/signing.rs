@@ -49,8 +49,10 @@ pub fn instance_string_to_sign(
     text
 }
 
-/// A request of the OpenAPI as ACS3-HMAC-SHA256 signs it.
-pub struct Acs3<'a> {
+/// A request of the OpenAPI as ACS3-HMAC-SHA256 and ACS4-HMAC-SHA256 sign it.
+pub struct Acs<'a> {
+    /// By which of them.
+    pub scheme: AcsScheme<'a>,
     /// GET or POST.
     pub method: &'a str,
     /// The query, decoded.
@@ -61,10 +63,54 @@ pub struct Acs3<'a> {
     pub content_sha256: &'a str,
 }
 
-/// The name of the scheme.
-pub const ACS3: &str = "ACS3-HMAC-SHA256";
+/// A signature in headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcsScheme<'a> {
+    /// ACS3-HMAC-SHA256: by the secret itself.
+    V3,
+    /// ACS4-HMAC-SHA256: by a key that is derived from the secret and good in this scope alone.
+    V4(Acs4Scope<'a>),
+}
 
-impl Acs3<'_> {
+/// Where a derived key is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acs4Scope<'a> {
+    /// On this day, `yyyymmdd`, UTC.
+    pub date: &'a str,
+    /// In this region.
+    pub region: &'a str,
+    /// For this product.
+    pub product: &'a str,
+}
+
+/// The end of an ACS4 scope.
+const ACS4_REQUEST: &str = "aliyun_v4_request";
+
+impl AcsScheme<'_> {
+    /// The API's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V3 => "ACS3-HMAC-SHA256",
+            Self::V4(_) => "ACS4-HMAC-SHA256",
+        }
+    }
+
+    fn key(self, secret: &SecretBytes) -> hmac::Key {
+        match self {
+            Self::V3 => hmac::Key::new(HMAC_SHA256, secret.expose()),
+            Self::V4(scope) => {
+                let mut first = SecretBytes::new([b"aliyun_v4", secret.expose()].concat());
+                for part in [scope.date, scope.region, scope.product, ACS4_REQUEST] {
+                    let next = hmac::sign(&hmac::Key::new(HMAC_SHA256, first.expose()), part.as_bytes());
+                    first = SecretBytes::new(next.as_ref().to_vec());
+                }
+                hmac::Key::new(HMAC_SHA256, first.expose())
+            }
+        }
+    }
+}
+
+impl Acs<'_> {
     /// The string to sign: the scheme and the hash of the canonical request.
     pub fn string_to_sign(&self) -> String {
         let mut headers: Vec<_> = self.headers.iter().collect();
@@ -74,19 +120,26 @@ impl Acs3<'_> {
             let _ = writeln!(canonical, "{name}:{value}");
         }
         let _ = write!(canonical, "\n{}\n{}", signed_headers(&headers), self.content_sha256);
-        format!("{ACS3}\n{}", sha256_hex(canonical.as_bytes()))
+        format!("{}\n{}", self.scheme.name(), sha256_hex(canonical.as_bytes()))
     }
 
     /// The signature, lower-case hex.
     pub fn sign(&self, secret: &SecretBytes) -> String {
-        hex(hmac::sign(&hmac::Key::new(HMAC_SHA256, secret.expose()), self.string_to_sign().as_bytes()).as_ref())
+        hex(hmac::sign(&self.scheme.key(secret), self.string_to_sign().as_bytes()).as_ref())
     }
 
     /// The value of the header Authorization.
     pub fn authorization(&self, access_key: &str, secret: &SecretBytes) -> String {
         let mut headers: Vec<_> = self.headers.iter().collect();
         headers.sort();
-        format!("{ACS3} Credential={access_key},SignedHeaders={},Signature={}", signed_headers(&headers), self.sign(secret))
+        let credential = match self.scheme {
+            AcsScheme::V3 => access_key.to_owned(),
+            AcsScheme::V4(Acs4Scope { date, region, product }) => {
+                format!("{access_key}/{date}/{region}/{product}/{ACS4_REQUEST}")
+            }
+        };
+        let (scheme, signed, signature) = (self.scheme.name(), signed_headers(&headers), self.sign(secret));
+        format!("{scheme} Credential={credential},SignedHeaders={signed},Signature={signature}")
     }
 
     /// Whether `signature` is right; the comparison takes the same time whatever the answer.
@@ -99,9 +152,11 @@ fn signed_headers(headers: &[&(String, String)]) -> String {
     headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(";")
 }
 
-/// The parts of an ACS3 Authorization header.
+/// The parts of an Authorization header of either scheme.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Authorization<'a> {
+    /// Which it is.
+    pub scheme: AcsScheme<'a>,
     /// The AccessKey's id.
     pub credential: &'a str,
     /// The names of the headers that are signed.
@@ -113,7 +168,7 @@ pub struct Authorization<'a> {
 impl<'a> Authorization<'a> {
     /// Reads the header's value; `None` when it is of another scheme or malformed.
     pub fn parse(value: &'a str) -> Option<Self> {
-        let rest = value.strip_prefix(ACS3)?.strip_prefix(' ')?;
+        let (scheme, rest) = value.split_once(' ')?;
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
         for part in rest.split(',') {
             let (name, value) = part.trim().split_once('=')?;
@@ -127,8 +182,21 @@ impl<'a> Authorization<'a> {
                 return None;
             }
         }
-        Some(Self { credential: credential?, signed_headers: signed_headers?.split(';').collect(), signature: signature? })
+        let (scheme, credential) = match scheme {
+            "ACS3-HMAC-SHA256" => (AcsScheme::V3, credential?),
+            "ACS4-HMAC-SHA256" => scoped(credential?)?,
+            _ => return None,
+        };
+        Some(Self { scheme, credential, signed_headers: signed_headers?.split(';').collect(), signature: signature? })
     }
+}
+
+/// An AccessKey's id with the scope of the key that is derived from its secret.
+fn scoped(credential: &str) -> Option<(AcsScheme<'_>, &str)> {
+    let mut parts = credential.split('/');
+    let (id, date, region, product) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let ends = parts.next() == Some(ACS4_REQUEST) && parts.next().is_none();
+    ends.then_some((AcsScheme::V4(Acs4Scope { date, region, product }), id))
 }
 
 /// All parameters, strictly encoded, by name and value.
@@ -144,15 +212,42 @@ pub fn rpc_string_to_sign(method: &str, parameters: &[(String, String)]) -> Stri
     format!("{method}&%2F&{}", percent_encode(&canonical_query(&signed)))
 }
 
-/// HMAC-SHA1 of an RPC string to sign, base64.
-pub fn rpc_sign(string_to_sign: &str, secret: &SecretBytes) -> String {
+/// By which function an RPC request is signed: `SignatureMethod`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RpcMethod {
+    /// HMAC-SHA1.
+    HmacSha1,
+    /// HMAC-SHA256.
+    HmacSha256,
+}
+
+impl RpcMethod {
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "HMAC-SHA1" => Some(Self::HmacSha1),
+            "HMAC-SHA256" => Some(Self::HmacSha256),
+            _ => None,
+        }
+    }
+
+    const fn algorithm(self) -> hmac::Algorithm {
+        match self {
+            Self::HmacSha1 => HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Self::HmacSha256 => HMAC_SHA256,
+        }
+    }
+}
+
+/// The signature of an RPC string to sign, base64.
+pub fn rpc_sign(method: RpcMethod, string_to_sign: &str, secret: &SecretBytes) -> String {
     let mut key = SecretBytes::new(vec![b'&'; secret.len() + 1]);
     key.expose_mut()[..secret.len()].copy_from_slice(secret.expose());
-    let key = hmac::Key::new(HMAC_SHA1_FOR_LEGACY_USE_ONLY, key.expose());
+    let key = hmac::Key::new(method.algorithm(), key.expose());
     STANDARD.encode(hmac::sign(&key, string_to_sign.as_bytes()))
 }
 
 /// Whether an RPC signature is right; the comparison takes the same time whatever the answer.
-pub fn rpc_verifies(string_to_sign: &str, secret: &SecretBytes, signature: &str) -> bool {
-    SecretBytes::new(rpc_sign(string_to_sign, secret).into_bytes()).constant_time_eq(signature.as_bytes())
+pub fn rpc_verifies(method: RpcMethod, string_to_sign: &str, secret: &SecretBytes, signature: &str) -> bool {
+    SecretBytes::new(rpc_sign(method, string_to_sign, secret).into_bytes()).constant_time_eq(signature.as_bytes())
 }

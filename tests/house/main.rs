@@ -166,6 +166,7 @@ const MAY_EXPOSE: &[&str] = &[
     "config/pin.rs",
     "server/instance_operations.rs",
     "server/shared_access.rs",
+    "server/shared_crypto.rs",
     "server/tls.rs",
     "service/access.rs",
     "service/certificates.rs",

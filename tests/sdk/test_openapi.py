@@ -86,6 +86,11 @@ def test_network_rules(control, name):
     assert (described.type, described.description, described.source_private_ip) == ("Private", "d", made.source_private_ip)
     listed = control.list_network_rules(openapi.ListNetworkRulesRequest(page_size=100)).body
     assert name in [rule.name for rule in listed.network_rules.network_rule]
+    control.update_network_rule(openapi.UpdateNetworkRuleRequest(name=name, source_private_ip='["10.0.0.7"]'))
+    described = control.describe_network_rule(openapi.DescribeNetworkRuleRequest(name=name)).body
+    assert (described.description, described.source_private_ip) == ("d", '["10.0.0.7"]')
+    worse = openapi.UpdateNetworkRuleRequest(name=name, source_private_ip='["10.0.0.256"]')
+    assert code_of(control.update_network_rule, worse) == "InvalidParameter"
     again = openapi.CreateNetworkRuleRequest(name=name, type="Private", source_private_ip='["10.0.0.1"]')
     assert code_of(control.create_network_rule, again) == "Rejected.ResourceExist"
     control.delete_network_rule(openapi.DeleteNetworkRuleRequest(name=name))
@@ -110,6 +115,11 @@ def test_policies_and_access_points(control, name, instance):
     described = control.describe_policy(openapi.DescribePolicyRequest(name=policy)).body
     assert described.resources == ["key/*", "secret/rds-*"] and len(described.permissions) == 2
     assert described.access_control_rules == rules and described.kms_instance == instance["instance_id"]
+    control.update_policy(openapi.UpdatePolicyRequest(name=policy, resources='["key/*"]', description="less"))
+    described = control.describe_policy(openapi.DescribePolicyRequest(name=policy)).body
+    assert (described.resources, described.description, described.access_control_rules) == (["key/*"], "less", rules)
+    wrong = openapi.UpdatePolicyRequest(name=policy, permissions='["RbacPermission/Template/SecretUser"]')
+    assert code_of(control.update_policy, wrong) == "InvalidParameter"
     assert policy in [one.name for one in control.list_policies(openapi.ListPoliciesRequest(page_size=100)).body.policies.policy]
 
     access_point = openapi.CreateApplicationAccessPointRequest(name=name, authentication_method="ClientKey", policies=f'["{policy}"]')
@@ -117,6 +127,11 @@ def test_policies_and_access_points(control, name, instance):
     assert code_of(control.create_application_access_point, access_point) == "Rejected.ResourceExist"
     described = control.describe_application_access_point(openapi.DescribeApplicationAccessPointRequest(name=name)).body
     assert described.policies == f'["{policy}"]'
+    control.update_application_access_point(openapi.UpdateApplicationAccessPointRequest(name=name, description="more"))
+    described = control.describe_application_access_point(openapi.DescribeApplicationAccessPointRequest(name=name)).body
+    assert (described.policies, described.description) == (f'["{policy}"]', "more")
+    dangling = openapi.UpdateApplicationAccessPointRequest(name=name, policies='["nobody"]')
+    assert code_of(control.update_application_access_point, dangling) == "Forbidden.ResourceNotFound"
     listed = control.list_application_access_points(openapi.ListApplicationAccessPointsRequest(page_size=100)).body
     assert name in [one.name for one in listed.application_access_points.application_access_point]
 
@@ -177,7 +192,7 @@ def test_a_client_key_of_another_instance_is_refused(access_point, instance):
     assert code_of(client.encrypt, request) == "Forbidden.NoPermission"
 
 
-@pytest.mark.parametrize("scheme", [{}, {"signature_algorithm": "v2"}])
+@pytest.mark.parametrize("scheme", [{}, {"signature_algorithm": "v2"}, {"signature_version": "v4", "region_id": "cn-hangzhou"}])
 def test_signature_schemes(scheme):
     at = QUICKSTART["control"]
     config = {"access_key_id": at["access_key_id"], "endpoint": at["endpoint"], "protocol": "HTTPS", "ca": at["ca_file"], **scheme}

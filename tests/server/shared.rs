@@ -2,7 +2,7 @@
 
 use keystead::base::{Clock, SecretBytes, Timestamp};
 use keystead::wire::date;
-use keystead::wire::signing::{Acs3, percent_encode, rpc_sign, rpc_string_to_sign, sha256_hex};
+use keystead::wire::signing::{Acs, Acs4Scope, AcsScheme, RpcMethod, percent_encode, rpc_sign, rpc_string_to_sign, sha256_hex};
 
 use crate::bench::{Answer, Bench, Call, SECRET, bench};
 
@@ -18,6 +18,17 @@ fn query(parameters: &[(&str, &str)]) -> String {
 
 /// An ACS3 request; `change` is applied before it is signed.
 async fn acs3(bench: &Bench, action: &str, parameters: &[(&str, &str)], change: impl Fn(&mut Vec<(String, String)>)) -> Answer {
+    acs(bench, AcsScheme::V3, action, parameters, change).await
+}
+
+/// A request signed in its headers; `change` is applied before it is signed.
+async fn acs(
+    bench: &Bench,
+    scheme: AcsScheme<'_>,
+    action: &str,
+    parameters: &[(&str, &str)],
+    change: impl Fn(&mut Vec<(String, String)>),
+) -> Answer {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let date = date::to_iso(bench.clock.now());
     let hash = sha256_hex(b"");
@@ -34,7 +45,7 @@ async fn acs3(bench: &Bench, action: &str, parameters: &[(&str, &str)], change: 
     change(&mut headers);
     let pairs: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let hash = headers.iter().find(|(name, _)| name == "x-acs-content-sha256").map_or("", |(_, value)| value).to_owned();
-    let signed = Acs3 { method: "POST", query: &pairs, headers: &headers, content_sha256: &hash };
+    let signed = Acs { scheme, method: "POST", query: &pairs, headers: &headers, content_sha256: &hash };
     let authorization = signed.authorization(bench.operator.access_key.as_str(), &secret());
     headers.push(("authorization".to_owned(), authorization));
     bench.send_to(bench.shared, &query(parameters), Call { method: "POST", headers, body: Vec::new() }).await
@@ -127,9 +138,23 @@ async fn what_is_wrong_with_a_request_has_its_code() {
 }
 
 #[tokio::test]
+async fn a_derived_key_signs_on_its_day_alone() {
+    let bench = bench().await;
+    let now = date::to_iso(bench.clock.now());
+    let today = now[..10].replace('-', "");
+    let by = |date| AcsScheme::V4(Acs4Scope { date, region: "cn-hangzhou", product: "Kms" });
+    assert_eq!(acs(&bench, by(&today), "ListKeys", &[("PageSize", "2")], |_| {}).await.status, 200);
+    let answer = acs(&bench, by("20200101"), "ListKeys", &[], |_| {}).await;
+    assert_eq!(code(&answer), (400, "SignatureDoesNotMatch".to_owned()));
+}
+
+#[tokio::test]
 async fn rpc_signatures_are_served_in_query_and_form() {
     let bench = bench().await;
-    for (method, in_form) in [("GET", false), ("POST", false), ("POST", true)] {
+    for (method, in_form, signature_method) in
+        [("GET", false, "HMAC-SHA1"), ("POST", false, "HMAC-SHA256"), ("POST", true, "HMAC-SHA1")]
+    {
+        let by = RpcMethod::named(signature_method).unwrap();
         let nonce = uuid::Uuid::new_v4().to_string();
         let date = date::to_iso(bench.clock.now());
         let mut parameters: Vec<(String, String)> = [
@@ -137,7 +162,7 @@ async fn rpc_signatures_are_served_in_query_and_form() {
             ("Version", "2016-01-20"),
             ("Format", "JSON"),
             ("AccessKeyId", bench.operator.access_key.as_str()),
-            ("SignatureMethod", "HMAC-SHA1"),
+            ("SignatureMethod", signature_method),
             ("SignatureVersion", "1.0"),
             ("SignatureNonce", &nonce),
             ("Timestamp", &date),
@@ -145,7 +170,7 @@ async fn rpc_signatures_are_served_in_query_and_form() {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();
-        let signature = rpc_sign(&rpc_string_to_sign(method, &parameters), &secret());
+        let signature = rpc_sign(by, &rpc_string_to_sign(method, &parameters), &secret());
         parameters.push(("Signature".to_owned(), signature));
         let pairs: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let encoded = query(&pairs);
@@ -164,7 +189,7 @@ async fn rpc_signatures_are_served_in_query_and_form() {
         // What is not signed does not name the operation.
         let mut unnamed = parameters.clone();
         unnamed.retain(|(name, _)| name != "Action" && name != "Signature");
-        let signature = rpc_sign(&rpc_string_to_sign(method, &unnamed), &secret());
+        let signature = rpc_sign(by, &rpc_string_to_sign(method, &unnamed), &secret());
         unnamed.push(("Signature".to_owned(), signature));
         let pairs: Vec<(&str, &str)> = unnamed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let headers_only =

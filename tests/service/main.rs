@@ -28,9 +28,13 @@ struct Bench {
 }
 
 async fn start(store: Store, instance: &InstanceId) -> Arc<Kms> {
+    start_at(store, instance, Arc::new(FixedClock::at(NOW))).await
+}
+
+async fn start_at(store: Store, instance: &InstanceId, clock: Arc<FixedClock>) -> Arc<Kms> {
     Kms::start(Parts {
         store,
-        clock: Arc::new(FixedClock::at(NOW)) as Arc<dyn Clock>,
+        clock: clock as Arc<dyn Clock>,
         instances: vec![ServedInstance {
             id: instance.clone(),
             name: "test".to_owned(),
@@ -359,6 +363,81 @@ async fn a_key_is_used_in_the_state_enabled_only() {
         assert_eq!(kms.public_key(&bench.caller, id.to_string()).await.unwrap_err().kind(), kind);
         assert_eq!(kms.describe_key(&bench.operator, id.as_str()).unwrap().key.state, state);
     }
+}
+
+#[tokio::test]
+async fn a_key_whose_window_has_ended_is_destroyed_on_every_node() {
+    let bench = bench().await;
+    let clock = Arc::new(FixedClock::at(NOW));
+    let kms = start_at(bench.store.clone(), &bench.instance, Arc::clone(&clock)).await;
+    let other = start_at(bench.store.clone(), &bench.instance, Arc::clone(&clock)).await;
+    let made = async || {
+        let request = CreateKey { spec: Some(KeySpec::Aes256), ..CreateKey::default() };
+        kms.create_key(&bench.operator, request).await.unwrap().key.id
+    };
+    let (saved, lost) = (made().await, made().await);
+    kms.create_alias(&bench.operator, &"alias/lost".parse().unwrap(), lost.as_str()).await.unwrap();
+    let sealed = kms.encrypt(&bench.caller, Form::Advance, encrypt(&lost)).await.unwrap().ciphertext;
+    for key in [&saved, &lost] {
+        for days in [6, 367] {
+            let refused = kms.schedule_key_deletion(&bench.operator, key.as_str(), days).await;
+            assert_eq!(refused.unwrap_err().kind(), Kind::InvalidParameter);
+        }
+        kms.schedule_key_deletion(&bench.operator, key.as_str(), 7).await.unwrap();
+        assert_eq!(kms.encrypt(&bench.caller, Form::Plain, encrypt(key)).await.unwrap_err().kind(), Kind::KeyPendingDeletion);
+    }
+    kms.spawn_background();
+    other.spawn_background();
+    clock.set(Timestamp::from_unix(NOW.unix() + 7 * 86_400 - 1));
+    kms.cancel_key_deletion(&bench.operator, saved.as_str()).await.unwrap();
+    clock.set(Timestamp::from_unix(NOW.unix() + 7 * 86_400));
+    // Whichever comes first, it is not saved any more.
+    let late = kms.cancel_key_deletion(&bench.operator, lost.as_str()).await.unwrap_err().kind();
+    assert!(matches!(late, Kind::StateForbids | Kind::KeyNotFound), "{late:?}");
+    for node in [&kms, &other] {
+        until("it is gone", async || node.describe_key(&bench.operator, lost.as_str()).is_err()).await;
+        assert_eq!(node.describe_key(&bench.operator, "alias/lost").unwrap_err().kind(), Kind::AliasNotFound);
+        assert_eq!(node.describe_key(&bench.operator, saved.as_str()).unwrap().key.state, KeyState::Enabled);
+    }
+    let request = AdvanceDecrypt { key: None, algorithm: None, padding: None, iv: Vec::new(), aad: Vec::new(), ciphertext: sealed };
+    assert!(kms.advance_decrypt(&bench.caller, request).await.is_err());
+    kms.encrypt(&bench.caller, Form::Plain, encrypt(&saved)).await.unwrap();
+    assert!(bench.store.key(&lost).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_alias_is_as_good_as_the_id() {
+    let bench = bench().await;
+    let alias = "alias/pay/roll".parse().unwrap();
+    let (one, two) =
+        (bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await, bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await);
+    let by_alias = || Encrypt { key: "alias/pay/roll".to_owned(), ..encrypt(&one) };
+    let unknown = bench.kms.encrypt(&bench.caller, Form::Plain, by_alias()).await;
+    assert_eq!(unknown.unwrap_err().kind(), Kind::AliasNotFound);
+    bench.kms.create_alias(&bench.operator, &alias, one.as_str()).await.unwrap();
+    let sealed = bench.kms.encrypt(&bench.caller, Form::Advance, by_alias()).await.unwrap();
+    assert_eq!(sealed.key, one);
+    let request = AdvanceDecrypt {
+        key: Some("alias/pay/roll".to_owned()),
+        algorithm: None,
+        padding: None,
+        iv: Vec::new(),
+        aad: Vec::new(),
+        ciphertext: sealed.ciphertext,
+    };
+    assert!(bench.kms.advance_decrypt(&bench.caller, request).await.unwrap().plaintext.constant_time_eq(b"hello"));
+    bench.kms.update_alias(&bench.operator, &alias, two.as_str()).await.unwrap();
+    assert_eq!(bench.kms.encrypt(&bench.caller, Form::Plain, by_alias()).await.unwrap().key, two);
+    let arn = "acs:kms:cn-hangzhou:1:alias/pay/roll";
+    assert_eq!(bench.kms.describe_key(&bench.operator, arn).unwrap().key.id, two);
+    bench.kms.schedule_key_deletion(&bench.operator, one.as_str(), 7).await.unwrap();
+    let refused = bench.kms.update_alias(&bench.operator, &alias, one.as_str()).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::KeyPendingDeletion);
+    let refused = bench.kms.create_alias(&bench.operator, &"alias/x".parse().unwrap(), one.as_str()).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::StateForbids);
+    let page = Page { number: 1, size: 10 };
+    assert_eq!(bench.kms.list_aliases(&bench.operator, Some(one.as_str()), page).unwrap().total, 0);
+    assert_eq!(bench.kms.list_aliases(&bench.operator, None, page).unwrap().items, [AliasOf { alias, key: two }]);
 }
 
 #[tokio::test]

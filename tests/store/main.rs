@@ -3,15 +3,15 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use keystead::base::{Kind, SecretBytes, Timestamp, random};
+use keystead::base::{Error, Kind, SecretBytes, Timestamp, random};
 use keystead::model::access::{
     AccessPoint, AuthenticationMethod, ClientKey, NetworkRule, NetworkRuleKind, Permission, Policy, Scope, parse_source,
 };
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::instance::InstanceKind;
-use keystead::model::key::{Key, KeyAttributes, KeyState, Material, Origin, SubjectPublicKeyInfo};
-use keystead::model::{AccessKeyId, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
-use keystead::store::{AccessKey, Authorities, KeyIntent, KeyVersion, RootKey, Store};
+use keystead::model::key::{DeletionProtection, Key, KeyAttributes, KeyState, Material, Origin, SubjectPublicKeyInfo};
+use keystead::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
+use keystead::store::{AccessKey, Authorities, KeyIntent, KeyVersion, PolicyChange, RootKey, Store};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 const NOW: Timestamp = Timestamp::from_unix(1_790_000_000);
@@ -63,6 +63,8 @@ fn key() -> (Key, KeyVersionId) {
         usage: KeyUsage::SignVerify,
         origin: Origin::Service,
         state: KeyState::Enabled,
+        delete_at: None,
+        deletion_protection: DeletionProtection::Disabled,
         description: "for \"invoices\"; --".to_owned(),
         creator: "somebody".to_owned(),
         created: NOW,
@@ -175,6 +177,105 @@ async fn an_intent_that_came_to_nothing_is_withdrawn() {
     bench.store.intend_key(&intent(&key)).await.unwrap();
     bench.store.withdraw_intent(&version).await.unwrap();
     assert!(bench.store.intents().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_changes_of_a_key_is_kept_and_what_is_refused_is_not() {
+    let bench = bench().await;
+    let (key, version) = key();
+    bench.store.commit_key(&key, &held(&version)).await.unwrap();
+    let before = bench.store.revision().await.unwrap();
+    let later = Timestamp::from_unix(NOW.unix() + 7);
+    let changed = bench
+        .store
+        .change_key(&key.id, |key| {
+            key.description = "another".to_owned();
+            key.schedule_deletion(later)
+        })
+        .await
+        .unwrap();
+    assert_eq!(bench.store.keys_since(before).await.unwrap(), std::slice::from_ref(&key.id));
+    let kept = bench.again().await.key(&key.id).await.unwrap().unwrap().0;
+    assert_eq!(format!("{kept:?}"), format!("{changed:?}"));
+    assert_eq!((kept.state, kept.delete_at, kept.description.as_str()), (KeyState::PendingDeletion, Some(later), "another"));
+    let refused = bench.store.change_key(&key.id, |key| {
+        key.description = "lost".to_owned();
+        key.enable()
+    });
+    assert_eq!(refused.await.unwrap_err().kind(), Kind::StateForbids);
+    assert_eq!(bench.store.key(&key.id).await.unwrap().unwrap().0.description, "another");
+    let protection = DeletionProtection::Enabled("it's used".to_owned());
+    bench.store.change_key(&key.id, |key| key.cancel_deletion(NOW)).await.unwrap();
+    bench.store.change_key(&key.id, |key| key.protect(protection.clone())).await.unwrap();
+    assert_eq!(bench.store.key(&key.id).await.unwrap().unwrap().0.deletion_protection, protection);
+    let nobody = KeyId::from_entropy(random::bytes());
+    assert_eq!(bench.store.change_key(&nobody, Key::enable).await.unwrap_err().kind(), Kind::KeyNotFound);
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_gone_with_its_aliases_and_every_node_can_know() {
+    let bench = bench().await;
+    let ((key, version), (other, other_version)) = (key(), key());
+    bench.store.commit_key(&key, &held(&version)).await.unwrap();
+    bench.store.commit_key(&other, &held(&other_version)).await.unwrap();
+    let alias = |text: &str| text.parse::<Alias>().unwrap();
+    let agrees = |_: &Key| Ok(());
+    bench.store.create_alias(&alias("alias/a"), &key.id, agrees).await.unwrap();
+    bench.store.create_alias(&alias("alias/b"), &other.id, agrees).await.unwrap();
+    let taken = bench.store.create_alias(&alias("alias/a"), &other.id, agrees).await;
+    assert_eq!(taken.unwrap_err().kind(), Kind::AliasExists);
+    let nobody = KeyId::from_entropy(random::bytes());
+    assert_eq!(bench.store.create_alias(&alias("alias/c"), &nobody, agrees).await.unwrap_err().kind(), Kind::KeyNotFound);
+    assert_eq!(bench.store.update_alias(&alias("alias/c"), &key.id, agrees).await.unwrap_err().kind(), Kind::AliasNotFound);
+
+    let refused = bench.store.delete_key(&key.id, |_| Err(Error::invalid("no"))).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::InvalidParameter);
+    let before = bench.store.revision().await.unwrap();
+    bench.store.delete_key(&key.id, agrees).await.unwrap();
+    assert!(bench.store.key(&key.id).await.unwrap().is_none());
+    assert_eq!(bench.store.keys_deleted_since(before).await.unwrap(), std::slice::from_ref(&key.id));
+    assert_eq!(bench.again().await.aliases().await.unwrap(), [(alias("alias/b"), other.id.clone())]);
+    assert_eq!(bench.store.delete_alias(&alias("alias/a")).await.unwrap_err().kind(), Kind::AliasNotFound);
+    bench.store.delete_alias(&alias("alias/b")).await.unwrap();
+    assert!(bench.store.aliases().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_given_to_an_update_stays() {
+    let bench = bench().await;
+    let rule = rule("rule_a");
+    bench.store.create_network_rule(&rule).await.unwrap();
+    bench.store.create_policy(&policy("p")).await.unwrap();
+    bench.store.create_access_point(&access_point("a")).await.unwrap();
+    let kept = async || bench.again().await.access().await.unwrap();
+    let before = kept().await;
+
+    bench.store.update_network_rule(&rule.name, None, None).await.unwrap();
+    bench.store.update_policy(&name("p"), &PolicyChange::default()).await.unwrap();
+    bench.store.update_access_point(&name("a"), None, None).await.unwrap();
+    assert_eq!(kept().await, before);
+
+    bench.store.update_network_rule(&rule.name, Some(&["10.1.0.0/16".to_owned()]), None).await.unwrap();
+    let change = PolicyChange { rules: Some((Vec::new(), "{}".to_owned())), ..PolicyChange::default() };
+    bench.store.update_policy(&name("p"), &change).await.unwrap();
+    bench.store.update_access_point(&name("a"), None, Some("")).await.unwrap();
+    let after = kept().await;
+    assert_eq!(
+        (after.network_rules[0].sources_text.as_slice(), &after.network_rules[0].description),
+        (["10.1.0.0/16".to_owned()].as_slice(), &rule.description)
+    );
+    assert_eq!((after.policies[0].rules.len(), after.policies[0].rules_text.as_str()), (0, "{}"));
+    assert_eq!(
+        (&after.policies[0].resources, &after.policies[0].permissions),
+        (&before.policies[0].resources, &before.policies[0].permissions)
+    );
+    assert_eq!(
+        (after.access_points[0].description.as_str(), &after.access_points[0].policies),
+        ("", &before.access_points[0].policies)
+    );
+
+    let gone = bench.store.update_policy(&name("nobody"), &PolicyChange::default()).await;
+    assert_eq!(gone.unwrap_err().kind(), Kind::ResourceNotFound);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The OpenAPI's signatures: ACS3-HMAC-SHA256 in headers, RPC HMAC-SHA1 in parameters.
+//! The OpenAPI's signatures: ACS3-HMAC-SHA256 and ACS4-HMAC-SHA256 in headers, RPC HMAC-SHA1 and HMAC-SHA256 in parameters.
 
 use std::net::IpAddr;
 
@@ -12,8 +12,8 @@ use crate::server::respond::Refusal;
 use crate::service::Kms;
 use crate::service::requests::Operator;
 use crate::wire::date;
-use crate::wire::openapi::{Action, Parameters, VERSION};
-use crate::wire::signing::{self, Acs3, Authorization};
+use crate::wire::openapi::{Action, Parameters, UNSERVED, VERSION};
+use crate::wire::signing::{self, Acs, Acs4Scope, AcsScheme, Authorization, RpcMethod};
 
 /// A request whose caller is known.
 pub(in crate::server) struct Authenticated {
@@ -56,22 +56,25 @@ impl Signed<'_> {
             return Err(Refusal::UnknownVersion(version.chars().take(64).collect()));
         }
         let operator = match authorization {
-            Some(authorization) => self.check_acs3(kms, nonces, authorization)?,
+            Some(authorization) => self.check_acs(kms, nonces, authorization)?,
             None => self.check_rpc(kms, nonces)?,
         };
         // Which operations there are is told to who may call one.
-        let action = name.parse().map_err(|()| Refusal::UnknownAction(name.chars().take(64).collect()))?;
+        let action = name.parse().map_err(|()| match UNSERVED.contains(&name) {
+            true => Refusal::UnservedAction(name.to_owned()),
+            false => Refusal::UnknownAction(name.chars().take(64).collect()),
+        })?;
         Ok(Authenticated { action, operator })
     }
 
-    /// What a parameter says; in ACS3, which signs headers, a header may say it instead. RPC clients send the headers, too, but do
+    /// What a parameter says; in ACS3 and ACS4, which sign headers, a header may say it instead. RPC clients send the headers, too, but do
     /// not sign them: there they mean nothing.
     fn named(&self, authorization: Option<&str>, parameter: &'static str, in_header: &str) -> Result<&str, Refusal> {
         let named = self.all.optional(parameter).or_else(|| authorization.and_then(|_| header(self.request, in_header)));
         named.ok_or(Refusal::Missing(parameter))
     }
 
-    fn check_acs3(&self, kms: &Kms, nonces: &Nonces, authorization: &str) -> Result<Operator, Refusal> {
+    fn check_acs(&self, kms: &Kms, nonces: &Nonces, authorization: &str) -> Result<Operator, Refusal> {
         let scheme = || authorization.split(' ').next().unwrap_or_default().chars().take(64).collect::<String>();
         let parsed = Authorization::parse(authorization).ok_or_else(|| Refusal::SignatureMethod(scheme()))?;
         let date = header(self.request, "x-acs-date").ok_or(Refusal::Missing("x-acs-date"))?;
@@ -88,13 +91,23 @@ impl Signed<'_> {
                 self.signed_header(name).ok_or_else(|| Refusal::SignatureDoesNotMatch(format!("(no single header {name})")))?;
             headers.push(((*name).to_owned(), value.to_owned()));
         }
-        let signed =
-            Acs3 { method: self.request.method.as_str(), query: self.query.pairs(), headers: &headers, content_sha256: hash };
+        let signed = Acs {
+            scheme: parsed.scheme,
+            method: self.request.method.as_str(),
+            query: self.query.pairs(),
+            headers: &headers,
+            content_sha256: hash,
+        };
+        // A derived key is good on its day alone.
+        let in_scope = match parsed.scheme {
+            AcsScheme::V3 => true,
+            AcsScheme::V4(Acs4Scope { date: day, .. }) => date.get(..10).is_some_and(|date| date.replace('-', "") == day),
+        };
         let covers = |name: &str| parsed.signed_headers.contains(&name);
         let complete = ["x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"]
             .iter()
             .all(|name| covers(name) || header(self.request, name).is_none());
-        if !complete || hash != signing::sha256_hex(self.body) || !signed.verifies(&secret, parsed.signature) {
+        if !complete || !in_scope || hash != signing::sha256_hex(self.body) || !signed.verifies(&secret, parsed.signature) {
             return Err(Refusal::SignatureDoesNotMatch(signed.string_to_sign()));
         }
         take_nonce(nonces, parsed.credential, nonce, kms.now())?;
@@ -110,15 +123,15 @@ impl Signed<'_> {
     fn check_rpc(&self, kms: &Kms, nonces: &Nonces) -> Result<Operator, Refusal> {
         let parameter = |name: &'static str| self.all.optional(name).ok_or(Refusal::Missing(name));
         let signature = parameter("Signature")?;
-        let method = parameter("SignatureMethod")?;
-        if method != "HMAC-SHA1" || self.all.optional("SignatureVersion") != Some("1.0") {
-            return Err(Refusal::SignatureMethod(method.chars().take(64).collect()));
-        }
+        let named = parameter("SignatureMethod")?;
+        let version = self.all.optional("SignatureVersion") == Some("1.0");
+        let method = RpcMethod::named(named).filter(|_| version);
+        let method = method.ok_or_else(|| Refusal::SignatureMethod(named.chars().take(64).collect()))?;
         let (id, nonce) = (parameter("AccessKeyId")?, parameter("SignatureNonce")?);
         check_date(parameter("Timestamp")?, kms.now())?;
         let (access_key, secret) = kms.access_key(id).ok_or_else(|| Refusal::UnknownAccessKey(id.chars().take(64).collect()))?;
         let text = signing::rpc_string_to_sign(self.request.method.as_str(), self.all.pairs());
-        if !signing::rpc_verifies(&text, &secret, signature) {
+        if !signing::rpc_verifies(method, &text, &secret, signature) {
             return Err(Refusal::SignatureDoesNotMatch(text));
         }
         take_nonce(nonces, id, nonce, kms.now())?;

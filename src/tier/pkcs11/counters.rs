@@ -103,6 +103,8 @@ fn outcome(kind: Option<Kind>) -> Outcome {
             | Kind::InstanceNotFound
             | Kind::OnlySymmetricKeySupported
             | Kind::ResourceExists
+            | Kind::AliasExists
+            | Kind::StateForbids
             | Kind::LimitExceeded
             | Kind::KeyDisabled
             | Kind::KeyPendingDeletion

@@ -53,7 +53,11 @@ pub struct KeyMetadata {
     pub creator: String,
     #[serde(rename = "DKMSInstanceId")]
     pub dkms_instance_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete_date: Option<String>,
     pub deletion_protection: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_protection_description: Option<String>,
     pub description: String,
     pub key_id: String,
     pub key_spec: &'static str,
@@ -167,6 +171,12 @@ macro_rules! wrapped {
 wrapped! {
     /// ListKeys.
     Keys: "Keys" / "Key" of KeyItem { key_arn, key_id }
+    /// ListKeyVersions.
+    KeyVersions: "KeyVersions" / "KeyVersion" of KeyVersionItem { creation_date, key_id, key_version_id }
+    /// ListAliases and ListAliasesByKeyId.
+    Aliases: "Aliases" / "Alias" of AliasItem { alias_arn, alias_name, key_id }
+    /// DescribeRegions: an installation is one region.
+    Regions: "Regions" / "Region" of RegionItem { region_id }
     /// ListKmsInstances.
     KmsInstances: "KmsInstances" / "KmsInstance" of KmsInstanceItem { kms_instance_arn, kms_instance_id }
     /// ListNetworkRules; Type is the API's name of the field.
@@ -175,6 +185,90 @@ wrapped! {
     Policies: "Policies" / "Policy" of PolicyItem { name }
     /// ListApplicationAccessPoints.
     ApplicationAccessPoints: "ApplicationAccessPoints" / "ApplicationAccessPoint" of ApplicationAccessPointItem { authentication_method, name }
+}
+
+/// DescribeAccountKmsStatus.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AccountStatusAnswer {
+    /// Whether the service may be used: an installation is open to whom it serves.
+    pub account_status: &'static str,
+}
+
+/// GetDefaultKmsInstance.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DefaultInstanceAnswer {
+    /// Where CreateKey without DKMSInstanceId makes its keys.
+    pub default_kms_instance_id: String,
+}
+
+/// DescribeKeyVersion.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct KeyVersionAnswer {
+    /// The version.
+    pub key_version: KeyVersionItem,
+}
+
+/// The key and the version that were used.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct Used {
+    pub key_id: String,
+    pub key_version_id: String,
+}
+
+/// Encrypt, ReEncrypt, AsymmetricEncrypt, GenerateDataKeyWithoutPlaintext.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct CiphertextAnswer {
+    #[serde(flatten)]
+    pub used: Used,
+    pub ciphertext_blob: String,
+}
+
+/// Decrypt, AsymmetricDecrypt.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct PlaintextAnswer<'a> {
+    #[serde(flatten)]
+    pub used: Used,
+    pub plaintext: &'a str,
+}
+
+/// GenerateDataKey.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct DataKeyAnswer<'a> {
+    #[serde(flatten)]
+    pub used: Used,
+    pub ciphertext_blob: String,
+    pub plaintext: &'a str,
+}
+
+/// AsymmetricSign: the signature in base64. AsymmetricVerify: whether it is right.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct ValueAnswer<T> {
+    #[serde(flatten)]
+    pub used: Used,
+    pub value: T,
+}
+
+/// GetPublicKey.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct PublicKeyAnswer {
+    #[serde(flatten)]
+    pub used: Used,
+    pub public_key: String,
 }
 
 /// GetKmsInstance.

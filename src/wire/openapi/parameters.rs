@@ -49,6 +49,19 @@ impl Parameters {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// One that must be there and may be empty.
+    ///
+    /// # Errors
+    /// [`Kind::MissingParameter`].
+    pub fn given(&self, name: &str) -> Result<&str> {
+        self.maybe_empty(name).ok_or_else(|| missing(name))
+    }
+
+    /// One that may be absent, and may be empty, which is not the same.
+    pub fn maybe_empty(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// One that must be there.
     ///
     /// # Errors
@@ -82,6 +95,19 @@ impl Parameters {
         text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
             Error::invalid(format!("The parameter {name} is a number between {} and {}.", range.start(), range.end()))
         })
+    }
+
+    /// `true` or `false`, in capitals or not, or absent: parsed into what each of them means.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidParameter`] for anything else.
+    pub fn switch<T>(&self, name: &str, off: T, on: T) -> Result<Option<T>> {
+        match self.optional(name) {
+            None => Ok(None),
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(on)),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(off)),
+            Some(_) => Err(Error::invalid(format!("The parameter {name} is true or false."))),
+        }
     }
 
     /// A list of texts: JSON array as a string, or values with commas between them.
@@ -159,6 +185,14 @@ mod tests {
         for bad in ["PageSize=0", "PageSize=101", "PageSize=-1", "PageSize=x", "PageSize=1.5"] {
             assert!(parameters(bad).number("PageSize", 1..=100, 10).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_switch_is_true_or_false_in_capitals_or_not() {
+        for (text, meant) in [("", None), ("a=true", Some(1)), ("a=True", Some(1)), ("a=false", Some(0)), ("a=FALSE", Some(0))] {
+            assert_eq!(parameters(text).switch("a", 0, 1).unwrap(), meant, "{text}");
+        }
+        assert!(parameters("a=1").switch("a", 0, 1).is_err());
     }
 
     #[test]

@@ -1,0 +1,194 @@
+//! The life of a key: which state follows which, and what a state forbids (keys.md of the API: "States").
+
+use super::key::{DeletionProtection, Key, KeyState};
+use crate::base::{Error, Kind, Result, Timestamp};
+
+impl Key {
+    /// EnableKey.
+    ///
+    /// # Errors
+    /// [`Kind::StateForbids`] while it waits for its deletion or its material.
+    pub fn enable(&mut self) -> Result<()> {
+        self.switch(KeyState::Enabled)
+    }
+
+    /// DisableKey.
+    ///
+    /// # Errors
+    /// As [`Key::enable`].
+    pub fn disable(&mut self) -> Result<()> {
+        self.switch(KeyState::Disabled)
+    }
+
+    fn switch(&mut self, to: KeyState) -> Result<()> {
+        match self.state {
+            KeyState::Enabled | KeyState::Disabled => {
+                self.state = to;
+                Ok(())
+            }
+            KeyState::PendingDeletion | KeyState::PendingImport => Err(self.state_forbids()),
+        }
+    }
+
+    /// ScheduleKeyDeletion: to be destroyed at `at`.
+    ///
+    /// # Errors
+    /// [`Kind::StateForbids`] when it waits for its deletion already, [`Kind::UnsupportedOperation`] when it is protected against it.
+    pub fn schedule_deletion(&mut self, at: Timestamp) -> Result<()> {
+        match (self.state, &self.deletion_protection) {
+            (KeyState::PendingDeletion, _) => Err(self.state_forbids()),
+            (KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport, DeletionProtection::Enabled(_)) => {
+                let text = format!("The key {} is protected against deletion; SetDeletionProtection ends that.", self.id);
+                Err(Error::unsupported(text))
+            }
+            (KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport, DeletionProtection::Disabled) => {
+                (self.state, self.delete_at) = (KeyState::PendingDeletion, Some(at));
+                Ok(())
+            }
+        }
+    }
+
+    /// CancelKeyDeletion: it is enabled, whatever it was before.
+    ///
+    /// # Errors
+    /// [`Kind::StateForbids`] when it does not wait for its deletion, or has waited long enough.
+    pub fn cancel_deletion(&mut self, now: Timestamp) -> Result<()> {
+        match self.state {
+            KeyState::PendingDeletion if !self.is_due(now) => {
+                (self.state, self.delete_at) = (KeyState::Enabled, None);
+                Ok(())
+            }
+            // It may be destroyed in this moment.
+            KeyState::PendingDeletion | KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => {
+                Err(self.state_forbids())
+            }
+        }
+    }
+
+    /// SetDeletionProtection.
+    ///
+    /// # Errors
+    /// [`Kind::KeyPendingDeletion`].
+    pub fn protect(&mut self, protection: DeletionProtection) -> Result<()> {
+        match self.state {
+            KeyState::PendingDeletion => self.state.usable(self.id.as_str()),
+            KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => {
+                self.deletion_protection = protection;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether an alias may be bound to it anew.
+    ///
+    /// # Errors
+    /// [`Kind::StateForbids`] while it waits for its deletion.
+    pub fn takes_alias(&self) -> Result<()> {
+        match self.state {
+            KeyState::PendingDeletion => Err(self.state_forbids()),
+            KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => Ok(()),
+        }
+    }
+
+    /// Whether it is to be destroyed.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.state == KeyState::PendingDeletion && self.delete_at.is_none_or(|at| at <= now)
+    }
+
+    fn state_forbids(&self) -> Error {
+        Error::new(Kind::StateForbids, format!("The key {} is {}; that forbids the operation.", self.id, self.state.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::algorithm::{KeySpec, KeyUsage};
+    use crate::model::key::Origin;
+    use crate::model::{InstanceId, KeyId, KeyVersionId};
+
+    const NOW: Timestamp = Timestamp::from_unix(1_000);
+    const LATER: Timestamp = Timestamp::from_unix(2_000);
+
+    fn key(state: KeyState) -> Key {
+        let id = KeyId::from_entropy([7; 21]);
+        let version = KeyVersionId::from_entropy(&id, [7; 10]);
+        Key {
+            instance: InstanceId::from_entropy([7; 21]),
+            spec: KeySpec::Aes256,
+            usage: KeyUsage::EncryptDecrypt,
+            origin: Origin::Service,
+            state,
+            delete_at: (state == KeyState::PendingDeletion).then_some(LATER),
+            deletion_protection: DeletionProtection::Disabled,
+            description: String::new(),
+            creator: String::new(),
+            created: NOW,
+            initial_version: version.clone(),
+            primary_version: version,
+            id,
+        }
+    }
+
+    /// The state afterwards, or what is said.
+    type Cell = Result<KeyState, Kind>;
+    /// An operation, and its cells for a key that is enabled, disabled, waits for its deletion, waits for its material.
+    type Row = (&'static str, fn(&mut Key) -> Result<()>, [Cell; 4]);
+
+    #[test]
+    fn every_cell_of_the_table() {
+        use KeyState::{Disabled, Enabled, PendingDeletion, PendingImport};
+        let forbidden: Cell = Err(Kind::StateForbids);
+        let states = [Enabled, Disabled, PendingDeletion, PendingImport];
+        let operations: [Row; 7] = [
+            ("EnableKey", Key::enable, [Ok(Enabled), Ok(Enabled), forbidden, forbidden]),
+            ("DisableKey", Key::disable, [Ok(Disabled), Ok(Disabled), forbidden, forbidden]),
+            (
+                "ScheduleKeyDeletion",
+                |key| key.schedule_deletion(LATER),
+                [Ok(PendingDeletion), Ok(PendingDeletion), forbidden, Ok(PendingDeletion)],
+            ),
+            ("CancelKeyDeletion", |key| key.cancel_deletion(NOW), [forbidden, forbidden, Ok(Enabled), forbidden]),
+            ("CreateAlias", |key| key.takes_alias(), [Ok(Enabled), Ok(Disabled), forbidden, Ok(PendingImport)]),
+            (
+                "SetDeletionProtection",
+                |key| key.protect(DeletionProtection::Enabled(String::new())),
+                [Ok(Enabled), Ok(Disabled), Err(Kind::KeyPendingDeletion), Ok(PendingImport)],
+            ),
+            (
+                "Encrypt",
+                |key| key.state.usable("it"),
+                [Ok(Enabled), Err(Kind::KeyDisabled), Err(Kind::KeyPendingDeletion), Err(Kind::KeyPendingImport)],
+            ),
+        ];
+        for (name, operation, cells) in operations {
+            for (state, expected) in states.into_iter().zip(cells) {
+                let mut key = key(state);
+                let outcome = operation(&mut key).map(|()| key.state).map_err(|error| error.kind());
+                assert_eq!(outcome, expected, "{name} of a key that is {}", state.name());
+                if expected.is_err() {
+                    assert_eq!(key.state, state, "{name} changed nothing");
+                }
+                assert_eq!(key.delete_at.is_some(), key.state == PendingDeletion, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_due_is_not_saved_any_more() {
+        let mut key = key(KeyState::PendingDeletion);
+        assert!(!key.is_due(Timestamp::from_unix(1_999)) && key.is_due(LATER));
+        assert_eq!(key.cancel_deletion(LATER).unwrap_err().kind(), Kind::StateForbids);
+        key.cancel_deletion(Timestamp::from_unix(1_999)).unwrap();
+        assert!(!key.is_due(LATER));
+    }
+
+    #[test]
+    fn a_protected_key_is_not_scheduled() {
+        let mut key = key(KeyState::Enabled);
+        key.protect(DeletionProtection::Enabled("in use".to_owned())).unwrap();
+        assert_eq!(key.schedule_deletion(LATER).unwrap_err().kind(), Kind::UnsupportedOperation);
+        key.protect(DeletionProtection::Disabled).unwrap();
+        key.schedule_deletion(LATER).unwrap();
+    }
+}

@@ -1,0 +1,201 @@
+//! The OpenAPI's cryptography and the versions that it names: parameters in, use case, JSON out.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::shared_gateway::Call;
+use crate::base::{Error, Result, SecretBytes};
+use crate::model::{KeyId, KeyVersionId};
+use crate::service::requests::{OperatorDecrypted, OperatorEncrypted, VersionOf};
+use crate::tier::Sha256Digest;
+use crate::wire::date;
+use crate::wire::openapi::EncryptionContext;
+use crate::wire::openapi::answers::{
+    CiphertextAnswer, DataKeyAnswer, KeyVersionAnswer, KeyVersionItem, KeyVersions, PlaintextAnswer, PublicKeyAnswer, Used,
+    ValueAnswer,
+};
+
+fn key<'a>(call: &Call<'a>) -> Result<&'a str> {
+    call.parameters.required("KeyId")
+}
+
+/// The key and the version that an asymmetric operation names.
+fn key_version<'a>(call: &Call<'a>) -> Result<(&'a str, KeyVersionId)> {
+    Ok((key(call)?, call.parameters.required_as("KeyVersionId")?))
+}
+
+fn bytes(call: &Call<'_>, name: &str) -> Result<Vec<u8>> {
+    STANDARD.decode(call.parameters.required(name)?).map_err(|_| Error::invalid(format!("The parameter {name} is not base64.")))
+}
+
+fn digest(call: &Call<'_>) -> Result<Sha256Digest> {
+    bytes(call, "Digest")?.try_into().map_err(|_| Error::invalid("The parameter Digest is the base64 of 32 bytes."))
+}
+
+fn context(call: &Call<'_>, name: &str) -> Result<EncryptionContext> {
+    EncryptionContext::parse(name, call.parameters.optional(name))
+}
+
+/// What the cryptographic operations take and this version does not do is refused rather than left undone.
+fn refuse_unserved(call: &Call<'_>) -> Result<()> {
+    let text = match (call.parameters.switch("DryRun", Dry::No, Dry::Yes)?, call.parameters.optional("Recipient")) {
+        (Some(Dry::Yes), _) => "The parameter DryRun is not served by this version.",
+        (_, Some(_)) => "The parameter Recipient is not served.",
+        (Some(Dry::No) | None, None) => return Ok(()),
+    };
+    Err(Error::unsupported(text))
+}
+
+#[derive(Clone, Copy)]
+enum Dry {
+    No,
+    Yes,
+}
+
+fn used(key: &KeyId, version: &KeyVersionId) -> Used {
+    Used { key_id: key.to_string(), key_version_id: version.to_string() }
+}
+
+fn ciphertext(call: &Call<'_>, done: &OperatorEncrypted) -> Result<Vec<u8>> {
+    call.json(CiphertextAnswer { used: used(&done.key, &done.version), ciphertext_blob: STANDARD.encode(&done.ciphertext) })
+}
+
+fn base64(secret: &SecretBytes) -> SecretBytes {
+    SecretBytes::new(STANDARD.encode(secret.expose()).into_bytes())
+}
+
+fn text(secret: &SecretBytes) -> Result<&str> {
+    std::str::from_utf8(secret.expose()).map_err(Error::internal)
+}
+
+/// The text as it was given to Encrypt; what others encrypted and is no text, in base64.
+fn plaintext(call: &Call<'_>, done: &OperatorDecrypted) -> Result<Vec<u8>> {
+    let used = used(&done.key, &done.version);
+    match std::str::from_utf8(done.plaintext.expose()) {
+        Ok(plaintext) => call.json(PlaintextAnswer { used, plaintext }),
+        Err(_) => call.json(PlaintextAnswer { used, plaintext: text(&base64(&done.plaintext))? }),
+    }
+}
+
+pub(super) async fn encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
+    refuse_unserved(call)?;
+    let plaintext = SecretBytes::new(call.parameters.required("Plaintext")?.as_bytes().to_vec());
+    let aad = context(call, "EncryptionContext")?.aad();
+    ciphertext(call, &call.kms.operator_encrypt(call.operator, key(call)?, aad, plaintext).await?)
+}
+
+pub(super) async fn decrypt(call: &Call<'_>) -> Result<Vec<u8>> {
+    refuse_unserved(call)?;
+    let aads = context(call, "EncryptionContext")?.candidates();
+    plaintext(call, &call.kms.operator_decrypt(call.operator, aads, &bytes(call, "CiphertextBlob")?).await?)
+}
+
+pub(super) async fn re_encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
+    refuse_unserved(call)?;
+    for name in ["SourceKeyId", "SourceKeyVersionId", "SourceEncryptionAlgorithm"] {
+        if call.parameters.optional(name).is_some() {
+            return Err(Error::unsupported(format!(
+                "The parameter {name} is not served: the source is a CiphertextBlob of a symmetric key."
+            )));
+        }
+    }
+    let source = (context(call, "SourceEncryptionContext")?.candidates(), &*bytes(call, "CiphertextBlob")?);
+    let destination = (call.parameters.required("DestinationKeyId")?, context(call, "DestinationEncryptionContext")?.aad());
+    ciphertext(call, &call.kms.re_encrypt(call.operator, source, destination).await?)
+}
+
+/// NumberOfBytes, or what KeySpec means.
+fn data_key_length(call: &Call<'_>) -> Result<Option<i32>> {
+    let parameters = call.parameters;
+    if parameters.optional("NumberOfBytes").is_some() {
+        let number = parameters.number("NumberOfBytes", 1..=1024, 0)?;
+        return Ok(i32::try_from(number).ok());
+    }
+    match parameters.optional("KeySpec") {
+        None => Ok(None),
+        Some("AES_256") => Ok(Some(32)),
+        Some("AES_128") => Ok(Some(16)),
+        Some(_) => Err(Error::invalid("The parameter KeySpec of a data key is AES_256 or AES_128.")),
+    }
+}
+
+async fn data_key(call: &Call<'_>) -> Result<(SecretBytes, OperatorEncrypted)> {
+    refuse_unserved(call)?;
+    let how = (data_key_length(call)?, context(call, "EncryptionContext")?.aad());
+    call.kms.operator_data_key(call.operator, key(call)?, how, base64).await
+}
+
+pub(super) async fn generate_data_key(call: &Call<'_>) -> Result<Vec<u8>> {
+    let (data_key, encrypted) = data_key(call).await?;
+    call.json(DataKeyAnswer {
+        used: used(&encrypted.key, &encrypted.version),
+        ciphertext_blob: STANDARD.encode(&encrypted.ciphertext),
+        plaintext: text(&data_key)?,
+    })
+}
+
+pub(super) async fn generate_data_key_without_plaintext(call: &Call<'_>) -> Result<Vec<u8>> {
+    ciphertext(call, &data_key(call).await?.1)
+}
+
+pub(super) async fn asymmetric_encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
+    refuse_unserved(call)?;
+    let (key, version) = key_version(call)?;
+    let algorithm = call.parameters.required_as("Algorithm")?;
+    let plaintext = SecretBytes::new(bytes(call, "Plaintext")?);
+    ciphertext(call, &call.kms.asymmetric_encrypt(call.operator, (key, &version), algorithm, plaintext).await?)
+}
+
+pub(super) async fn asymmetric_decrypt(call: &Call<'_>) -> Result<Vec<u8>> {
+    refuse_unserved(call)?;
+    let (key, version) = key_version(call)?;
+    let algorithm = call.parameters.required_as("Algorithm")?;
+    let done = call.kms.asymmetric_decrypt(call.operator, (key, &version), algorithm, bytes(call, "CiphertextBlob")?).await?;
+    call.json(PlaintextAnswer { used: used(&done.key, &done.version), plaintext: text(&base64(&done.plaintext))? })
+}
+
+pub(super) async fn asymmetric_sign(call: &Call<'_>) -> Result<Vec<u8>> {
+    refuse_unserved(call)?;
+    let (key, version) = key_version(call)?;
+    let algorithm = call.parameters.required_as("Algorithm")?;
+    let signed = call.kms.asymmetric_sign(call.operator, (key, &version), algorithm, digest(call)?).await?;
+    call.json(ValueAnswer { used: used(&signed.key, &signed.version), value: STANDARD.encode(&signed.signature) })
+}
+
+pub(super) async fn asymmetric_verify(call: &Call<'_>) -> Result<Vec<u8>> {
+    refuse_unserved(call)?;
+    let (key, version) = key_version(call)?;
+    let algorithm = call.parameters.required_as("Algorithm")?;
+    let signed = (digest(call)?, &*bytes(call, "Value")?);
+    let verified = call.kms.asymmetric_verify(call.operator, (key, &version), algorithm, signed).await?;
+    call.json(ValueAnswer { used: used(&verified.key, &verified.version), value: verified.value })
+}
+
+pub(super) async fn get_public_key(call: &Call<'_>) -> Result<Vec<u8>> {
+    refuse_unserved(call)?;
+    let (key, version) = key_version(call)?;
+    let public = call.kms.public_key_of_version(call.operator, key, &version).await?;
+    call.json(PublicKeyAnswer { used: used(&public.key, &public.version), public_key: public.pem })
+}
+
+fn version_item(version: &VersionOf) -> KeyVersionItem {
+    KeyVersionItem {
+        creation_date: date::to_iso(version.created),
+        key_id: version.version.key().to_string(),
+        key_version_id: version.version.to_string(),
+    }
+}
+
+pub(super) async fn create_key_version(call: &Call<'_>) -> Result<Vec<u8>> {
+    call.json(KeyVersionAnswer { key_version: version_item(&call.kms.create_key_version(call.operator, key(call)?).await?) })
+}
+
+pub(super) fn list_key_versions(call: &Call<'_>) -> Result<Vec<u8>> {
+    let listed = call.kms.list_key_versions(call.operator, key(call)?, call.page(10)?)?;
+    call.json_list(KeyVersions::new(listed.items.iter().map(version_item).collect()), listed.page, listed.total)
+}
+
+pub(super) fn describe_key_version(call: &Call<'_>) -> Result<Vec<u8>> {
+    let (key, version) = key_version(call)?;
+    call.json(KeyVersionAnswer { key_version: version_item(&call.kms.describe_key_version(call.operator, key, &version)?) })
+}

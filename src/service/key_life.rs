@@ -1,0 +1,129 @@
+//! What becomes of keys after they were made: enabled, disabled, described, protected, deleted. What a state allows is the model's.
+
+use std::sync::Arc;
+
+use super::Kms;
+use super::aliases::{key_id, resource_of};
+use super::keys::check_description;
+use super::requests::Operator;
+use super::snapshot::KeyEntry;
+use crate::base::{Error, Kind, Result, Timestamp};
+use crate::model::KeyId;
+use crate::model::key::{DeletionProtection, Key};
+
+/// How many days a key waits for its deletion (the API's limits).
+pub const DELETION_WINDOW_DAYS: std::ops::RangeInclusive<u32> = 7..=366;
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
+impl Kms {
+    /// EnableKey.
+    ///
+    /// # Errors
+    /// [`Kind::KeyNotFound`], [`Kind::StateForbids`].
+    pub async fn enable_key(&self, operator: &Operator, key: &str) -> Result<()> {
+        self.change(operator, "enabled", &key_id(key)?, Key::enable).await
+    }
+
+    /// DisableKey: nothing is done with it until it is enabled.
+    ///
+    /// # Errors
+    /// As [`Kms::enable_key`].
+    pub async fn disable_key(&self, operator: &Operator, key: &str) -> Result<()> {
+        self.change(operator, "disabled", &key_id(key)?, Key::disable).await
+    }
+
+    /// ScheduleKeyDeletion: after so many days, [`DELETION_WINDOW_DAYS`], the key is destroyed.
+    ///
+    /// # Errors
+    /// As [`Kms::enable_key`]; [`Kind::InvalidParameter`] for the days, [`Kind::UnsupportedOperation`] when it is protected.
+    pub async fn schedule_key_deletion(&self, operator: &Operator, key: &str, days: u32) -> Result<()> {
+        if !DELETION_WINDOW_DAYS.contains(&days) {
+            let (least, most) = (DELETION_WINDOW_DAYS.start(), DELETION_WINDOW_DAYS.end());
+            return Err(Error::invalid(format!("The parameter PendingWindowInDays is between {least} and {most}.")));
+        }
+        let at = Timestamp::from_unix(self.now().unix() + i64::from(days) * DAY);
+        self.change(operator, "scheduled for deletion", &key_id(key)?, |key| key.schedule_deletion(at)).await
+    }
+
+    /// CancelKeyDeletion: it is enabled again.
+    ///
+    /// # Errors
+    /// As [`Kms::enable_key`].
+    pub async fn cancel_key_deletion(&self, operator: &Operator, key: &str) -> Result<()> {
+        let now = self.now();
+        self.change(operator, "saved from deletion", &key_id(key)?, |key| key.cancel_deletion(now)).await
+    }
+
+    /// SetDeletionProtection, of a key by its id or ARN.
+    ///
+    /// # Errors
+    /// [`Kind::KeyNotFound`], [`Kind::KeyPendingDeletion`], [`Kind::InvalidParameter`].
+    pub async fn set_deletion_protection(&self, operator: &Operator, key: &str, protection: DeletionProtection) -> Result<()> {
+        if let DeletionProtection::Enabled(why) = &protection {
+            check_description(why)?;
+        }
+        self.change(operator, "given its protection", &key_id(resource_of(key))?, |key| key.protect(protection.clone())).await
+    }
+
+    /// UpdateKeyDescription.
+    ///
+    /// # Errors
+    /// [`Kind::KeyNotFound`], [`Kind::InvalidParameter`].
+    pub async fn update_key_description(&self, operator: &Operator, key: &str, description: &str) -> Result<()> {
+        check_description(description)?;
+        let describe = |key: &mut Key| {
+            description.clone_into(&mut key.description);
+            Ok(())
+        };
+        self.change(operator, "described anew", &key_id(key)?, describe).await
+    }
+
+    /// What was changed holds here when this returns.
+    async fn change(
+        &self,
+        operator: &Operator,
+        what: &'static str,
+        id: &KeyId,
+        change: impl Fn(&mut Key) -> Result<()> + Send + Sync,
+    ) -> Result<()> {
+        let key = self.store.change_key(id, change).await?;
+        self.refresh().await?;
+        tracing::info!(key = %id, what, state = key.state.name(), by = %operator.access_key, "a key was changed");
+        Ok(())
+    }
+
+    /// Destroys the keys whose time has come.
+    ///
+    /// # Errors
+    /// The first failure; the others are destroyed all the same, and what is left the next time.
+    pub(super) async fn destroy_due(&self) -> Result<()> {
+        let now = self.now();
+        let mut result = Ok(());
+        for entry in self.snapshot.keys().iter().filter(|entry| entry.key.is_due(now)) {
+            result = result.and(self.destroy(entry, now).await);
+        }
+        result
+    }
+
+    /// First the material, then the row: what a crash or a token that is away leaves in between is due as before.
+    async fn destroy(&self, entry: &Arc<KeyEntry>, now: Timestamp) -> Result<()> {
+        let id = &entry.key.id;
+        // The store has the say: the snapshot may be older. A key that is due there is not saved any more.
+        let Some((key, versions)) = self.store.key(id).await? else { return self.refresh().await };
+        if !key.is_due(now) {
+            return Ok(());
+        }
+        let tier = &self.served(&key.instance)?.tier;
+        for version in versions {
+            tier.destroy(version.material).await?;
+        }
+        let agrees = |key: &Key| {
+            if key.is_due(now) { Ok(()) } else { Err(Error::new(Kind::StateForbids, "The key was saved.")) }
+        };
+        self.store.delete_key(id, agrees).await?;
+        self.refresh().await?;
+        tracing::info!(key = %id, "a key was destroyed, its window has ended");
+        Ok(())
+    }
+}

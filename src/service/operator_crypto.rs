@@ -1,0 +1,241 @@
+//! The cryptography of the OpenAPI, for operators: keys of any instance, by alias, id and version, and ciphertexts that describe
+//! themselves.
+//!
+//! What Encrypt encrypts is a text, by convention base64, and Decrypt gives the same text back: programs that were moved to the
+//! instance protocol read what others encrypt here, and the other way round.
+
+use std::sync::Arc;
+
+use super::Kms;
+use super::authorize::{Usable, Version};
+use super::crypto::{algorithm_for, symmetric};
+use super::data_keys::data_key_length;
+use super::requests::{Form, Operator, OperatorDecrypted, OperatorEncrypted, PublicKeyOf, Signed, Verified};
+use crate::base::{Error, Kind, Result, SecretBytes};
+use crate::model::KeyVersionId;
+use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
+use crate::model::ciphertext::SelfContained;
+use crate::tier::public_key::Validity;
+use crate::tier::{Decryption, Encryption, Iv, OaepHash, Sha256Digest, Share};
+
+/// The most bytes of Encrypt's text: 6 KB (the API's limit) in base64.
+pub const PLAINTEXT: usize = 8192;
+
+impl Kms {
+    /// Encrypt: with the primary version.
+    ///
+    /// # Errors
+    /// As [`Kms::encrypt`]; [`Kind::InvalidParameter`] for more than [`PLAINTEXT`] bytes.
+    pub async fn operator_encrypt(
+        &self,
+        operator: &Operator,
+        key: &str,
+        aad: Vec<u8>,
+        text: SecretBytes,
+    ) -> Result<OperatorEncrypted> {
+        if text.len() > PLAINTEXT {
+            return Err(Error::invalid("The parameter Plaintext has at most 6 KB."));
+        }
+        let used = self.usable_by(operator, key, Version::Primary)?;
+        self.encrypt_blob(&used, aad, text).await
+    }
+
+    async fn encrypt_blob(&self, used: &Usable, aad: Vec<u8>, text: SecretBytes) -> Result<OperatorEncrypted> {
+        algorithm_for(used, Form::Advance, None)?;
+        let encrypted = self.encrypt_with(used, Form::Plain, Encryption::AesGcm { aad }, text).await?;
+        let Iv::Gcm(iv) = encrypted.iv else { return Err(Error::internal("AES-GCM gave no IV")) };
+        let version = used.version.id.clone();
+        let blob = SelfContained { version: version.clone(), iv, ciphertext: encrypted.ciphertext }.to_blob();
+        Ok(OperatorEncrypted { key: encrypted.key, version, ciphertext: blob })
+    }
+
+    /// Decrypt: with the version that the blob names. Of several `aads` the one is meant that fits.
+    ///
+    /// # Errors
+    /// As [`Kms::decrypt`]; [`Kind::Undecryptable`] for all that can be wrong with the ciphertext.
+    pub async fn operator_decrypt(&self, operator: &Operator, aads: Vec<Vec<u8>>, ciphertext: &[u8]) -> Result<OperatorDecrypted> {
+        let blob = SelfContained::parse_blob(ciphertext).ok_or_else(Error::undecryptable)?;
+        let used = self.version_usable_by(operator, &blob.version).map_err(|error| match error.kind() {
+            // A blob whose key is not here cannot be told from one that is made up.
+            Kind::KeyNotFound | Kind::KeyVersionNotFound => Error::undecryptable(),
+            _ => error,
+        })?;
+        symmetric(&used)?;
+        let mut result = Err(Error::undecryptable());
+        for aad in aads {
+            let how = Decryption::AesGcm { iv: blob.iv, aad };
+            match self.decrypt_with(&used, how, None, blob.ciphertext.clone()).await {
+                Err(error) if error.kind() == Kind::Undecryptable => {}
+                other => {
+                    result = other;
+                    break;
+                }
+            }
+        }
+        let decrypted = result?;
+        Ok(OperatorDecrypted { key: decrypted.key, version: decrypted.version, plaintext: decrypted.plaintext })
+    }
+
+    /// ReEncrypt: the plaintext does not leave the service.
+    ///
+    /// # Errors
+    /// Those of [`Kms::operator_decrypt`] and [`Kms::operator_encrypt`].
+    pub async fn re_encrypt(
+        &self,
+        operator: &Operator,
+        (aads, ciphertext): (Vec<Vec<u8>>, &[u8]),
+        (key, aad): (&str, Vec<u8>),
+    ) -> Result<OperatorEncrypted> {
+        // Before anything is decrypted.
+        let destination = self.usable_by(operator, key, Version::Primary)?;
+        algorithm_for(&destination, Form::Advance, None)?;
+        let decrypted = self.operator_decrypt(operator, aads, ciphertext).await?;
+        self.encrypt_blob(&destination, aad, decrypted.plaintext).await
+    }
+
+    /// GenerateDataKey: the data key, and its blob, which decrypts to the base64 of the data key, as `encoded` makes it.
+    ///
+    /// # Errors
+    /// As [`Kms::operator_encrypt`]; [`Kind::InvalidParameter`] for a length out of 1 to 1024.
+    pub async fn operator_data_key(
+        &self,
+        operator: &Operator,
+        key: &str,
+        (length, aad): (Option<i32>, Vec<u8>),
+        encoded: impl Fn(&SecretBytes) -> SecretBytes,
+    ) -> Result<(SecretBytes, OperatorEncrypted)> {
+        let used = self.usable_by(operator, key, Version::Primary)?;
+        symmetric(&used)?;
+        let tier = &self.served(&used.entry.key.instance)?.tier;
+        let data_key = encoded(&tier.random(used.share, data_key_length(length)?).await?);
+        let encrypted = self.encrypt_blob(&used, aad, data_key.duplicate()).await?;
+        Ok((data_key, encrypted))
+    }
+
+    /// AsymmetricEncrypt: by the public half.
+    ///
+    /// # Errors
+    /// As [`Kms::encrypt`]; [`Kind::KeyVersionNotFound`].
+    pub async fn asymmetric_encrypt(
+        &self,
+        operator: &Operator,
+        (key, version): (&str, &KeyVersionId),
+        algorithm: EncryptionAlgorithm,
+        plaintext: SecretBytes,
+    ) -> Result<OperatorEncrypted> {
+        let used = self.pair(operator, key, version)?;
+        algorithm_for(&used, Form::Plain, Some(algorithm))?;
+        let encrypted = self.encrypt_with(&used, Form::Plain, Encryption::RsaesOaep(oaep(algorithm)?), plaintext).await?;
+        Ok(OperatorEncrypted { key: encrypted.key, version: encrypted.version, ciphertext: encrypted.ciphertext })
+    }
+
+    /// AsymmetricDecrypt.
+    ///
+    /// # Errors
+    /// As [`Kms::decrypt`]; [`Kind::KeyVersionNotFound`].
+    pub async fn asymmetric_decrypt(
+        &self,
+        operator: &Operator,
+        (key, version): (&str, &KeyVersionId),
+        algorithm: EncryptionAlgorithm,
+        ciphertext: Vec<u8>,
+    ) -> Result<OperatorDecrypted> {
+        let used = self.pair(operator, key, version)?;
+        algorithm_for(&used, Form::Plain, Some(algorithm))?;
+        let decrypted = self.decrypt_with(&used, Decryption::RsaesOaep(oaep(algorithm)?), None, ciphertext).await?;
+        Ok(OperatorDecrypted { key: decrypted.key, version: decrypted.version, plaintext: decrypted.plaintext })
+    }
+
+    /// AsymmetricSign.
+    ///
+    /// # Errors
+    /// As [`Kms::sign`]; [`Kind::KeyVersionNotFound`].
+    pub async fn asymmetric_sign(
+        &self,
+        operator: &Operator,
+        (key, version): (&str, &KeyVersionId),
+        algorithm: SignatureAlgorithm,
+        digest: Sha256Digest,
+    ) -> Result<Signed> {
+        let used = self.pair(operator, key, version)?;
+        self.sign_with(&used, Some(algorithm), digest).await
+    }
+
+    /// AsymmetricVerify: a signature that is wrong is no error.
+    ///
+    /// # Errors
+    /// As [`Kms::verify`]; [`Kind::KeyVersionNotFound`].
+    pub async fn asymmetric_verify(
+        &self,
+        operator: &Operator,
+        (key, version): (&str, &KeyVersionId),
+        algorithm: SignatureAlgorithm,
+        (digest, signature): (Sha256Digest, &[u8]),
+    ) -> Result<Verified> {
+        let used = self.pair(operator, key, version)?;
+        let value = self.verify_with(&used, Some(algorithm), &digest, signature).await?;
+        Ok(Verified {
+            value: value == Validity::Valid,
+            algorithm,
+            key: used.entry.key.id.clone(),
+            version: used.version.id.clone(),
+        })
+    }
+
+    /// GetPublicKey of a version.
+    ///
+    /// # Errors
+    /// As [`Kms::public_key`]; [`Kind::KeyVersionNotFound`].
+    pub async fn public_key_of_version(&self, operator: &Operator, key: &str, version: &KeyVersionId) -> Result<PublicKeyOf> {
+        self.public_key_with(&self.pair(operator, key, version)?).await
+    }
+
+    /// A version of the key that is named beside it; asymmetric.
+    fn pair(&self, operator: &Operator, key: &str, version: &KeyVersionId) -> Result<Usable> {
+        let id = self.resolve(key)?;
+        self.known(&id)?;
+        if version.key() != id {
+            return Err(Error::new(Kind::KeyVersionNotFound, format!("The key {id} has no version {version}.")));
+        }
+        let used = self.version_usable_by(operator, version)?;
+        if used.entry.key.spec.is_symmetric() {
+            return Err(Error::unsupported(format!("The key {id} is symmetric; the operation is for asymmetric keys.")));
+        }
+        Ok(used)
+    }
+
+    /// The key that an operator names, if its state allows to use it. Operators may use every key.
+    fn usable_by(&self, operator: &Operator, key: &str, version: Version) -> Result<Usable> {
+        let entry = self.known(&self.resolve(key)?)?;
+        entry.key.state.usable(entry.key.id.as_str())?;
+        let version = match version {
+            Version::Initial => entry.named_version(&entry.key.initial_version)?,
+            Version::Primary => entry.named_version(&entry.key.primary_version)?,
+        };
+        Ok(Usable { entry, version, share: share_of(operator) })
+    }
+
+    fn version_usable_by(&self, operator: &Operator, version: &KeyVersionId) -> Result<Usable> {
+        let entry = self.known(&version.key())?;
+        entry.key.state.usable(entry.key.id.as_str())?;
+        let version = entry.named_version(version)?;
+        Ok(Usable { entry: Arc::clone(&entry), version, share: share_of(operator) })
+    }
+}
+
+fn share_of(operator: &Operator) -> Share {
+    Share::of(operator.access_key.as_str().as_bytes())
+}
+
+fn oaep(algorithm: EncryptionAlgorithm) -> Result<OaepHash> {
+    match algorithm {
+        EncryptionAlgorithm::RsaesOaepSha256 => Ok(OaepHash::Sha256),
+        EncryptionAlgorithm::RsaesOaepSha1 => Ok(OaepHash::Sha1),
+        EncryptionAlgorithm::AesGcm
+        | EncryptionAlgorithm::AesCbc
+        | EncryptionAlgorithm::AesEcb
+        | EncryptionAlgorithm::EciesDhSha1XorHmac => {
+            Err(Error::unsupported(format!("The algorithm {algorithm} is not served for asymmetric keys by the OpenAPI.")))
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What happens to a key after it was made: changes of the row, and its end.
+
+use sqlx::SqliteConnection;
+
+use super::keys::{KEY_COLUMNS, const_format};
+use super::transaction::{Fault, Writing};
+use super::{Store, corrupt, failed};
+use crate::base::{Error, Kind, Result};
+use crate::model::KeyId;
+use crate::model::key::{DeletionProtection, Key};
+
+impl Store {
+    /// Changes what may change of a key: state, deletion, protection, description. `change` sees the key as it is in this moment.
+    ///
+    /// # Errors
+    /// [`Kind::KeyNotFound`]; what `change` says, and then nothing is changed; the database fails.
+    pub async fn change_key(&self, id: &KeyId, change: impl Fn(&mut Key) -> Result<()> + Send + Sync) -> Result<Key> {
+        let change = &change;
+        self.write("change key", move |writing| {
+            Box::pin(async move {
+                let Writing { connection, revision, .. } = writing;
+                let mut key = locked(connection, id).await?;
+                change(&mut key)?;
+                update(connection, &key, revision).await?;
+                Ok(key)
+            })
+        })
+        .await
+    }
+
+    /// Forgets a key with its versions and aliases, if `agrees` does, which sees it as it is in this moment.
+    ///
+    /// # Errors
+    /// As [`Store::change_key`].
+    pub async fn delete_key(&self, id: &KeyId, agrees: impl Fn(&Key) -> Result<()> + Send + Sync) -> Result<()> {
+        let agrees = &agrees;
+        self.write("delete key", move |writing| {
+            Box::pin(async move {
+                let Writing { connection, revision, .. } = writing;
+                agrees(&locked(connection, id).await?)?;
+                let statement = "INSERT INTO deleted_keys (id, revision) VALUES ($1, $2)";
+                sqlx::query(statement).bind(id.as_str()).bind(revision).execute(&mut *connection).await?;
+                sqlx::query("DELETE FROM keys WHERE id = $1").bind(id.as_str()).execute(connection).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The keys that were deleted after the change counter showed `revision`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn keys_deleted_since(&self, revision: u64) -> Result<Vec<KeyId>> {
+        let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM deleted_keys WHERE revision > $1")
+            .bind(revision.cast_signed())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        ids.iter().map(|id| id.parse().map_err(corrupt)).collect()
+    }
+}
+
+/// The row; a transaction that writes from its start has the only say about it.
+pub(super) async fn locked(connection: &mut SqliteConnection, id: &KeyId) -> Result<Key, Fault> {
+    let statement = const_format(KEY_COLUMNS, "FROM keys WHERE id = $1");
+    let key: Option<Key> = sqlx::query_as(statement).bind(id.as_str()).fetch_optional(connection).await?;
+    key.ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")).into())
+}
+
+async fn update(connection: &mut SqliteConnection, key: &Key, revision: i64) -> Result<(), Fault> {
+    let protection = match &key.deletion_protection {
+        DeletionProtection::Disabled => None,
+        DeletionProtection::Enabled(why) => Some(why),
+    };
+    let statement =
+        "UPDATE keys SET state = $2, delete_at = $3, deletion_protection = $4, description = $5, revision = $6 WHERE id = $1";
+    sqlx::query(statement)
+        .bind(key.id.as_str())
+        .bind(key.state.name())
+        .bind(key.delete_at.map(|at| at.unix()))
+        .bind(protection)
+        .bind(&key.description)
+        .bind(revision)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
