@@ -133,7 +133,7 @@ impl Callers {
 /// at a few times.
 async fn all_places_are_free(fault: &Fault, tier: &Arc<Pkcs11Tier>) {
     // As many places as cores are on the runtime, when there are calls that are shorter than a hand-over.
-    let inline = tier.describe().capabilities.iter().any(|line| line.cost.is_some_and(|cost| cost < Duration::from_micros(50)));
+    let inline = tier.describe().capabilities.iter().any(|line| line.cost.is_some_and(|cost| cost < Duration::from_micros(100)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let places = (tier.sessions() - if inline { cores } else { 0 }) as u64;
     for _ in 0..5 {

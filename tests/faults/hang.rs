@@ -63,7 +63,7 @@ fn a_hung_call_costs_its_caller_alone() {
             let (_, rsa) = key(&tier, KeySpec::Rsa2048, KeyUsage::SignVerify).await;
             let description = tier.describe();
             let cost = description.capabilities.of(KeySpec::Aes256, Ability::Encrypt(EncryptionAlgorithm::AesGcm)).unwrap().cost;
-            println!("AES-GCM costs {cost:?}: on the callers' threads below 50 µs");
+            println!("AES-GCM costs {cost:?}: on workers of the runtime below 100 µs");
             for _ in 0..2 {
                 hangs_alone("C_Encrypt", &tier, Call::Seal(Arc::clone(&aes)), &token).await;
                 hangs_alone("C_Sign", &tier, Call::Sign(Arc::clone(&rsa)), &token).await;

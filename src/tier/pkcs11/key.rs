@@ -18,8 +18,8 @@ use crate::tier::{
     Support, Work, does_not_fit, modulus_bytes, padding,
 };
 
-/// A call that takes less than this costs less than handing it to a thread and back (30 to 75 µs were measured).
-const INLINE_COST: Duration = Duration::from_micros(50);
+/// A call that takes less than this is cheaper where it is: handing it to a thread and back costs 30 to 75 µs.
+const INLINE_COST: Duration = Duration::from_micros(100);
 
 /// A call with more data than this takes longer than one was measured to take.
 const INLINE_BYTES: usize = 8 * 1024;

@@ -233,14 +233,14 @@ impl Drop for Permit {
     }
 }
 
-/// Runs a job, and then those whose turn it is in its lane, for as long as there are any. For a thread of its own.
-pub(super) fn drive(mut job: Box<dyn Job>, permit: Permit) {
-    let mut permit = Some(permit);
-    while let Some(held) = permit.take() {
-        let back = job.run(held);
-        job.tell();
-        let Some(next) = back.and_then(Permit::pass_on) else { return };
-        (job, permit) = (next.job, Some(next.permit));
+/// Runs a job, and then those whose turn it is in its lane, for as long as there are any. For a thread of its own. The last of them is
+/// given back and has not told yet.
+pub(super) fn drive(mut job: Box<dyn Job>, mut permit: Permit) -> Box<dyn Job> {
+    loop {
+        let back = job.run(permit);
+        let Some(next) = back.and_then(Permit::pass_on) else { return job };
+        std::mem::replace(&mut job, next.job).tell();
+        permit = next.permit;
     }
 }
 

@@ -137,7 +137,14 @@ where
             (Place::Inline, Some(inline)) => drop(inline.runtime.spawn(lane::drive_in_turn(self, permit))),
             (Place::Inline | Place::Thread | Place::Generation, _) => {
                 // Without a thread the job is dropped, and its caller sees that nobody answers.
-                if let Err(error) = slot.threads.run(Box::new(move || lane::drive(self, permit))) {
+                // The caller is told when the thread is at hand again: its next call finds it on the core that it leaves, and not
+                // another one on the core of somebody else's call.
+                let job = move || {
+                    let last = lane::drive(self, permit);
+                    let parting: Box<dyn FnOnce() + Send> = Box::new(move || last.tell());
+                    Some(parting)
+                };
+                if let Err(error) = slot.threads.run(Box::new(job)) {
                     tracing::error!(token = %slot.name(), %error, "the system gives no thread");
                 }
             }

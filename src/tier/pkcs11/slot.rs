@@ -386,6 +386,7 @@ impl Slot {
         let (done, ended) = oneshot::channel();
         let job = move || {
             let _ = done.send(slot.end(deadline.into_std()));
+            None
         };
         self.threads.run(Box::new(job)).map_err(Error::internal)?;
         let drained = timeout_at(deadline, ended).await;

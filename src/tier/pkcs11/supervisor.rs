@@ -217,6 +217,7 @@ impl Slot {
             tracing::debug!(token = %slot.name(), %level, "an attempt to recover begins");
             let outcome = recovery::attempt(&slot, level);
             slot.end_attempt(outcome);
+            None
         };
         if let Err(error) = self.threads.run(Box::new(job)) {
             let text = format!("the system gives no thread: {error}");
@@ -314,6 +315,7 @@ impl Slot {
         let job = move || {
             chore(&slot, last_call);
             slot.end_chore(number);
+            None
         };
         if self.threads.run(Box::new(job)).is_err() {
             self.end_chore(number);

@@ -10,7 +10,10 @@ use std::time::Duration;
 /// How long a thread stays parked.
 const IDLE: Duration = Duration::from_secs(10);
 
-type Job = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce() -> Parting + Send>;
+
+/// What a job does when its thread is at hand for the next one already.
+pub(super) type Parting = Option<Box<dyn FnOnce() + Send>>;
 
 /// Threads that wait, each with its number and the way to give it a job; the last parked is the last.
 type Parked = Vec<(u64, Sender<Job>)>;
@@ -53,22 +56,23 @@ impl Threads {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let (sender, jobs) = mpsc::channel::<Job>();
-        let mut job = Some(job);
+        let mut job = job;
         loop {
-            if let Some(job) = job.take() {
-                job();
-            }
+            let parting = job();
             self.parked().push((number, sender.clone()));
+            if let Some(parting) = parting {
+                parting();
+            }
             job = match jobs.recv_timeout(IDLE) {
-                Ok(job) => Some(job),
+                Ok(job) => job,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     let mut parked = self.parked();
                     let Some(at) = parked.iter().position(|(other, _)| *other == number) else {
                         // Somebody took this thread off the stack just now: its job is on the way.
                         drop(parked);
                         match jobs.recv() {
-                            Ok(job) => {
-                                job();
+                            Ok(next) => {
+                                job = next;
                                 continue;
                             }
                             Err(mpsc::RecvError) => return,
@@ -94,15 +98,15 @@ mod tests {
     fn a_parked_thread_is_used_again() {
         let threads = Threads::new("test");
         let (sender, receiver) = mpsc::channel();
+        let mut used = std::collections::HashSet::new();
         for _ in 0..8 {
             let sender = sender.clone();
-            threads.run(Box::new(move || sender.send(std::thread::current().id()).unwrap())).unwrap();
-            receiver.recv().unwrap();
-            // It parks after the job: wait until it shows.
-            while threads.parked().is_empty() {
-                std::thread::yield_now();
-            }
+            let tell = move || sender.send(std::thread::current().id()).unwrap();
+            threads.run(Box::new(move || Some(Box::new(tell) as Box<dyn FnOnce() + Send>))).unwrap();
+            used.insert(receiver.recv().unwrap());
+            assert_eq!(threads.parked().len(), 1, "it is at hand when the job's parting is heard of");
         }
+        assert_eq!(used.len(), 1);
         assert_eq!(threads.parked().len(), 1);
     }
 
@@ -115,6 +119,7 @@ mod tests {
             threads
                 .run(Box::new(move || {
                     barrier.wait();
+                    None
                 }))
                 .unwrap();
         }

@@ -148,7 +148,7 @@ struct Noting {
 impl Job for Noting {
     fn start(self: Box<Self>, permit: Permit) {
         self.threads.fetch_add(1, Ordering::SeqCst);
-        std::thread::spawn(move || drive(self, permit));
+        std::thread::spawn(move || drive(self, permit).tell());
     }
 
     fn run(&mut self, permit: Permit) -> Option<Permit> {
