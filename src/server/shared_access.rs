@@ -40,15 +40,10 @@ pub(super) async fn create_network_rule(call: &Call<'_>) -> Result<Vec<u8>> {
 }
 
 pub(super) async fn update_network_rule(call: &Call<'_>) -> Result<Vec<u8>> {
-    let sources = given(call, "SourcePrivateIp").map(|()| call.parameters.list("SourcePrivateIp")).transpose()?;
+    let sources = call.parameters.optional_list("SourcePrivateIp")?;
     let description = call.parameters.maybe_empty("Description");
     call.kms.update_network_rule(call.operator, &name(call)?, sources, description).await?;
     call.json(Done {})
-}
-
-/// Whether a list is given; an empty text is none.
-fn given(call: &Call<'_>, parameter: &str) -> Option<()> {
-    call.parameters.optional(parameter).map(drop)
 }
 
 pub(super) fn describe_network_rule(call: &Call<'_>) -> Result<Vec<u8>> {
@@ -95,8 +90,8 @@ pub(super) async fn create_policy(call: &Call<'_>) -> Result<Vec<u8>> {
 
 pub(super) async fn update_policy(call: &Call<'_>) -> Result<Vec<u8>> {
     let change = PolicyChange {
-        permissions: given(call, "Permissions").map(|()| call.parameters.list_as("Permissions")).transpose()?,
-        resources: given(call, "Resources").map(|()| call.parameters.list_as("Resources")).transpose()?,
+        permissions: call.parameters.optional_list_as("Permissions")?,
+        resources: call.parameters.optional_list_as("Resources")?,
         rules: match call.parameters.maybe_empty("AccessControlRules") {
             None => None,
             Some(text) => Some((rules(text)?, text.to_owned())),
@@ -163,7 +158,7 @@ pub(super) async fn create_access_point(call: &Call<'_>) -> Result<Vec<u8>> {
 }
 
 pub(super) async fn update_access_point(call: &Call<'_>) -> Result<Vec<u8>> {
-    let policies = given(call, "Policies").map(|()| call.parameters.list_as("Policies")).transpose()?;
+    let policies = call.parameters.optional_list_as("Policies")?;
     let description = call.parameters.maybe_empty("Description");
     call.kms.update_access_point(call.operator, &name(call)?, policies, description).await?;
     call.json(Done {})

@@ -87,8 +87,8 @@ pub(super) fn list_aliases_by_key_id(call: &Call<'_>) -> Result<Vec<u8>> {
 fn list(call: &Call<'_>, key: Option<&str>) -> Result<Vec<u8>> {
     let listed = call.kms.list_aliases(call.operator, key, call.page(10)?)?;
     let item = |one: &AliasOf| AliasItem {
-        // An alias's name begins with what its ARN has before the name.
-        alias_arn: arn("alias", &one.alias.as_str().trim_start_matches(Alias::PREFIX)),
+        // An alias begins with what its ARN has before the name.
+        alias_arn: arn("alias", &one.alias.as_str().strip_prefix(Alias::PREFIX).unwrap_or_default()),
         alias_name: one.alias.to_string(),
         key_id: one.key.to_string(),
     };

@@ -52,14 +52,11 @@ impl Kms {
     /// Decrypt: with the version that the blob names. Of several `aads` the one is meant that fits.
     ///
     /// # Errors
-    /// As [`Kms::decrypt`]; [`Kind::Undecryptable`] for all that can be wrong with the ciphertext.
+    /// As [`Kms::decrypt`]; [`Kind::KeyNotFound`] for a key that the blob names and that is not here; [`Kind::Undecryptable`] for all
+    /// else that can be wrong with it.
     pub async fn operator_decrypt(&self, operator: &Operator, aads: Vec<Vec<u8>>, ciphertext: &[u8]) -> Result<OperatorDecrypted> {
         let blob = SelfContained::parse_blob(ciphertext).ok_or_else(Error::undecryptable)?;
-        let used = self.version_usable_by(operator, &blob.version).map_err(|error| match error.kind() {
-            // A blob whose key is not here cannot be told from one that is made up.
-            Kind::KeyNotFound | Kind::KeyVersionNotFound => Error::undecryptable(),
-            _ => error,
-        })?;
+        let used = self.version_usable_by(operator, &blob.version)?;
         symmetric(&used)?;
         let mut result = Err(Error::undecryptable());
         for aad in aads {

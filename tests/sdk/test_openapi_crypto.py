@@ -86,6 +86,8 @@ def test_limits(control, aes):
     assert code_of(control.encrypt, openapi.EncryptRequest(key_id=aes[0])) == "MissingParameter"
     assert code_of(control.decrypt, openapi.DecryptRequest(ciphertext_blob="no base64!")) == "InvalidParameter"
     assert code_of(control.decrypt, openapi.DecryptRequest(ciphertext_blob=TEXT)) == "InvalidParameter"
+    gone = base64.b64encode(b"key-hzz62f1cb66fa42qo0001-aaaaaaaaaa" + bytes(40)).decode()
+    assert code_of(control.decrypt, openapi.DecryptRequest(ciphertext_blob=gone)) == "Forbidden.KeyNotFound"
 
 
 @pytest.mark.parametrize("how, length", [({}, 32), ({"key_spec": "AES_128"}, 16), ({"number_of_bytes": 1024}, 1024), ({"key_spec": "AES_256", "number_of_bytes": 1}, 1)])

@@ -74,7 +74,7 @@ def test_a_description_may_become_empty(control, key):
 
 
 def test_aliases(control, client, key, name):
-    alias = f"alias/{name}"
+    alias = f"alias/alias/{name}"
     control.create_alias(openapi.CreateAliasRequest(alias_name=alias, key_id=key))
     again = openapi.CreateAliasRequest(alias_name=alias, key_id=key)
     assert code_of(control.create_alias, again) == "AliasAlreadyExists"

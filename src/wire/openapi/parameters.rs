@@ -123,6 +123,22 @@ impl Parameters {
         Ok(text.split(',').map(|item| item.trim().to_owned()).collect())
     }
 
+    /// A list that may be absent, which is not the same as empty.
+    ///
+    /// # Errors
+    /// As [`Parameters::list`].
+    pub fn optional_list(&self, name: &str) -> Result<Option<Vec<String>>> {
+        self.optional(name).map(|_| self.list(name)).transpose()
+    }
+
+    /// The items of a list that may be absent, parsed.
+    ///
+    /// # Errors
+    /// As [`Parameters::list_as`].
+    pub fn optional_list_as<T: FromStr<Err = Error>>(&self, name: &str) -> Result<Option<Vec<T>>> {
+        self.optional(name).map(|_| self.list_as(name)).transpose()
+    }
+
     /// The items of a list, parsed.
     ///
     /// # Errors
