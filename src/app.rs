@@ -4,9 +4,9 @@ mod api;
 mod assembly;
 mod check_config;
 mod files;
+mod handing_out;
 mod hsm;
 mod init;
-mod quick_create;
 mod running;
 mod serve;
 mod starter;
@@ -17,7 +17,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::base::Result;
-use crate::model::{InstanceId, Name};
+use crate::model::access::ResourcePattern;
+use crate::model::{ClientKeyId, InstanceId, Name};
+use crate::service::NewAccess;
 use crate::tier::pkcs11::{self, TokenUri};
 
 /// A Key Management Service whose keys live in an HSM, for programs written for Alibaba Cloud KMS.
@@ -61,11 +63,90 @@ enum Command {
         #[arg(long, default_value = ".", value_name = "FOLDER")]
         out: PathBuf,
     },
+    /// Make application access points.
+    #[command(subcommand)]
+    Aap(Aap),
+    /// Make, list and delete the client keys of application access points.
+    #[command(subcommand)]
+    ClientKey(ClientKeys),
     /// Look at HSMs.
     #[command(subcommand)]
     Hsm(Hsm),
     /// Call an operation of the OpenAPI as an operator: keystead api DescribeKey --KeyId key-...
     Api(Api),
+}
+
+#[derive(Subcommand)]
+enum Aap {
+    /// Standard creation in one go: network rule, permission policy, access point and client key, all of one name. Hands out the
+    /// client key, its password and the CA file.
+    Create {
+        /// The instance, kst-...
+        #[arg(long, value_name = "ID")]
+        instance: InstanceId,
+        /// The name of all of them.
+        #[arg(long)]
+        name: Name,
+        /// A key that may be used: its id, the beginning of ids and *, or * for all. May be given again.
+        #[arg(long = "key", value_name = "KEY", value_parser = key_pattern, required_unless_present = "secrets")]
+        keys: Vec<ResourcePattern>,
+        /// A secret that may be read: its name, the beginning of names and *, or * for all. May be given again.
+        #[arg(long = "secret", value_name = "SECRET", value_parser = secret_pattern)]
+        secrets: Vec<ResourcePattern>,
+        /// An address or a block of addresses that clients come from, as 10.0.0.0/8; without it they may come from anywhere. May be
+        /// given again.
+        #[arg(long = "source", value_name = "ADDRESS")]
+        sources: Vec<String>,
+        /// For how many days the client key is valid.
+        #[arg(long, value_name = "DAYS", default_value = "365", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        description: String,
+        /// The folder that the three files go to.
+        #[arg(long, default_value = ".", value_name = "FOLDER")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum ClientKeys {
+    /// Make a further client key, as before the end of the one that is used: both are valid, until one is deleted. An access point has
+    /// three at the most.
+    Create {
+        /// The name of the application access point.
+        #[arg(long, value_name = "NAME")]
+        aap: Name,
+        /// For how many days it is valid.
+        #[arg(long, value_name = "DAYS", default_value = "365", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+        /// The folder that the two files go to.
+        #[arg(long, default_value = ".", value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// List client keys with their dates.
+    List {
+        /// The name of the application access point; without it those of all.
+        #[arg(long, value_name = "NAME")]
+        aap: Option<Name>,
+    },
+    /// Delete a client key: it stops working.
+    Delete {
+        /// KAAP....
+        #[arg(value_name = "ID")]
+        id: ClientKeyId,
+    },
+}
+
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
+fn key_pattern(text: &str) -> Result<ResourcePattern> {
+    format!("key/{text}").parse()
+}
+
+fn secret_pattern(text: &str) -> Result<ResourcePattern> {
+    format!("secret/{text}").parse()
 }
 
 #[derive(Subcommand)]
@@ -204,7 +285,18 @@ fn run(arguments: Arguments) -> Result<i32> {
             Command::Init { new_access_key: true } => done(init::run(config, init::AccessKey::Replace).await),
             Command::Serve => done(serve::run(config).await),
             Command::CheckConfig => done(check_config::run(config).await),
-            Command::QuickCreate { instance, name, out } => done(quick_create::run(config, &instance, &name, &out).await),
+            Command::QuickCreate { instance, name, out } => done(handing_out::quick_create(config, instance, name, &out).await),
+            Command::Aap(Aap::Create { instance, name, keys, secrets, sources, days, description, out }) => {
+                let resources = keys.into_iter().chain(secrets).collect();
+                let seconds = i64::from(days) * DAY;
+                let new = NewAccess { name, instance, resources, sources, seconds, description };
+                done(handing_out::create(config, new, &out).await)
+            }
+            Command::ClientKey(ClientKeys::Create { aap, days, out }) => {
+                done(handing_out::create_client_key(config, aap, i64::from(days) * DAY, &out).await)
+            }
+            Command::ClientKey(ClientKeys::List { aap }) => done(handing_out::list_client_keys(config, aap.as_ref()).await),
+            Command::ClientKey(ClientKeys::Delete { id }) => done(handing_out::delete_client_key(config, &id).await),
             Command::Hsm(Hsm::List { module }) => done(hsm::list(config, module.as_deref())),
             Command::Hsm(Hsm::Probe { module, uri, pin_file }) => done(match (module, uri, pin_file) {
                 (Some(module), Some(uri), Some(pin_file)) => hsm::probe_token(module, uri, pin_file).await,

@@ -17,7 +17,7 @@ use crate::store::PolicyChange;
 /// How long a client key lasts that nobody gave dates: five years of 365 days, in seconds.
 pub(super) const FIVE_YEARS: i64 = 5 * 365 * 86_400;
 /// The last second that a certificate's date and the API's form can tell: 9999-12-31T23:59:59Z.
-const LAST_DATE: Timestamp = Timestamp::from_unix(253_402_300_799);
+pub(super) const LAST_DATE: Timestamp = Timestamp::from_unix(253_402_300_799);
 
 impl Kms {
     /// CreateNetworkRule.

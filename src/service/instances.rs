@@ -18,7 +18,7 @@ impl Kms {
     /// GetKmsInstance.
     ///
     /// # Errors
-    /// [`Kind::InstanceNotFound`](crate::base::Kind::InstanceNotFound).
+    /// [`Kind::InstanceNotFound`].
     pub fn describe_instance(&self, _: &Operator, id: &InstanceId) -> Result<InstanceDescription> {
         let instance = self.served(id)?.instance.clone();
         let keys = self.snapshot.keys().iter().filter(|entry| entry.key.instance == *id).count();
@@ -28,7 +28,7 @@ impl Kms {
     /// GetDefaultKmsInstance: where CreateKey without DKMSInstanceId makes its keys.
     ///
     /// # Errors
-    /// [`Kind::InstanceNotFound`](crate::base::Kind::InstanceNotFound) when none is configured.
+    /// [`Kind::InstanceNotFound`] when none is configured.
     pub fn default_instance(&self, _: &Operator) -> Result<&InstanceId> {
         let none = || Error::new(Kind::InstanceNotFound, "There is no default instance.");
         self.default_instance.as_ref().ok_or_else(none)
@@ -44,7 +44,7 @@ impl Kms {
     /// A certificate for an endpoint, good from now on.
     ///
     /// # Errors
-    /// [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter) for a name that is none.
+    /// [`Kind::InvalidParameter`] for a name that is none.
     pub fn leaf(&self, names: &[String]) -> Result<Leaf> {
         certificates::issue_leaf(&self.authorities, names, self.now())
     }

@@ -11,13 +11,13 @@ mod background;
 pub mod certificates;
 mod crypto;
 mod data_keys;
+mod handing_out;
 mod health;
 mod instances;
 mod key_life;
 mod key_versions;
 mod keys;
 mod operator_crypto;
-mod quick_create;
 pub mod requests;
 mod snapshot;
 
@@ -36,9 +36,9 @@ use certificates::AuthorityMaterial;
 use snapshot::Snapshot;
 
 pub use background::REFRESH;
+pub use handing_out::{HandedOut, NewAccess};
 pub use health::{Health, InstanceSlots};
 pub use key_life::DELETION_WINDOW_DAYS;
-pub use quick_create::QuickCreated;
 pub use snapshot::VerifiedClientKey;
 
 /// An instance to be served.

@@ -19,13 +19,13 @@ use crate::tier::public_key::Validity;
 use crate::tier::{Decryption, Encryption, Iv, OaepHash, Sha256Digest, Share};
 
 /// The most bytes of Encrypt's text: 6 KB (the API's limit) in base64.
-pub const PLAINTEXT: usize = 8192;
+const PLAINTEXT: usize = 8192;
 
 impl Kms {
     /// Encrypt: with the primary version.
     ///
     /// # Errors
-    /// As [`Kms::encrypt`]; [`Kind::InvalidParameter`] for more than [`PLAINTEXT`] bytes.
+    /// As [`Kms::encrypt`]; [`Kind::InvalidParameter`] for more than 6 KB.
     pub async fn operator_encrypt(
         &self,
         operator: &Operator,

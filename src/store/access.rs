@@ -56,14 +56,23 @@ impl Store {
         self.write("create client key", |writing| Box::pin(insert_client_key(writing.connection, client_key))).await
     }
 
-    /// Keeps a policy, an access point and its client key, or none of them.
+    /// Keeps a network rule if there is one, a policy, an access point and its client key, or none of them.
     ///
     /// # Errors
-    /// Those of the three.
-    pub async fn quick_create(&self, policy: &Policy, access_point: &AccessPoint, client_key: &ClientKey) -> Result<()> {
-        self.write("quick creation", |writing| {
+    /// Those of the four.
+    pub async fn create_access(
+        &self,
+        rule: Option<&NetworkRule>,
+        policy: &Policy,
+        access_point: &AccessPoint,
+        client_key: &ClientKey,
+    ) -> Result<()> {
+        self.write("create access", |writing| {
             Box::pin(async move {
                 let connection = writing.connection;
+                if let Some(rule) = rule {
+                    insert_network_rule(connection, rule).await?;
+                }
                 insert_policy(connection, policy).await?;
                 insert_access_point(connection, access_point).await?;
                 insert_client_key(connection, client_key).await

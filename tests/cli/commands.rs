@@ -7,7 +7,7 @@ fn help_names_every_command() {
     let installation = Installation::bare();
     let help = installation.run(&["--help"]);
     assert!(help.status.success());
-    for command in ["init", "serve", "check-config", "quick-create", "hsm", "api", "KEYSTEAD_CONFIG"] {
+    for command in ["init", "serve", "check-config", "quick-create", "aap", "client-key", "hsm", "api", "KEYSTEAD_CONFIG"] {
         assert!(text(&help).contains(command), "{command}");
     }
     assert_eq!(installation.run(&["frobnicate"]).status.code(), Some(2));
@@ -91,4 +91,57 @@ fn quick_create_hands_out_three_files_and_overwrites_none() {
     let unknown =
         installation.refusal(&["quick-create", "--instance", "kst-aaaaaaaaaaaaaaaaaaaaa", "--name", "b", "--out", folder]);
     assert!(unknown.contains(instance), "the instances that there are: {unknown}");
+}
+
+#[test]
+fn standard_creation_grants_what_it_names_and_client_keys_are_changed_without_a_gap() {
+    let installation = Installation::new();
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().to_str().unwrap();
+    let instance = installation.software.as_str();
+    let key = "key-hzz62f1cb66fa42qo0001";
+    let common = ["aap", "create", "--instance", instance, "--name", "shop", "--out", folder];
+    let create = |more: &[&'static str]| [&common[..], more].concat();
+    let unknown = installation.refusal(&create(&["--key", key]));
+    assert!(unknown.contains(key) && unknown.contains(instance), "{unknown}");
+    let address = installation.refusal(&create(&["--key", "*", "--source", "10.0.0.256"]));
+    assert!(address.contains("10.0.0.256"), "{address}");
+    assert!(installation.run(&create(&[])).status.code() == Some(2), "it is to something");
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0, "nothing was handed out");
+
+    let made = installation.run(&create(&[
+        "--key",
+        "*",
+        "--secret",
+        "shop/*",
+        "--source",
+        "10.0.0.0/8",
+        "--source",
+        "127.0.0.1",
+        "--days",
+        "30",
+    ]));
+    assert!(made.status.success(), "{}", text(&made));
+    for part in ["shop", "key/*, secret/shop/*", "10.0.0.0/8, 127.0.0.1", "valid until"] {
+        assert!(text(&made).contains(part), "{part} is not in {}", text(&made));
+    }
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 3);
+
+    for _ in 0..2 {
+        let made = installation.run(&["client-key", "create", "--aap", "shop", "--out", folder]);
+        assert!(made.status.success(), "{}", text(&made));
+    }
+    let fourth = installation.refusal(&["client-key", "create", "--aap", "shop", "--out", folder]);
+    assert!(fourth.contains("3 client keys"), "{fourth}");
+    let listed = installation.run(&["client-key", "list", "--aap", "shop"]);
+    let ids: Vec<_> = text(&listed)
+        .lines()
+        .filter_map(|line| line.split(' ').next().filter(|id| id.starts_with("KAAP.")).map(str::to_owned))
+        .collect();
+    assert_eq!(ids.len(), 3, "{}", text(&listed));
+    assert!(installation.run(&["client-key", "delete", &ids[0]]).status.success());
+    let listed = installation.run(&["client-key", "list"]);
+    assert!(!text(&listed).contains(&ids[0]) && text(&listed).contains(&ids[2]), "{}", text(&listed));
+    assert!(installation.refusal(&["client-key", "delete", &ids[0]]).contains(&ids[0]));
+    assert!(installation.refusal(&["client-key", "list", "--aap", "nobody"]).contains("nobody"));
 }

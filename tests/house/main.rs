@@ -161,7 +161,7 @@ fn the_import_finder_finds() {
 const MAY_EXPOSE: &[&str] = &[
     "app/api.rs",
     "app/init.rs",
-    "app/quick_create.rs",
+    "app/handing_out.rs",
     "base/secret.rs",
     "config/pin.rs",
     "server/instance_operations.rs",

@@ -11,7 +11,7 @@ use keystead::model::instance::InstanceKind;
 use keystead::model::key::{Key, KeyState};
 use keystead::model::{AccessKeyId, InstanceId, KeyId, KeyVersionId, Name};
 use keystead::service::requests::*;
-use keystead::service::{Kms, Parts, REFRESH, ServedInstance, certificates};
+use keystead::service::{Kms, NewAccess, Parts, REFRESH, ServedInstance, certificates};
 use keystead::store::{Authorities, KeyVersion, RootKey, Store};
 use keystead::tier::software::SoftwareTier;
 
@@ -63,7 +63,7 @@ async fn bench() -> Bench {
         .await
         .unwrap();
     let instance = InstanceId::from_entropy(random::bytes());
-    let made = Kms::quick_create(&store, &instance, &"app".parse().unwrap(), NOW).await.unwrap();
+    let made = Kms::create_access(&store, NewAccess::everything(name("app"), instance.clone()).unwrap(), NOW).await.unwrap();
     let kms = start(store.clone(), &instance).await;
     let source = "127.0.0.1".parse().unwrap();
     Bench {
@@ -443,8 +443,19 @@ async fn an_alias_is_as_good_as_the_id() {
 #[tokio::test]
 async fn a_name_is_quick_created_once() {
     let bench = bench().await;
-    let again = Kms::quick_create(&bench.store, &bench.instance, &name("app"), NOW).await;
+    let again = Kms::create_access(&bench.store, NewAccess::everything(name("app"), bench.instance.clone()).unwrap(), NOW).await;
     assert_eq!(again.err().unwrap().kind(), Kind::ResourceExists);
+    let new = |text: &str| NewAccess::everything(name(text), bench.instance.clone()).unwrap();
+    let missing = NewAccess { resources: vec!["key/key-hzz62f1cb66fa42qo0001".parse().unwrap()], ..new("b") };
+    assert_eq!(Kms::create_access(&bench.store, missing, NOW).await.err().unwrap().kind(), Kind::KeyNotFound);
+    for wrong in [
+        NewAccess { resources: Vec::new(), ..new("b") },
+        NewAccess { sources: vec!["10.0.0.256".to_owned()], ..new("b") },
+        NewAccess { seconds: 0, ..new("b") },
+        NewAccess { seconds: i64::MAX, ..new("b") },
+    ] {
+        assert_eq!(Kms::create_access(&bench.store, wrong, NOW).await.err().unwrap().kind(), Kind::InvalidParameter);
+    }
     assert_eq!(bench.store.access().await.unwrap().client_keys.len(), 1);
     let years = bench.store.access().await.unwrap().client_keys[0].not_after.unix() - NOW.unix();
     assert_eq!(years, 5 * 365 * 86_400);

@@ -371,10 +371,10 @@ async fn an_access_point_has_three_client_keys() {
 async fn quick_creation_is_all_or_nothing() {
     let bench = bench().await;
     bench.store.create_access_point(&access_point("taken")).await.unwrap();
-    let error = bench.store.quick_create(&policy("new"), &access_point("taken"), &client_key("taken")).await.unwrap_err();
+    let error = bench.store.create_access(None, &policy("new"), &access_point("taken"), &client_key("taken")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::ResourceExists);
     assert!(bench.store.access().await.unwrap().policies.is_empty());
-    bench.store.quick_create(&policy("new"), &access_point("new"), &client_key("new")).await.unwrap();
+    bench.store.create_access(None, &policy("new"), &access_point("new"), &client_key("new")).await.unwrap();
     assert_eq!(bench.store.access().await.unwrap().client_keys.len(), 1);
 }
 
