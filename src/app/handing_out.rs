@@ -1,6 +1,6 @@
 //! `keystead quick-create`, `keystead aap create` and `keystead client-key ...`: access for a client, and the files that it gets.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -32,15 +32,16 @@ pub(super) async fn create(path: &Path, new: NewAccess, out: &Path) -> Result<()
     let from = if new.sources.is_empty() { "any address".to_owned() } else { new.sources.join(", ") };
     let summary = format!("application access point  {}: {} of {instance}, from {from}", new.name, resources.join(", "));
     let store = assembly::store(&config).await?;
-    let made = Kms::create_access(&store, new, SystemClock.now()).await?;
+    let mut written = Written::default();
+    let made = Kms::create_access(&store, new, SystemClock.now(), |made| written.write(made, out)).await;
     store.close().await;
+    let made = made.inspect_err(|_| written.remove())?;
+    until_known(&config).await;
+    println!("{summary}");
+    written.tell(&made);
     let ca_file = out.join(format!("PrivateKmsCA_{instance}.pem"));
     // The same for every client of the installation.
     std::fs::write(&ca_file, &made.ca_chain_pem).map_err(|error| failed(&ca_file, &error))?;
-    let files = write(&made, out)?;
-    until_known(&config).await;
-    println!("{summary}");
-    println!("{files}");
     println!("CA certificates           {}", ca_file.display());
     Ok(())
 }
@@ -50,12 +51,16 @@ pub(super) async fn create_client_key(path: &Path, access_point: Name, seconds: 
     let config = Config::load(path)?;
     check_folder(out)?;
     let store = assembly::store(&config).await?;
-    let made = Kms::hand_out_client_key(&store, access_point.clone(), seconds, SystemClock.now()).await?;
-    let others = store.access().await?.client_keys.into_iter().filter(|key| key.access_point == access_point).count() - 1;
+    let mut written = Written::default();
+    let now = SystemClock.now();
+    let made = Kms::hand_out_client_key(&store, access_point.clone(), seconds, now, |made| written.write(made, out)).await;
+    let made = made.inspect_err(|_| written.remove())?;
+    written.tell(&made);
+    let id = &made.client_key.id;
+    let tables = store.access().await?;
+    let others = tables.client_keys.iter().filter(|key| key.access_point == access_point && key.id != *id).count();
     store.close().await;
-    let files = write(&made, out)?;
     until_known(&config).await;
-    println!("{files}");
     if others > 0 {
         println!(
             "{access_point} has {others} other client keys, which stay valid: `keystead client-key list --aap {access_point}`."
@@ -99,20 +104,38 @@ fn check_folder(out: &Path) -> Result<()> {
     if out.is_dir() { Ok(()) } else { Err(Error::invalid(format!("There is no folder {}.", out.display()))) }
 }
 
-/// Writes key and password, and says where they are and until when.
-fn write(made: &HandedOut, out: &Path) -> Result<String> {
-    let id = &made.client_key.id;
-    let key_file = out.join(format!("clientKey_{id}.json"));
-    let password_file = out.join(format!("clientKey_{id}_Password.txt"));
-    let json = serde_json::json!({ "KeyId": id.as_str(), "PrivateKeyData": STANDARD.encode(made.private_key.expose()) });
-    write_new_secret(&key_file, json.to_string().as_bytes())?;
-    write_new_secret(&password_file, made.password.expose())?;
-    Ok(format!(
-        "client key                {}, valid until {}\nits password              {}",
-        key_file.display(),
-        date::to_iso(made.client_key.not_after),
-        password_file.display()
-    ))
+/// The files of a client key. They are written before the store knows of it, since nobody gets it a second time.
+#[derive(Default)]
+struct Written {
+    key: PathBuf,
+    password: PathBuf,
+    files: Vec<PathBuf>,
+}
+
+impl Written {
+    fn write(&mut self, made: &HandedOut, out: &Path) -> Result<()> {
+        let id = &made.client_key.id;
+        self.key = out.join(format!("clientKey_{id}.json"));
+        self.password = out.join(format!("clientKey_{id}_Password.txt"));
+        let json = serde_json::json!({ "KeyId": id.as_str(), "PrivateKeyData": STANDARD.encode(made.private_key.expose()) });
+        for (path, bytes) in [(&self.key, json.to_string().as_bytes()), (&self.password, made.password.expose())] {
+            write_new_secret(path, bytes)?;
+            self.files.push(path.clone());
+        }
+        Ok(())
+    }
+
+    /// The store did not take it.
+    fn remove(&self) {
+        for file in &self.files {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+
+    fn tell(&self, made: &HandedOut) {
+        println!("client key                {}, valid until {}", self.key.display(), date::to_iso(made.client_key.not_after));
+        println!("its password              {}", self.password.display());
+    }
 }
 
 /// A server that runs looks at the change counter this often; after twice that it knows what was written.

@@ -157,7 +157,7 @@ pub struct Key {
     pub origin: Origin,
     /// Its state.
     pub state: KeyState,
-    /// When it is destroyed; only while it waits for that.
+    /// When it is destroyed; only while it waits for that, and no more when it was given up.
     pub delete_at: Option<Timestamp>,
     /// Whether its deletion may be scheduled.
     pub deletion_protection: DeletionProtection,

@@ -65,6 +65,19 @@ impl Key {
         }
     }
 
+    /// Its window has ended: from now on it waits for its deletion without a date, and is not saved any more.
+    ///
+    /// # Errors
+    /// [`Kind::StateForbids`] when it is not due.
+    pub fn give_up(&mut self, now: Timestamp) -> Result<()> {
+        if self.is_due(now) {
+            self.delete_at = None;
+            Ok(())
+        } else {
+            Err(self.state_forbids())
+        }
+    }
+
     /// SetDeletionProtection.
     ///
     /// # Errors
@@ -90,7 +103,7 @@ impl Key {
         }
     }
 
-    /// Whether it is to be destroyed.
+    /// Whether it is to be destroyed: its date has come, or it was given up.
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.state == KeyState::PendingDeletion && self.delete_at.is_none_or(|at| at <= now)
     }
@@ -179,6 +192,11 @@ mod tests {
         let mut key = key(KeyState::PendingDeletion);
         assert!(!key.is_due(Timestamp::from_unix(1_999)) && key.is_due(LATER));
         assert_eq!(key.cancel_deletion(LATER).unwrap_err().kind(), Kind::StateForbids);
+        let mut given_up = key.clone();
+        assert_eq!(given_up.give_up(NOW).unwrap_err().kind(), Kind::StateForbids);
+        given_up.give_up(LATER).unwrap();
+        assert_eq!(given_up.cancel_deletion(NOW).unwrap_err().kind(), Kind::StateForbids, "whatever the clock says");
+        given_up.give_up(NOW).unwrap();
         key.cancel_deletion(Timestamp::from_unix(1_999)).unwrap();
         assert!(!key.is_due(LATER));
     }

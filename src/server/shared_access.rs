@@ -80,7 +80,7 @@ pub(super) async fn create_policy(call: &Call<'_>) -> Result<Vec<u8>> {
         scope: call.parameters.required_as("KmsInstance")?,
         permissions: call.parameters.list_as("Permissions")?,
         resources: call.parameters.list_as("Resources")?,
-        rules: rules(&rules_text)?,
+        rules: rules(&rules_text)?.unwrap_or_default(),
         rules_text,
         description: description(call),
     };
@@ -92,9 +92,10 @@ pub(super) async fn update_policy(call: &Call<'_>) -> Result<Vec<u8>> {
     let change = PolicyChange {
         permissions: call.parameters.optional_list_as("Permissions")?,
         resources: call.parameters.optional_list_as("Resources")?,
-        rules: match call.parameters.maybe_empty("AccessControlRules") {
+        // An empty text changes nothing, and an empty object is refused: that any address may come is said by an empty list.
+        rules: match call.parameters.optional("AccessControlRules") {
             None => None,
-            Some(text) => Some((rules(text)?, text.to_owned())),
+            Some(text) => Some((rules(text)?.ok_or_else(malformed_rules)?, text.to_owned())),
         },
         description: call.parameters.maybe_empty("Description").map(str::to_owned),
     };
@@ -102,20 +103,23 @@ pub(super) async fn update_policy(call: &Call<'_>) -> Result<Vec<u8>> {
     call.json(Done {})
 }
 
-/// `{"NetworkRules":["name",...]}`; an absent or empty text means none.
-fn rules(text: &str) -> Result<Vec<Name>> {
+/// `{"NetworkRules":["name",...]}`; nothing of it when the text is empty or the object is.
+fn rules(text: &str) -> Result<Option<Vec<Name>>> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Rules {
-        #[serde(rename = "NetworkRules", default)]
-        network_rules: Vec<String>,
+        #[serde(rename = "NetworkRules")]
+        network_rules: Option<Vec<String>>,
     }
     if text.is_empty() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let malformed = || Error::invalid("The parameter AccessControlRules is {\"NetworkRules\":[\"name\",...]}.");
-    let rules: Rules = serde_json::from_str(text).map_err(|_| malformed())?;
-    rules.network_rules.iter().map(|name| name.parse()).collect()
+    let rules: Rules = serde_json::from_str(text).map_err(|_| malformed_rules())?;
+    rules.network_rules.map(|names| names.iter().map(|name| name.parse()).collect()).transpose()
+}
+
+fn malformed_rules() -> Error {
+    Error::invalid("The parameter AccessControlRules is {\"NetworkRules\":[\"name\",...]}.")
 }
 
 pub(super) fn describe_policy(call: &Call<'_>) -> Result<Vec<u8>> {

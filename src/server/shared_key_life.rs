@@ -47,6 +47,9 @@ pub(super) async fn set_deletion_protection(call: &Call<'_>) -> Result<Vec<u8>> 
     let protection =
         protection.ok_or_else(|| Error::new(Kind::MissingParameter, "The parameter EnableDeletionProtection is missing."))?;
     let key = match (parameters.optional("KeyId"), parameters.optional("ProtectedResourceArn")) {
+        (Some(key), Some(arn)) if !arn.ends_with(&format!(":key/{key}")) && arn != key => {
+            return Err(Error::invalid("The parameters KeyId and ProtectedResourceArn name different keys."));
+        }
         (Some(key), _) | (None, Some(key)) => key,
         (None, None) => {
             return Err(Error::new(Kind::MissingParameter, "The parameter KeyId is missing, and ProtectedResourceArn is, too."));

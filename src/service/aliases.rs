@@ -16,9 +16,8 @@ impl Kms {
         if !name.starts_with(Alias::PREFIX) {
             return key_id(name);
         }
-        let unknown = || Error::new(Kind::AliasNotFound, format!("There is no alias {:?}.", shortened(name)));
-        let alias: Alias = name.parse().map_err(|_| unknown())?;
-        self.snapshot.access().aliases.get(&alias).cloned().ok_or_else(unknown)
+        let alias: Alias = name.parse().map_err(|_| unknown_alias(name))?;
+        self.snapshot.access().aliases.get(&alias).cloned().ok_or_else(|| unknown_alias(name))
     }
 
     /// CreateAlias.
@@ -65,6 +64,15 @@ impl Kms {
         let wanted = access.aliases.iter().filter(|(_, of)| key.as_ref().is_none_or(|key| key == *of));
         Ok(Paged::cut(wanted.map(|(alias, key)| AliasOf { alias: alias.clone(), key: key.clone() }).collect(), page))
     }
+}
+
+/// Whether a key is named by an alias.
+pub(super) fn is_alias(text: &str) -> bool {
+    resource_of(text).starts_with(Alias::PREFIX)
+}
+
+pub(super) fn unknown_alias(text: &str) -> Error {
+    Error::new(Kind::AliasNotFound, format!("There is no alias {:?}.", shortened(resource_of(text))))
 }
 
 /// The id of a key where nothing else is taken.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Kms;
+use super::aliases::{is_alias, unknown_alias};
 use super::requests::Caller;
 use super::snapshot::{Access, KeyEntry, VersionEntry};
 use crate::base::{Error, Kind, Result};
@@ -32,7 +33,11 @@ impl Kms {
     /// does not exist.
     pub(super) fn usable(&self, caller: &Caller, key: &str, version: Version) -> Result<Usable> {
         let id = self.resolve(key)?;
-        let entry = self.permitted(caller, &id)?;
+        let entry = self.permitted(caller, &id).map_err(|error| match error.kind() {
+            // Which key an alias points to is told to those alone who may use it.
+            Kind::NoPermission | Kind::KeyNotFound if is_alias(key) => unknown_alias(key).caused_by(error),
+            _ => error,
+        })?;
         let version = match version {
             Version::Initial => entry.named_version(&entry.key.initial_version)?,
             Version::Primary => entry.named_version(&entry.key.primary_version)?,

@@ -71,8 +71,14 @@ impl Kms {
     ///
     /// # Errors
     /// [`Kind::ResourceExists`] when the name is taken; [`Kind::KeyNotFound`] for a key that is not in the instance;
-    /// [`Kind::InvalidParameter`] for what is no address, or for no resources; the store fails.
-    pub async fn create_access(store: &Store, new: NewAccess, now: Timestamp) -> Result<HandedOut> {
+    /// [`Kind::InvalidParameter`] for what is no address, or for no resources; the store fails; what `keep` says, which keeps what is
+    /// handed out before anything is in the store: nobody gets it a second time.
+    pub async fn create_access(
+        store: &Store,
+        new: NewAccess,
+        now: Timestamp,
+        keep: impl FnOnce(&HandedOut) -> Result<()>,
+    ) -> Result<HandedOut> {
         if new.resources.is_empty() {
             return Err(Error::invalid("Access is to something: name a key or a secret."));
         }
@@ -81,6 +87,7 @@ impl Kms {
                 check_key(store, &new.instance, id).await?;
             }
         }
+        check_unnamed(store, &new.name).await?;
         let rule = rule(&new)?;
         let rules: Vec<_> = rule.iter().map(|rule| rule.name.clone()).collect();
         let policy = Policy {
@@ -103,6 +110,7 @@ impl Kms {
             description: new.description,
         };
         let handed_out = client_key(store, new.name, new.seconds, now).await?;
+        keep(&handed_out)?;
         store.create_access(rule.as_ref(), &policy, &access_point, &handed_out.client_key).await?;
         Ok(handed_out)
     }
@@ -110,11 +118,32 @@ impl Kms {
     /// Makes a further client key of an access point; those that there are stay valid.
     ///
     /// # Errors
-    /// [`Kind::ResourceNotFound`] without the access point, [`Kind::LimitExceeded`] for a fourth; the store fails.
-    pub async fn hand_out_client_key(store: &Store, access_point: Name, seconds: i64, now: Timestamp) -> Result<HandedOut> {
+    /// [`Kind::ResourceNotFound`] without the access point, [`Kind::LimitExceeded`] for a fourth; the store fails; what `keep` says, as
+    /// in [`Kms::create_access`].
+    pub async fn hand_out_client_key(
+        store: &Store,
+        access_point: Name,
+        seconds: i64,
+        now: Timestamp,
+        keep: impl FnOnce(&HandedOut) -> Result<()>,
+    ) -> Result<HandedOut> {
         let handed_out = client_key(store, access_point, seconds, now).await?;
+        keep(&handed_out)?;
         store.create_client_key(&handed_out.client_key).await?;
         Ok(handed_out)
+    }
+}
+
+/// What was deleted and is still named comes back to life with a new one of its name: for whoever names it.
+async fn check_unnamed(store: &Store, name: &Name) -> Result<()> {
+    let tables = store.access().await?;
+    let by_access_point = tables.access_points.iter().find(|point| point.name != *name && point.policies.contains(name));
+    let by_policy = tables.policies.iter().find(|policy| policy.name != *name && policy.rules.contains(name));
+    match by_access_point.map(|point| &point.name).or(by_policy.map(|policy| &policy.name)) {
+        None => Ok(()),
+        Some(other) => {
+            Err(Error::new(Kind::ResourceExists, format!("{other} names something called {name} already: choose another name.")))
+        }
     }
 }
 

@@ -106,22 +106,25 @@ impl Kms {
         result
     }
 
-    /// First the material, then the row: what a crash or a token that is away leaves in between is due as before.
+    /// First the key is given up in the store, then its material, then the row: what a crash or a token that is away leaves in between
+    /// is due as before, and whoever cancels at the same moment, by whichever clock, comes before the first of them or not at all.
     async fn destroy(&self, entry: &Arc<KeyEntry>, now: Timestamp) -> Result<()> {
         let id = &entry.key.id;
-        // The store has the say: the snapshot may be older. A key that is due there is not saved any more.
-        let Some((key, versions)) = self.store.key(id).await? else { return self.refresh().await };
-        if !key.is_due(now) {
-            return Ok(());
+        match self.store.change_key(id, |key| key.give_up(now)).await {
+            Ok(_) => {}
+            // It was saved, or another node was faster: the snapshot is older.
+            Err(error) if matches!(error.kind(), Kind::StateForbids | Kind::KeyNotFound) => return self.refresh().await,
+            Err(error) => return Err(error),
         }
+        let Some((key, versions)) = self.store.key(id).await? else { return self.refresh().await };
         let tier = &self.served(&key.instance)?.tier;
         for version in versions {
             tier.destroy(version.material).await?;
         }
-        let agrees = |key: &Key| {
-            if key.is_due(now) { Ok(()) } else { Err(Error::new(Kind::StateForbids, "The key was saved.")) }
-        };
-        self.store.delete_key(id, agrees).await?;
+        match self.store.delete_key(id, |key| key.clone().give_up(now)).await {
+            Err(error) if error.kind() != Kind::KeyNotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         self.refresh().await?;
         tracing::info!(key = %id, "a key was destroyed, its window has ended");
         Ok(())

@@ -25,12 +25,9 @@ impl Kms {
     pub async fn create_key_version(self: &Arc<Self>, operator: &Operator, key: &str) -> Result<VersionOf> {
         let entry = self.known(&self.resolve(key)?)?;
         let key = &entry.key;
-        key.state.usable(key.id.as_str())?;
         let kind = self.served(&key.instance)?.instance.kind;
         may_have_versions(key, kind)?;
-        if entry.versions().count() >= VERSIONS {
-            return Err(Error::new(Kind::LimitExceeded, format!("The key {} has {VERSIONS} versions already.", key.id)));
-        }
+        takes_another(key, entry.versions().count())?;
         // In a task of its own: a caller that goes away leaves no half of a version.
         let (kms, key) = (Arc::clone(self), key.clone());
         let made = tokio::spawn(async move { kms.make_version(key).await }).await.map_err(Error::internal)??;
@@ -68,15 +65,18 @@ impl Kms {
             attributes: made.attributes,
             encryptions: 0,
         };
-        if let Err(error) = self.store.commit_version(&key.id, &kept).await {
+        if let Err(error) = self.store.commit_version(&key.id, &kept, takes_another).await {
             // Nobody was told of it. Whether the commit went through is not known, so the object stays when it might have.
             let stored = self.store.key(&key.id).await;
-            if stored.is_ok_and(|stored| stored.is_none_or(|(_, versions)| versions.iter().all(|other| other.id != version))) {
-                drop(tier.destroy(undo).await);
+            let absent = |(_, versions): (Key, Vec<KeyVersion>)| versions.iter().all(|other| other.id != version);
+            if stored.is_ok_and(|stored| stored.is_none_or(absent)) && tier.destroy(undo).await.is_ok() {
+                self.withdraw(&version).await;
             }
             return Err(error);
         }
-        self.refresh().await?;
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(%version, ?error, "a key version was created and is used here as soon as the store answers");
+        }
         Ok(VersionOf { version, created })
     }
 
@@ -103,6 +103,16 @@ impl Kms {
     pub fn describe_key_version(&self, _: &Operator, key: &str, version: &KeyVersionId) -> Result<VersionOf> {
         let entry = self.known(&self.resolve(key)?)?;
         Ok(described(&*entry.named_version(version)?))
+    }
+}
+
+/// Whether a key with so many versions takes another one now.
+fn takes_another(key: &Key, versions: usize) -> Result<()> {
+    key.state.usable(key.id.as_str())?;
+    if versions < VERSIONS {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::LimitExceeded, format!("The key {} has {VERSIONS} versions already.", key.id)))
     }
 }
 

@@ -88,8 +88,10 @@ impl Kms {
         };
         if let Err(error) = self.store.commit_key(&key, &kept).await {
             // Nobody was told of the key. Whether the commit went through is not known, so the object stays when it might have.
-            if let Ok(None) = self.store.key(&key.id).await {
-                drop(served.tier.destroy(undo).await);
+            if let Ok(None) = self.store.key(&key.id).await
+                && served.tier.destroy(undo).await.is_ok()
+            {
+                self.withdraw(&kept.id).await;
             }
             return Err(error);
         }

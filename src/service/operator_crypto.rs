@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Kms;
 use super::authorize::{Usable, Version};
-use super::crypto::{algorithm_for, symmetric};
+use super::crypto::algorithm_for;
 use super::data_keys::data_key_length;
 use super::requests::{Form, Operator, OperatorDecrypted, OperatorEncrypted, PublicKeyOf, Signed, Verified};
 use crate::base::{Error, Kind, Result, SecretBytes};
@@ -16,7 +16,7 @@ use crate::model::KeyVersionId;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::model::ciphertext::SelfContained;
 use crate::tier::public_key::Validity;
-use crate::tier::{Decryption, Encryption, Iv, OaepHash, Sha256Digest, Share};
+use crate::tier::{AAD_LIMIT, Decryption, Encryption, Iv, OaepHash, Sha256Digest, Share};
 
 /// The most bytes of Encrypt's text: 6 KB (the API's limit) in base64.
 const PLAINTEXT: usize = 8192;
@@ -41,7 +41,7 @@ impl Kms {
     }
 
     async fn encrypt_blob(&self, used: &Usable, aad: Vec<u8>, text: SecretBytes) -> Result<OperatorEncrypted> {
-        algorithm_for(used, Form::Advance, None)?;
+        check_symmetric(used)?;
         let encrypted = self.encrypt_with(used, Form::Plain, Encryption::AesGcm { aad }, text).await?;
         let Iv::Gcm(iv) = encrypted.iv else { return Err(Error::internal("AES-GCM gave no IV")) };
         let version = used.version.id.clone();
@@ -57,9 +57,10 @@ impl Kms {
     pub async fn operator_decrypt(&self, operator: &Operator, aads: Vec<Vec<u8>>, ciphertext: &[u8]) -> Result<OperatorDecrypted> {
         let blob = SelfContained::parse_blob(ciphertext).ok_or_else(Error::undecryptable)?;
         let used = self.version_usable_by(operator, &blob.version)?;
-        symmetric(&used)?;
+        check_symmetric(&used)?;
         let mut result = Err(Error::undecryptable());
-        for aad in aads {
+        // What is longer nobody encrypted with.
+        for aad in aads.into_iter().filter(|aad| aad.len() <= AAD_LIMIT) {
             let how = Decryption::AesGcm { iv: blob.iv, aad };
             match self.decrypt_with(&used, how, None, blob.ciphertext.clone()).await {
                 Err(error) if error.kind() == Kind::Undecryptable => {}
@@ -85,7 +86,7 @@ impl Kms {
     ) -> Result<OperatorEncrypted> {
         // Before anything is decrypted.
         let destination = self.usable_by(operator, key, Version::Primary)?;
-        algorithm_for(&destination, Form::Advance, None)?;
+        check_symmetric(&destination)?;
         let decrypted = self.operator_decrypt(operator, aads, ciphertext).await?;
         self.encrypt_blob(&destination, aad, decrypted.plaintext).await
     }
@@ -102,7 +103,7 @@ impl Kms {
         encoded: impl Fn(&SecretBytes) -> SecretBytes,
     ) -> Result<(SecretBytes, OperatorEncrypted)> {
         let used = self.usable_by(operator, key, Version::Primary)?;
-        symmetric(&used)?;
+        check_symmetric(&used)?;
         let tier = &self.served(&used.entry.key.instance)?.tier;
         let data_key = encoded(&tier.random(used.share, data_key_length(length)?).await?);
         let encrypted = self.encrypt_blob(&used, aad, data_key.duplicate()).await?;
@@ -217,6 +218,15 @@ impl Kms {
         entry.key.state.usable(entry.key.id.as_str())?;
         let version = entry.named_version(version)?;
         Ok(Usable { entry: Arc::clone(&entry), version, share: share_of(operator) })
+    }
+}
+
+fn check_symmetric(used: &Usable) -> Result<()> {
+    let key = &used.entry.key;
+    if key.spec.is_symmetric() {
+        Ok(())
+    } else {
+        Err(Error::unsupported(format!("The key {} is asymmetric; the operation is for symmetric keys.", key.id)))
     }
 }
 

@@ -104,13 +104,25 @@ impl Store {
     /// transaction.
     ///
     /// # Errors
-    /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound) when the key is gone; the database fails.
-    pub async fn commit_version(&self, key: &KeyId, version: &KeyVersion) -> Result<()> {
+    /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound) when the key is gone; what `agrees` says, which sees the key and the number
+    /// of its versions as they are in this moment; the database fails.
+    pub async fn commit_version(
+        &self,
+        key: &KeyId,
+        version: &KeyVersion,
+        agrees: impl Fn(&Key, usize) -> Result<()> + Send + Sync,
+    ) -> Result<()> {
         let columns = &self.columns(version)?;
+        let agrees = &agrees;
         self.write("commit key version", |writing| {
             Box::pin(async move {
                 let Writing { connection, revision, .. } = writing;
                 let kept = locked(connection, key).await?;
+                let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM key_versions WHERE key_id = $1")
+                    .bind(key.as_str())
+                    .fetch_one(&mut *connection)
+                    .await?;
+                agrees(&kept, usize::try_from(count).unwrap_or(usize::MAX))?;
                 insert_version(connection, key, version, columns).await?;
                 let primary = if kept.spec.is_symmetric() { &version.id } else { &kept.primary_version };
                 sqlx::query("UPDATE keys SET primary_version = $2, revision = $3 WHERE id = $1")

@@ -288,3 +288,34 @@ fn closing_waits_for_no_call_that_hangs() {
         });
     });
 }
+
+/// Nothing but the spare workers is left then to fire a deadline, and they are let go in time for it.
+#[test]
+fn deadlines_are_kept_when_calls_hold_all_workers_however_short_they_are() {
+    isolated("hang::deadlines_are_kept_when_calls_hold_all_workers_however_short_they_are", 1, || {
+        let label = softhsm::token();
+        let token = crate::fault::token(&label);
+        let fault = Fault::here();
+        let workers = runtime();
+        let tier = workers.block_on(connect(Settings { deadline: Duration::from_millis(150), ..settings(&label) }));
+        let (_, aes) = workers.block_on(key(&tier, KeySpec::Aes256, KeyUsage::EncryptDecrypt));
+        let hang = fault.rule(&format!("hang C_Encrypt {token}"));
+        // Looked at from outside: on the runtime nobody would notice that it stands still.
+        let (sender, answers) = std::sync::mpsc::channel();
+        let callers = 2 * std::thread::available_parallelism().unwrap().get();
+        for _ in 0..callers {
+            let (call, sender) = (Call::Seal(Arc::clone(&aes)), sender.clone());
+            workers.spawn(async move { sender.send(call.once().await).unwrap() });
+        }
+        for _ in 0..callers {
+            let answer = answers.recv_timeout(PATIENCE).expect("a deadline is kept");
+            assert!(answer.failure.is_some());
+        }
+        drop(hang);
+        fault.tell("release");
+        workers.block_on(async {
+            until("calls go on", PATIENCE, async || Call::Seal(Arc::clone(&aes)).once().await.failure.is_none()).await;
+            tier.close().await.unwrap();
+        });
+    });
+}

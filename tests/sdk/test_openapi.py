@@ -118,6 +118,9 @@ def test_policies_and_access_points(control, name, instance):
     control.update_policy(openapi.UpdatePolicyRequest(name=policy, resources='["key/*"]', description="less"))
     described = control.describe_policy(openapi.DescribePolicyRequest(name=policy)).body
     assert (described.resources, described.description, described.access_control_rules) == (["key/*"], "less", rules)
+    for nothing in ["{}", "[]", "x"]:
+        opened = openapi.UpdatePolicyRequest(name=policy, access_control_rules=nothing)
+        assert code_of(control.update_policy, opened) == "InvalidParameter"
     wrong = openapi.UpdatePolicyRequest(name=policy, permissions='["RbacPermission/Template/SecretUser"]')
     assert code_of(control.update_policy, wrong) == "InvalidParameter"
     assert policy in [one.name for one in control.list_policies(openapi.ListPoliciesRequest(page_size=100)).body.policies.policy]

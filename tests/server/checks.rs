@@ -237,3 +237,21 @@ async fn the_order_of_the_checks_holds() {
     let answer: EncryptResponse = bench.send(wrong(0)).await.message();
     assert_eq!(answer.key_id, bench.aes.as_str());
 }
+
+#[tokio::test]
+async fn which_key_an_alias_points_to_is_told_to_those_alone_who_may_use_it() {
+    let mut bench = bench().await;
+    bench.kms.create_alias(&bench.operator, &"alias/pay".parse().unwrap(), bench.aes.as_str()).await.unwrap();
+    let ask = |bench: &Bench, key: &str| {
+        let request = EncryptRequest { key_id: key.to_owned(), plaintext: b"x".to_vec(), ..EncryptRequest::default() };
+        bench.call("Encrypt", &request).sign(&bench.client)
+    };
+    let answer: EncryptResponse = bench.send(ask(&bench, "alias/pay")).await.message();
+    assert_eq!(answer.key_id, bench.aes.as_str());
+    bench.access_point("little", &format!("key/{}", bench.rsa_sign)).await;
+    bench.client = bench.client_key("little", None).await;
+    for alias in ["alias/pay", "alias/nobody"] {
+        let text = bench.send(ask(&bench, alias)).await.expect_error(404, "Forbidden.AliasNotFound");
+        assert_eq!(text, format!("There is no alias \"{alias}\"."));
+    }
+}

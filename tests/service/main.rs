@@ -63,7 +63,8 @@ async fn bench() -> Bench {
         .await
         .unwrap();
     let instance = InstanceId::from_entropy(random::bytes());
-    let made = Kms::create_access(&store, NewAccess::everything(name("app"), instance.clone()).unwrap(), NOW).await.unwrap();
+    let made =
+        Kms::create_access(&store, NewAccess::everything(name("app"), instance.clone()).unwrap(), NOW, |_| Ok(())).await.unwrap();
     let kms = start(store.clone(), &instance).await;
     let source = "127.0.0.1".parse().unwrap();
     Bench {
@@ -443,18 +444,20 @@ async fn an_alias_is_as_good_as_the_id() {
 #[tokio::test]
 async fn a_name_is_quick_created_once() {
     let bench = bench().await;
-    let again = Kms::create_access(&bench.store, NewAccess::everything(name("app"), bench.instance.clone()).unwrap(), NOW).await;
+    let again =
+        Kms::create_access(&bench.store, NewAccess::everything(name("app"), bench.instance.clone()).unwrap(), NOW, |_| Ok(()))
+            .await;
     assert_eq!(again.err().unwrap().kind(), Kind::ResourceExists);
     let new = |text: &str| NewAccess::everything(name(text), bench.instance.clone()).unwrap();
     let missing = NewAccess { resources: vec!["key/key-hzz62f1cb66fa42qo0001".parse().unwrap()], ..new("b") };
-    assert_eq!(Kms::create_access(&bench.store, missing, NOW).await.err().unwrap().kind(), Kind::KeyNotFound);
+    assert_eq!(Kms::create_access(&bench.store, missing, NOW, |_| Ok(())).await.err().unwrap().kind(), Kind::KeyNotFound);
     for wrong in [
         NewAccess { resources: Vec::new(), ..new("b") },
         NewAccess { sources: vec!["10.0.0.256".to_owned()], ..new("b") },
         NewAccess { seconds: 0, ..new("b") },
         NewAccess { seconds: i64::MAX, ..new("b") },
     ] {
-        assert_eq!(Kms::create_access(&bench.store, wrong, NOW).await.err().unwrap().kind(), Kind::InvalidParameter);
+        assert_eq!(Kms::create_access(&bench.store, wrong, NOW, |_| Ok(())).await.err().unwrap().kind(), Kind::InvalidParameter);
     }
     assert_eq!(bench.store.access().await.unwrap().client_keys.len(), 1);
     let years = bench.store.access().await.unwrap().client_keys[0].not_after.unix() - NOW.unix();

@@ -106,7 +106,9 @@ impl Signed<'_> {
         let covers = |name: &str| parsed.signed_headers.contains(&name);
         let complete = ["x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"]
             .iter()
-            .all(|name| covers(name) || header(self.request, name).is_none());
+            .all(|name| covers(name) || header(self.request, name).is_none())
+            // It says whether the body is parameters.
+            && (self.body.is_empty() || covers("content-type"));
         if !complete || !in_scope || hash != signing::sha256_hex(self.body) || !signed.verifies(&secret, parsed.signature) {
             return Err(Refusal::SignatureDoesNotMatch(signed.string_to_sign()));
         }

@@ -275,8 +275,13 @@ pub(super) async fn drive_in_turn(job: Box<dyn Job>, permit: Permit) {
 /// that has nothing to do, which costs a sixth of it. A row also ends when its budget is spent, and then nobody is woken. Should a
 /// tokio do otherwise, this does nothing.
 async fn end_row() {
+    /// More than tokio gives a task (128); one that is not bounded has no end of it.
+    const BUDGET: usize = 256;
     std::future::poll_fn(|context| {
-        while coop::has_budget_remaining() {
+        for _ in 0..BUDGET {
+            if !coop::has_budget_remaining() {
+                break;
+            }
             match coop::poll_proceed(context) {
                 Poll::Ready(unit) => unit.made_progress(),
                 Poll::Pending => break,

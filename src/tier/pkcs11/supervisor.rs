@@ -186,9 +186,10 @@ impl Slot {
         let Some(inline) = self.inline() else { return };
         inline.lane.tell();
         let oldest = self.pool.oldest_inline(now);
-        let stuck = self.hung_inline.load(Ordering::Acquire) > 0 || oldest.is_some_and(|held| held > INLINE_PATIENCE);
+        let hung = self.hung_inline.load(Ordering::Acquire) > 0;
+        let stuck = hung || oldest.is_some_and(|held| held > INLINE_PATIENCE);
         if let Some(relief) = &self.settings.relief
-            && oldest.is_some_and(|held| held > RELIEF_PATIENCE)
+            && (hung || oldest.is_some_and(|held| held > RELIEF_PATIENCE))
         {
             relief.call();
         }
