@@ -9,8 +9,7 @@ use crate::base::{Error, Kind, Result, random};
 use crate::model::KeyVersionId;
 use crate::model::instance::InstanceKind;
 use crate::model::key::{Key, Origin};
-use crate::store::{KeyIntent, KeyVersion};
-use crate::tier::NewKey;
+use crate::store::KeyVersion;
 
 /// The most versions of a key (the API's limit).
 const VERSIONS: usize = 50;
@@ -36,41 +35,14 @@ impl Kms {
     }
 
     async fn make_version(&self, key: Key) -> Result<VersionOf> {
-        let tier = &self.served(&key.instance)?.tier;
         let version = KeyVersionId::from_entropy(&key.id, random::bytes());
         let created = self.now();
-        let intent = KeyIntent {
-            key: key.id.clone(),
-            version: version.clone(),
-            instance: key.instance.clone(),
-            spec: key.spec,
-            usage: key.usage,
-            created,
-        };
-        self.store.intend_key(&intent).await?;
-        let new = NewKey { id: version.as_str().as_bytes().to_vec(), label: key.id.to_string(), spec: key.spec, usage: key.usage };
-        let made = match tier.create(new).await {
-            Ok(made) => made,
-            Err(error) => {
-                self.withdraw(&version).await;
-                return Err(error);
-            }
-        };
-        let undo = made.material.duplicate();
-        let kept = KeyVersion {
-            id: version.clone(),
-            created,
-            material: made.material,
-            public_key: made.public_key,
-            attributes: made.attributes,
-            encryptions: 0,
-        };
+        let kept = self.make_material(&key, version.clone(), created).await?;
         if let Err(error) = self.store.commit_version(&key.id, &kept, takes_another).await {
             // Nobody was told of it. Whether the commit went through is not known, so the object stays when it might have.
-            let stored = self.store.key(&key.id).await;
             let absent = |(_, versions): (Key, Vec<KeyVersion>)| versions.iter().all(|other| other.id != version);
-            if stored.is_ok_and(|stored| stored.is_none_or(absent)) && tier.destroy(undo).await.is_ok() {
-                self.withdraw(&version).await;
+            if self.store.key(&key.id).await.is_ok_and(|stored| stored.is_none_or(absent)) {
+                self.unmake_material(&key, kept).await;
             }
             return Err(error);
         }
@@ -78,13 +50,6 @@ impl Kms {
             tracing::warn!(%version, ?error, "a key version was created and is used here as soon as the store answers");
         }
         Ok(VersionOf { version, created })
-    }
-
-    /// What a tier refuses or fails at leaves no object; an answer that came too late is undone by the tier.
-    pub(super) async fn withdraw(&self, version: &KeyVersionId) {
-        if let Err(error) = self.store.withdraw_intent(version).await {
-            tracing::warn!(%version, ?error, "the intent of a key that was not made stays until the next start");
-        }
     }
 
     /// ListKeyVersions, of a key by id, alias or ARN; the oldest first.

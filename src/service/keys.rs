@@ -9,12 +9,12 @@ use std::sync::Arc;
 use super::requests::{CreateKey, KeyDescription, KeyFilter, Operator, Page, Paged};
 use super::snapshot::KeyEntry;
 use super::{Kms, Served};
-use crate::base::{Error, Kind, Result, random};
+use crate::base::{Error, Kind, Result, Timestamp, random};
 use crate::model::algorithm::{KeySpec, KeyUsage};
 use crate::model::key::{DeletionProtection, Key, KeyState, Origin, fitting_usage};
 use crate::model::{InstanceId, KeyId, KeyVersionId};
 use crate::store::{KeyIntent, KeyVersion};
-use crate::tier::{Ability, Capability, NewKey};
+use crate::tier::{Ability, Capability, Created, NewKey};
 
 /// The most characters of a description (the API's limit).
 const DESCRIPTION: usize = 8192;
@@ -57,41 +57,11 @@ impl Kms {
     }
 
     async fn make_key(&self, key: Key) -> Result<KeyDescription> {
-        let served = self.served(&key.instance)?;
-        let version = key.initial_version.clone();
-        self.store
-            .intend_key(&KeyIntent {
-                key: key.id.clone(),
-                version: version.clone(),
-                instance: key.instance.clone(),
-                spec: key.spec,
-                usage: key.usage,
-                created: key.created,
-            })
-            .await?;
-        let new = NewKey { id: version.as_str().as_bytes().to_vec(), label: key.id.to_string(), spec: key.spec, usage: key.usage };
-        let created = match served.tier.create(new).await {
-            Ok(created) => created,
-            Err(error) => {
-                self.withdraw(&version).await;
-                return Err(error);
-            }
-        };
-        let undo = created.material.duplicate();
-        let kept = KeyVersion {
-            id: version,
-            created: key.created,
-            material: created.material,
-            public_key: created.public_key,
-            attributes: created.attributes,
-            encryptions: 0,
-        };
+        let kept = self.make_material(&key, key.initial_version.clone(), key.created).await?;
         if let Err(error) = self.store.commit_key(&key, &kept).await {
             // Nobody was told of the key. Whether the commit went through is not known, so the object stays when it might have.
-            if let Ok(None) = self.store.key(&key.id).await
-                && served.tier.destroy(undo).await.is_ok()
-            {
-                self.withdraw(&kept.id).await;
+            if let Ok(None) = self.store.key(&key.id).await {
+                self.unmake_material(&key, kept).await;
             }
             return Err(error);
         }
@@ -100,6 +70,45 @@ impl Kms {
         tracing::info!(key = %id, "a key was created");
         let entry = self.known(&id)?;
         self.description(&entry)
+    }
+
+    /// The first two steps for a version of a key: the intent in the store, the object in the tier.
+    pub(super) async fn make_material(&self, key: &Key, version: KeyVersionId, created: Timestamp) -> Result<KeyVersion> {
+        let tier = &self.served(&key.instance)?.tier;
+        let intent = KeyIntent {
+            key: key.id.clone(),
+            version: version.clone(),
+            instance: key.instance.clone(),
+            spec: key.spec,
+            usage: key.usage,
+            created,
+        };
+        self.store.intend_key(&intent).await?;
+        let new = NewKey { id: version.as_str().as_bytes().to_vec(), label: key.id.to_string(), spec: key.spec, usage: key.usage };
+        match tier.create(new).await {
+            Ok(Created { material, public_key, attributes }) => {
+                Ok(KeyVersion { id: version, created, material, public_key, attributes, encryptions: 0 })
+            }
+            Err(error) => {
+                // What a tier refuses or fails at leaves no object; an answer that came too late is undone by the tier.
+                self.withdraw_intent(&version).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes them back, when the third was refused.
+    pub(super) async fn unmake_material(&self, key: &Key, kept: KeyVersion) {
+        let Ok(served) = self.served(&key.instance) else { return };
+        if served.tier.destroy(kept.material).await.is_ok() {
+            self.withdraw_intent(&kept.id).await;
+        }
+    }
+
+    async fn withdraw_intent(&self, version: &KeyVersionId) {
+        if let Err(error) = self.store.withdraw_intent(version).await {
+            tracing::warn!(%version, ?error, "the intent of a key that was not made stays until the next start");
+        }
     }
 
     /// DescribeKey.

@@ -4,10 +4,8 @@
 //! What Encrypt encrypts is a text, by convention base64, and Decrypt gives the same text back: programs that were moved to the
 //! instance protocol read what others encrypt here, and the other way round.
 
-use std::sync::Arc;
-
 use super::Kms;
-use super::authorize::{Usable, Version};
+use super::authorize::Usable;
 use super::crypto::algorithm_for;
 use super::data_keys::data_key_length;
 use super::requests::{Form, Operator, OperatorDecrypted, OperatorEncrypted, PublicKeyOf, Signed, Verified};
@@ -36,7 +34,7 @@ impl Kms {
         if text.len() > PLAINTEXT {
             return Err(Error::invalid("The parameter Plaintext has at most 6 KB."));
         }
-        let used = self.usable_by(operator, key, Version::Primary)?;
+        let used = self.usable_by(operator, key)?;
         self.encrypt_blob(&used, aad, text).await
     }
 
@@ -85,7 +83,7 @@ impl Kms {
         (key, aad): (&str, Vec<u8>),
     ) -> Result<OperatorEncrypted> {
         // Before anything is decrypted.
-        let destination = self.usable_by(operator, key, Version::Primary)?;
+        let destination = self.usable_by(operator, key)?;
         check_symmetric(&destination)?;
         let decrypted = self.operator_decrypt(operator, aads, ciphertext).await?;
         self.encrypt_blob(&destination, aad, decrypted.plaintext).await
@@ -102,7 +100,7 @@ impl Kms {
         (length, aad): (Option<i32>, Vec<u8>),
         encoded: impl Fn(&SecretBytes) -> SecretBytes,
     ) -> Result<(SecretBytes, OperatorEncrypted)> {
-        let used = self.usable_by(operator, key, Version::Primary)?;
+        let used = self.usable_by(operator, key)?;
         check_symmetric(&used)?;
         let tier = &self.served(&used.entry.key.instance)?.tier;
         let data_key = encoded(&tier.random(used.share, data_key_length(length)?).await?);
@@ -202,22 +200,18 @@ impl Kms {
         Ok(used)
     }
 
-    /// The key that an operator names, if its state allows to use it. Operators may use every key.
-    fn usable_by(&self, operator: &Operator, key: &str, version: Version) -> Result<Usable> {
+    /// The primary version of the key that an operator names.
+    fn usable_by(&self, operator: &Operator, key: &str) -> Result<Usable> {
         let entry = self.known(&self.resolve(key)?)?;
-        entry.key.state.usable(entry.key.id.as_str())?;
-        let version = match version {
-            Version::Initial => entry.named_version(&entry.key.initial_version)?,
-            Version::Primary => entry.named_version(&entry.key.primary_version)?,
-        };
-        Ok(Usable { entry, version, share: share_of(operator) })
+        self.version_usable_by(operator, &entry.key.primary_version)
     }
 
+    /// A version, if the state of its key allows to use it. Operators may use every key.
     fn version_usable_by(&self, operator: &Operator, version: &KeyVersionId) -> Result<Usable> {
         let entry = self.known(&version.key())?;
         entry.key.state.usable(entry.key.id.as_str())?;
         let version = entry.named_version(version)?;
-        Ok(Usable { entry: Arc::clone(&entry), version, share: share_of(operator) })
+        Ok(Usable { entry, version, share: share_of(operator) })
     }
 }
 
