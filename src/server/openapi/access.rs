@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::shared_gateway::Call;
+use super::Call;
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::access::{AccessPoint, AuthenticationMethod, ClientKey, NetworkRule, Permission, Policy};
 use crate::model::{ClientKeyId, Name};

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::shared_gateway::Call;
+use super::Call;
 use crate::base::{Error, Result, SecretBytes};
 use crate::model::{KeyId, KeyVersionId};
 use crate::service::requests::{OperatorDecrypted, OperatorEncrypted, VersionOf};

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::shared_gateway::Call;
+use super::Call;
 use crate::base::{Error, Result};
 use crate::model::InstanceId;
 use crate::model::algorithm::KeySpec;

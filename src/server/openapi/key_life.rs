@@ -1,6 +1,6 @@
 //! The OpenAPI's operations on what becomes of keys, and on aliases: parameters in, use case, JSON out.
 
-use super::shared_gateway::Call;
+use super::Call;
 use crate::base::{Error, Kind, Result};
 use crate::model::Alias;
 use crate::model::key::DeletionProtection;

@@ -1,0 +1,103 @@
+//! The operations of the OpenAPI: from parameters to a use case, and from its outcome to JSON.
+//!
+//! Called by the gateway with an operator that it has authenticated. One function for each operation, in a file for each family.
+
+mod access;
+mod crypto;
+mod key_life;
+mod keys;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::base::{Error, Result};
+use crate::service::Kms;
+use crate::service::requests::{Operator, Page};
+use crate::wire::REGION;
+use crate::wire::openapi::answers::{AccountStatusAnswer, Answer, Done, ListAnswer, RegionItem, Regions};
+use crate::wire::openapi::{Action, Parameters};
+
+/// One request of a known operator.
+pub(super) struct Call<'a> {
+    pub(super) kms: &'a Arc<Kms>,
+    pub(super) operator: &'a Operator,
+    pub(super) parameters: &'a Parameters,
+    pub(super) request_id: &'a str,
+}
+
+impl Call<'_> {
+    /// Serves an operation: one arm, one function.
+    pub(super) async fn serve(&self, action: Action) -> Result<Vec<u8>> {
+        match action {
+            Action::CreateKey => keys::create_key(self).await,
+            Action::DescribeKey => keys::describe_key(self),
+            Action::ListKeys => keys::list_keys(self),
+            Action::EnableKey => key_life::enable_key(self).await,
+            Action::DisableKey => key_life::disable_key(self).await,
+            Action::ScheduleKeyDeletion => key_life::schedule_key_deletion(self).await,
+            Action::CancelKeyDeletion => key_life::cancel_key_deletion(self).await,
+            Action::SetDeletionProtection => key_life::set_deletion_protection(self).await,
+            Action::UpdateKeyDescription => key_life::update_key_description(self).await,
+            Action::CreateAlias => key_life::create_alias(self).await,
+            Action::UpdateAlias => key_life::update_alias(self).await,
+            Action::DeleteAlias => key_life::delete_alias(self).await,
+            Action::ListAliases => key_life::list_aliases(self),
+            Action::ListAliasesByKeyId => key_life::list_aliases_by_key_id(self),
+            Action::CreateKeyVersion => crypto::create_key_version(self).await,
+            Action::ListKeyVersions => crypto::list_key_versions(self),
+            Action::DescribeKeyVersion => crypto::describe_key_version(self),
+            Action::Encrypt => crypto::encrypt(self).await,
+            Action::Decrypt => crypto::decrypt(self).await,
+            Action::ReEncrypt => crypto::re_encrypt(self).await,
+            Action::GenerateDataKey => crypto::generate_data_key(self).await,
+            Action::GenerateDataKeyWithoutPlaintext => crypto::generate_data_key_without_plaintext(self).await,
+            Action::AsymmetricEncrypt => crypto::asymmetric_encrypt(self).await,
+            Action::AsymmetricDecrypt => crypto::asymmetric_decrypt(self).await,
+            Action::AsymmetricSign => crypto::asymmetric_sign(self).await,
+            Action::AsymmetricVerify => crypto::asymmetric_verify(self).await,
+            Action::GetPublicKey => crypto::get_public_key(self).await,
+            Action::ListKmsInstances => keys::list_kms_instances(self),
+            Action::GetKmsInstance => keys::get_kms_instance(self),
+            Action::GetDefaultKmsInstance => keys::get_default_kms_instance(self),
+            Action::OpenKmsService => self.json(Done {}),
+            Action::DescribeAccountKmsStatus => self.json(AccountStatusAnswer { account_status: "Enabled" }),
+            Action::DescribeRegions => self.json(Regions::new(vec![RegionItem { region_id: REGION.to_owned() }])),
+            Action::CreateNetworkRule => access::create_network_rule(self).await,
+            Action::DescribeNetworkRule => access::describe_network_rule(self),
+            Action::ListNetworkRules => access::list_network_rules(self),
+            Action::UpdateNetworkRule => access::update_network_rule(self).await,
+            Action::DeleteNetworkRule => access::delete_network_rule(self).await,
+            Action::CreatePolicy => access::create_policy(self).await,
+            Action::DescribePolicy => access::describe_policy(self),
+            Action::ListPolicies => access::list_policies(self),
+            Action::UpdatePolicy => access::update_policy(self).await,
+            Action::DeletePolicy => access::delete_policy(self).await,
+            Action::CreateApplicationAccessPoint => access::create_access_point(self).await,
+            Action::DescribeApplicationAccessPoint => access::describe_access_point(self),
+            Action::ListApplicationAccessPoints => access::list_access_points(self),
+            Action::UpdateApplicationAccessPoint => access::update_access_point(self).await,
+            Action::DeleteApplicationAccessPoint => access::delete_access_point(self).await,
+            Action::CreateClientKey => access::create_client_key(self).await,
+            Action::GetClientKey => access::get_client_key(self),
+            Action::ListClientKeys => access::list_client_keys(self),
+            Action::DeleteClientKey => access::delete_client_key(self).await,
+        }
+    }
+
+    /// The answer as JSON, with the request's id.
+    pub(super) fn json<T: Serialize>(&self, body: T) -> Result<Vec<u8>> {
+        serde_json::to_vec(&Answer { request_id: self.request_id, body }).map_err(Error::internal)
+    }
+
+    /// The page that is asked for.
+    pub(super) fn page(&self, default_size: u32) -> Result<Page> {
+        let number = self.parameters.number("PageNumber", 1..=u32::MAX, 1)?;
+        Ok(Page { number, size: self.parameters.number("PageSize", 1..=100, default_size)? })
+    }
+
+    /// A page of a list as JSON.
+    pub(super) fn json_list<T: Serialize>(&self, items: T, page: Page, total: usize) -> Result<Vec<u8>> {
+        self.json(ListAnswer { items, page_number: page.number, page_size: page.size, total_count: total })
+    }
+}
