@@ -7,6 +7,7 @@ use hyper::http::request::Parts;
 
 use super::WINDOW;
 use crate::base::Timestamp;
+use crate::model::AccessKeyId;
 use crate::server::nonces::{Nonces, Novelty};
 use crate::server::respond::Refusal;
 use crate::service::Kms;
@@ -55,16 +56,21 @@ impl Signed<'_> {
         if version != VERSION {
             return Err(Refusal::UnknownVersion(version.chars().take(64).collect()));
         }
-        let operator = match authorization {
-            Some(authorization) => self.check_acs(kms, nonces, authorization)?,
-            None => self.check_rpc(kms, nonces)?,
+        let (access_key, nonce) = match authorization {
+            Some(authorization) => self.check_acs(kms, authorization)?,
+            None => self.check_rpc(kms)?,
         };
         // Which operations there are is told to who may call one.
-        let action = name.parse().map_err(|()| match UNSERVED.contains(&name) {
+        let action: Action = name.parse().map_err(|()| match UNSERVED.contains(&name) {
             true => Refusal::UnservedAction(name.to_owned()),
             false => Refusal::UnknownAction(name.chars().take(64).collect()),
         })?;
-        Ok(Authenticated { action, operator })
+        // A request dated at the far end of the window is good until the window has passed it twice.
+        match nonces.take(access_key.as_str(), nonce, action.effect(), kms.now(), 2 * WINDOW) {
+            Novelty::New => Ok(Authenticated { action, operator: Operator { access_key, source: self.source } }),
+            Novelty::Used => Err(Refusal::NonceUsed),
+            Novelty::Full => Err(Refusal::TooManyNonces),
+        }
     }
 
     /// What a parameter says; in ACS3 and ACS4, which sign headers, a header may say it instead. RPC clients send the headers, too, but do
@@ -74,7 +80,8 @@ impl Signed<'_> {
         named.ok_or(Refusal::Missing(parameter))
     }
 
-    fn check_acs(&self, kms: &Kms, nonces: &Nonces, authorization: &str) -> Result<Operator, Refusal> {
+    /// The AccessKey that signed in the headers, and the nonce.
+    fn check_acs(&self, kms: &Kms, authorization: &str) -> Result<(AccessKeyId, &str), Refusal> {
         let scheme = || authorization.split(' ').next().unwrap_or_default().chars().take(64).collect::<String>();
         let parsed = Authorization::parse(authorization).ok_or_else(|| Refusal::SignatureMethod(scheme()))?;
         let date = header(self.request, "x-acs-date").ok_or(Refusal::Missing("x-acs-date"))?;
@@ -112,8 +119,7 @@ impl Signed<'_> {
         if !complete || !in_scope || hash != signing::sha256_hex(self.body) || !signed.verifies(&secret, parsed.signature) {
             return Err(Refusal::SignatureDoesNotMatch(signed.string_to_sign()));
         }
-        take_nonce(nonces, parsed.credential, nonce, kms.now())?;
-        Ok(Operator { access_key, source: self.source })
+        Ok((access_key, nonce))
     }
 
     /// HTTP/2 has the host in its pseudo-header (RFC 9113, section 8.3.1).
@@ -122,7 +128,8 @@ impl Signed<'_> {
         header(self.request, name).or_else(authority)
     }
 
-    fn check_rpc(&self, kms: &Kms, nonces: &Nonces) -> Result<Operator, Refusal> {
+    /// The AccessKey that signed in the parameters, and the nonce.
+    fn check_rpc(&self, kms: &Kms) -> Result<(AccessKeyId, &str), Refusal> {
         let parameter = |name: &'static str| self.all.optional(name).ok_or(Refusal::Missing(name));
         let signature = parameter("Signature")?;
         let named = parameter("SignatureMethod")?;
@@ -136,8 +143,7 @@ impl Signed<'_> {
         if !signing::rpc_verifies(method, &text, &secret, signature) {
             return Err(Refusal::SignatureDoesNotMatch(text));
         }
-        take_nonce(nonces, id, nonce, kms.now())?;
-        Ok(Operator { access_key, source: self.source })
+        Ok((access_key, nonce))
     }
 }
 
@@ -145,14 +151,5 @@ fn check_date(text: &str, now: Timestamp) -> Result<(), Refusal> {
     match date::from_iso(text) {
         Some(sent) if sent.distance(now) <= WINDOW => Ok(()),
         Some(_) | None => Err(Refusal::IllegalTimestamp),
-    }
-}
-
-fn take_nonce(nonces: &Nonces, access_key: &str, nonce: &str, now: Timestamp) -> Result<(), Refusal> {
-    // A request dated at the far end of the window is good until the window has passed it twice.
-    match nonces.take(format!("{access_key} {nonce}"), now, 2 * WINDOW) {
-        Novelty::New => Ok(()),
-        Novelty::Used => Err(Refusal::NonceUsed),
-        Novelty::Full => Err(Refusal::TooManyNonces),
     }
 }

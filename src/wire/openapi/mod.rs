@@ -93,6 +93,75 @@ actions![
     DeleteClientKey,
 ];
 
+/// What an operation leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it reads or computes, and may be repeated.
+    None,
+    /// A change.
+    Change,
+}
+
+impl Action {
+    /// What the operation leaves behind.
+    pub const fn effect(self) -> Effect {
+        match self {
+            Self::DescribeKey
+            | Self::ListKeys
+            | Self::ListAliases
+            | Self::ListAliasesByKeyId
+            | Self::ListKeyVersions
+            | Self::DescribeKeyVersion
+            | Self::Encrypt
+            | Self::Decrypt
+            | Self::ReEncrypt
+            | Self::GenerateDataKey
+            | Self::GenerateDataKeyWithoutPlaintext
+            | Self::AsymmetricEncrypt
+            | Self::AsymmetricDecrypt
+            | Self::AsymmetricSign
+            | Self::AsymmetricVerify
+            | Self::GetPublicKey
+            | Self::ListKmsInstances
+            | Self::GetKmsInstance
+            | Self::GetDefaultKmsInstance
+            | Self::OpenKmsService
+            | Self::DescribeAccountKmsStatus
+            | Self::DescribeRegions
+            | Self::DescribeNetworkRule
+            | Self::ListNetworkRules
+            | Self::DescribePolicy
+            | Self::ListPolicies
+            | Self::DescribeApplicationAccessPoint
+            | Self::ListApplicationAccessPoints
+            | Self::GetClientKey
+            | Self::ListClientKeys => Effect::None,
+            Self::CreateKey
+            | Self::EnableKey
+            | Self::DisableKey
+            | Self::ScheduleKeyDeletion
+            | Self::CancelKeyDeletion
+            | Self::SetDeletionProtection
+            | Self::UpdateKeyDescription
+            | Self::CreateAlias
+            | Self::UpdateAlias
+            | Self::DeleteAlias
+            | Self::CreateKeyVersion
+            | Self::CreateNetworkRule
+            | Self::UpdateNetworkRule
+            | Self::DeleteNetworkRule
+            | Self::CreatePolicy
+            | Self::UpdatePolicy
+            | Self::DeletePolicy
+            | Self::CreateApplicationAccessPoint
+            | Self::UpdateApplicationAccessPoint
+            | Self::DeleteApplicationAccessPoint
+            | Self::CreateClientKey
+            | Self::DeleteClientKey => Effect::Change,
+        }
+    }
+}
+
 /// The operations of the API that are not served, and are refused as such; what is in neither list is no operation.
 pub const UNSERVED: &[&str] = &[
     "AdvanceEncrypt",
