@@ -91,17 +91,31 @@ pub async fn connect(endpoint: &str, config: &Arc<ClientConfig>, connections: us
     Ok(open)
 }
 
-/// Sends the request on all connections again and again, for so long; gives the connections back.
-pub async fn load(connections: &mut Vec<Connection>, request: &Arc<[u8]>, length: Duration) -> Result<Slice> {
+/// What a connection sends.
+pub enum Sending {
+    /// One request again and again.
+    Again(Arc<[u8]>),
+    /// These, each once.
+    Once(std::vec::IntoIter<Box<[u8]>>),
+}
+
+/// Sends on all connections, each its own, for so long; gives the connections back.
+pub async fn load(connections: &mut Vec<Connection>, sending: Vec<Sending>, length: Duration) -> Result<Slice> {
     let begun = Instant::now();
     let tasks: Vec<_> = connections
         .drain(..)
-        .map(|mut connection| {
-            let request = Arc::clone(request);
+        .zip(sending)
+        .map(|(mut connection, mut sending)| {
             tokio::spawn(async move {
                 let mut laps = Laps::until(begun + length);
                 while laps.go_on() {
-                    connection.served(&request).await?;
+                    match &mut sending {
+                        Sending::Again(request) => connection.served(request).await?,
+                        Sending::Once(requests) => {
+                            let request = requests.next().ok_or_else(|| Error::other("more were served than were signed"))?;
+                            connection.served(&request).await?;
+                        }
+                    }
                     laps.note();
                 }
                 Ok::<_, Error>((connection, laps.times()))
