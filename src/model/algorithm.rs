@@ -63,6 +63,14 @@ pub enum KeySpec {
     EcP256,
     /// The curve secp256k1.
     EcP256k,
+    /// A secret of 28 bytes for HMAC with SHA-224.
+    HmacSha224,
+    /// A secret of 32 bytes for HMAC with SHA-256.
+    HmacSha256,
+    /// A secret of 48 bytes for HMAC with SHA-384.
+    HmacSha384,
+    /// A secret of 64 bytes for HMAC with SHA-512.
+    HmacSha512,
 }
 
 api_names!(KeySpec, "KeySpec", {
@@ -74,6 +82,10 @@ api_names!(KeySpec, "KeySpec", {
     Rsa4096 => "RSA_4096",
     EcP256 => "EC_P256",
     EcP256k => "EC_P256K",
+    HmacSha224 => "HMAC_SHA_224",
+    HmacSha256 => "HMAC_SHA_256",
+    HmacSha384 => "HMAC_SHA_384",
+    HmacSha512 => "HMAC_SHA_512",
 });
 
 /// What a key may do: the API's `KeyUsage`.
@@ -83,11 +95,14 @@ pub enum KeyUsage {
     EncryptDecrypt,
     /// Sign and verify.
     SignVerify,
+    /// Generate and verify message authentication codes.
+    GenerateVerifyMac,
 }
 
 api_names!(KeyUsage, "KeyUsage", {
     EncryptDecrypt => "ENCRYPT/DECRYPT",
     SignVerify => "SIGN/VERIFY",
+    GenerateVerifyMac => "GENERATE_VERIFY_MAC",
 });
 
 /// An algorithm of Encrypt and Decrypt.
@@ -133,6 +148,39 @@ api_names!(SignatureAlgorithm, "Algorithm", {
     EcdsaSha256 => "ECDSA_SHA_256",
 });
 
+/// An algorithm of GenerateMac and VerifyMac: HMAC (FIPS 198-1), the code as long as the hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MacAlgorithm {
+    /// With SHA-224.
+    HmacSha224,
+    /// With SHA-256.
+    HmacSha256,
+    /// With SHA-384.
+    HmacSha384,
+    /// With SHA-512.
+    HmacSha512,
+}
+
+api_names!(MacAlgorithm, "Algorithm", {
+    HmacSha224 => "HMAC_SHA_224",
+    HmacSha256 => "HMAC_SHA_256",
+    HmacSha384 => "HMAC_SHA_384",
+    HmacSha512 => "HMAC_SHA_512",
+});
+
+impl MacAlgorithm {
+    /// Length of a code, and of a key, in bytes: that of the hash, which is what a key must have at least to be as strong
+    /// (SP 800-107, section 5.3.4).
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::HmacSha224 => 28,
+            Self::HmacSha256 => 32,
+            Self::HmacSha384 => 48,
+            Self::HmacSha512 => 64,
+        }
+    }
+}
+
 /// How CBC and ECB fill the last block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PaddingMode {
@@ -176,6 +224,8 @@ pub enum Family {
     },
     /// A key pair on a curve.
     Ec(Curve),
+    /// A secret key for one algorithm, of as many bytes as its codes have.
+    Hmac(MacAlgorithm),
 }
 
 /// A named curve with a 256-bit field.
@@ -199,13 +249,17 @@ impl KeySpec {
             Self::Rsa4096 => Family::Rsa { modulus_bytes: 512 },
             Self::EcP256 => Family::Ec(Curve::P256),
             Self::EcP256k => Family::Ec(Curve::P256k),
+            Self::HmacSha224 => Family::Hmac(MacAlgorithm::HmacSha224),
+            Self::HmacSha256 => Family::Hmac(MacAlgorithm::HmacSha256),
+            Self::HmacSha384 => Family::Hmac(MacAlgorithm::HmacSha384),
+            Self::HmacSha512 => Family::Hmac(MacAlgorithm::HmacSha512),
         }
     }
 
     /// Whether the key is one secret rather than a pair.
     pub const fn is_symmetric(self) -> bool {
         match self.family() {
-            Family::Aes { .. } => true,
+            Family::Aes { .. } | Family::Hmac(_) => true,
             Family::Rsa { .. } | Family::Ec(_) => false,
         }
     }
@@ -214,25 +268,35 @@ impl KeySpec {
     pub const fn usages(self) -> &'static [KeyUsage] {
         match self.family() {
             Family::Aes { .. } => &[KeyUsage::EncryptDecrypt],
+            Family::Hmac(_) => &[KeyUsage::GenerateVerifyMac],
             Family::Rsa { .. } | Family::Ec(_) => &[KeyUsage::SignVerify, KeyUsage::EncryptDecrypt],
         }
     }
 
-    /// The algorithms of Encrypt and Decrypt; the first is the default.
+    /// The algorithms of Encrypt and Decrypt; the first is the default, none for a key of HMAC.
     pub const fn encryption_algorithms(self) -> &'static [EncryptionAlgorithm] {
         match self.family() {
             Family::Aes { .. } => &[EncryptionAlgorithm::AesGcm, EncryptionAlgorithm::AesCbc, EncryptionAlgorithm::AesEcb],
             Family::Rsa { .. } => &[EncryptionAlgorithm::RsaesOaepSha256, EncryptionAlgorithm::RsaesOaepSha1],
             Family::Ec(_) => &[EncryptionAlgorithm::EciesDhSha1XorHmac],
+            Family::Hmac(_) => &[],
         }
     }
 
     /// The algorithms of Sign and Verify; the first is the default, none for a symmetric key.
     pub const fn signature_algorithms(self) -> &'static [SignatureAlgorithm] {
         match self.family() {
-            Family::Aes { .. } => &[],
+            Family::Aes { .. } | Family::Hmac(_) => &[],
             Family::Rsa { .. } => &[SignatureAlgorithm::RsaPssSha256, SignatureAlgorithm::RsaPkcs1Sha256],
             Family::Ec(_) => &[SignatureAlgorithm::EcdsaSha256],
+        }
+    }
+
+    /// The one algorithm of GenerateMac and VerifyMac that a key of HMAC has.
+    pub const fn mac_algorithm(self) -> Option<MacAlgorithm> {
+        match self.family() {
+            Family::Hmac(algorithm) => Some(algorithm),
+            Family::Aes { .. } | Family::Rsa { .. } | Family::Ec(_) => None,
         }
     }
 }
@@ -257,6 +321,7 @@ mod tests {
                 match usage {
                     KeyUsage::EncryptDecrypt => assert!(!spec.encryption_algorithms().is_empty()),
                     KeyUsage::SignVerify => assert!(!spec.signature_algorithms().is_empty()),
+                    KeyUsage::GenerateVerifyMac => assert!(spec.mac_algorithm().is_some()),
                 }
             }
         }

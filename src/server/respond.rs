@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 use prost::Message;
 
 use super::body::{Body, Unread};
-use crate::base::{Error, Kind};
+use crate::base::{Error, Kind, Retry};
 use crate::wire::instance_protocol::{self, ErrorMessage};
 use crate::wire::openapi::answers::ErrorAnswer;
 
@@ -54,6 +54,25 @@ impl From<Error> for Failure {
         let (status, code) = of_kind(error.kind());
         Self { status, code, message: error.message().to_owned(), causes: error.causes() }
     }
+}
+
+/// How the rehearsal of an operation ended (the parameter DryRun): always a failure, and what it would have been tells which. What
+/// may go well another time is told as it is.
+pub(super) fn rehearsed<T>(outcome: crate::base::Result<T>) -> Failure {
+    let failure = match outcome {
+        Ok(_) => {
+            return Failure {
+                status: StatusCode::PRECONDITION_FAILED,
+                code: "DryRunOperationError",
+                message: "The request would have succeeded, but DryRun is set.".to_owned(),
+                causes: String::new(),
+            };
+        }
+        Err(error) if error.retry() == Retry::Later => return error.into(),
+        Err(error) => error,
+    };
+    let code = if failure.kind() == Kind::NoPermission { "AccessDeniedError" } else { "ValidationError" };
+    Failure { code, ..failure.into() }
 }
 
 /// What is wrong with a request before any use case sees it.

@@ -85,7 +85,7 @@ impl SharedGateway {
         let Authenticated { action, operator } = signed.check(&self.kms, &self.nonces)?;
         known.action = Some(action);
         known.caller = Some(operator.access_key.to_string());
-        Ok(Call { kms: &self.kms, operator: &operator, parameters: &all, request_id }.serve(action).await?)
+        Call { kms: &self.kms, operator: &operator, parameters: &all, request_id }.answer(action).await
     }
 }
 

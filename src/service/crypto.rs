@@ -224,7 +224,7 @@ pub(super) fn algorithm_for(used: &Usable, form: Form, asked: Option<EncryptionA
 fn signature_algorithm(used: &Usable, asked: Option<SignatureAlgorithm>) -> Result<SignatureAlgorithm> {
     match used.entry.key.usage {
         KeyUsage::SignVerify => {}
-        KeyUsage::EncryptDecrypt => return Err(wrong_usage(used)),
+        KeyUsage::EncryptDecrypt | KeyUsage::GenerateVerifyMac => return Err(wrong_usage(used)),
     }
     let spec = used.entry.key.spec;
     let default = spec.signature_algorithms().first().copied();
@@ -246,14 +246,14 @@ pub(super) fn symmetric(used: &Usable) -> Result<()> {
     }
 }
 
-fn encrypts(used: &Usable) -> Result<()> {
+pub(super) fn encrypts(used: &Usable) -> Result<()> {
     match used.entry.key.usage {
         KeyUsage::EncryptDecrypt => Ok(()),
-        KeyUsage::SignVerify => Err(wrong_usage(used)),
+        KeyUsage::SignVerify | KeyUsage::GenerateVerifyMac => Err(wrong_usage(used)),
     }
 }
 
-fn wrong_usage(used: &Usable) -> Error {
+pub(super) fn wrong_usage(used: &Usable) -> Error {
     Error::unsupported(format!("The key {} is for {}.", used.entry.key.id, used.entry.key.usage))
 }
 

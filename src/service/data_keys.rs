@@ -2,7 +2,7 @@
 
 use super::Kms;
 use super::authorize::Usable;
-use super::crypto::{check_aad, symmetric};
+use super::crypto::{check_aad, encrypts, symmetric};
 use super::requests::{Caller, DataKey, DataKeyPair, Form, GenerateDataKey, GenerateDataKeyPair, KeyFormat};
 use crate::base::{Error, Kind, Result, SecretBytes, random};
 use crate::model::algorithm::{EncryptionAlgorithm, Family, KeyUsage};
@@ -35,7 +35,9 @@ impl Kms {
         let used = self.data_key_key(caller, form, &request.key, request.algorithm, &request.aad)?;
         match request.pair.family() {
             Family::Rsa { .. } | Family::Ec(_) => {}
-            Family::Aes { .. } => return Err(Error::invalid(format!("The KeyPairSpec {} is not one of a pair.", request.pair))),
+            Family::Aes { .. } | Family::Hmac(_) => {
+                return Err(Error::invalid(format!("The KeyPairSpec {} is not one of a pair.", request.pair)));
+            }
         }
         let served = self.served(&caller.instance)?;
         let _one_at_a_time = served.pair.try_acquire().map_err(|_| Error::new(Kind::Throttled, "Concurrency Limit Exceeded."))?;
@@ -72,6 +74,7 @@ impl Kms {
         aad: &[u8],
     ) -> Result<Usable> {
         let used = self.usable(caller, key, form.version())?;
+        encrypts(&used)?;
         match form {
             Form::Advance => symmetric(&used)?,
             Form::Plain if used.entry.key.spec.is_symmetric() => {}

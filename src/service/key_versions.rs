@@ -7,6 +7,7 @@ use super::requests::{Operator, Page, Paged, VersionOf};
 use super::snapshot::VersionEntry;
 use crate::base::{Error, Kind, Result, random};
 use crate::model::KeyVersionId;
+use crate::model::algorithm::KeyUsage;
 use crate::model::instance::InstanceKind;
 use crate::model::key::{Key, Origin};
 use crate::store::KeyVersion;
@@ -83,6 +84,13 @@ fn takes_another(key: &Key, versions: usize) -> Result<()> {
 
 /// keys.md of the API, "Versions and rotation".
 fn may_have_versions(key: &Key, kind: InstanceKind) -> Result<()> {
+    match key.usage {
+        KeyUsage::EncryptDecrypt | KeyUsage::SignVerify => {}
+        // A code names no version.
+        KeyUsage::GenerateVerifyMac => {
+            return Err(Error::unsupported(format!("The key {} is for {}: it has one version.", key.id, key.usage)));
+        }
+    }
     match (key.origin, kind) {
         (Origin::External, _) => {
             Err(Error::unsupported(format!("The material of the key {} was imported: it has one version.", key.id)))

@@ -217,9 +217,12 @@ pub(super) fn check_description(text: &str) -> Result<()> {
 /// What the tier can do with a key of this spec and usage.
 fn abilities(served: &Served, key: &Key) -> Vec<Capability> {
     let belongs = |ability: Ability| match (ability, key.usage) {
-        (Ability::Encrypt(_), KeyUsage::EncryptDecrypt) | (Ability::Sign(_), KeyUsage::SignVerify) => true,
-        (Ability::Encrypt(_), KeyUsage::SignVerify)
-        | (Ability::Sign(_), KeyUsage::EncryptDecrypt)
+        (Ability::Encrypt(_), KeyUsage::EncryptDecrypt)
+        | (Ability::Sign(_), KeyUsage::SignVerify)
+        | (Ability::Mac(_), KeyUsage::GenerateVerifyMac) => true,
+        (Ability::Encrypt(_), KeyUsage::SignVerify | KeyUsage::GenerateVerifyMac)
+        | (Ability::Sign(_), KeyUsage::EncryptDecrypt | KeyUsage::GenerateVerifyMac)
+        | (Ability::Mac(_), KeyUsage::EncryptDecrypt | KeyUsage::SignVerify)
         | (Ability::Generate | Ability::Import, _) => false,
     };
     let description = served.tier.describe();

@@ -6,9 +6,9 @@
 
 use super::Kms;
 use super::authorize::Usable;
-use super::crypto::algorithm_for;
+use super::crypto::{algorithm_for, encrypts};
 use super::data_keys::data_key_length;
-use super::requests::{Form, Operator, OperatorDecrypted, OperatorEncrypted, PublicKeyOf, Signed, Verified};
+use super::requests::{Form, Operator, OperatorDecrypted, OperatorEncrypted, PublicKeyOf, ReEncryptSource, Signed, Verified};
 use crate::base::{Error, Kind, Result, SecretBytes};
 use crate::model::KeyVersionId;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
@@ -38,7 +38,7 @@ impl Kms {
         self.encrypt_blob(&used, aad, text).await
     }
 
-    async fn encrypt_blob(&self, used: &Usable, aad: Vec<u8>, text: SecretBytes) -> Result<OperatorEncrypted> {
+    pub(super) async fn encrypt_blob(&self, used: &Usable, aad: Vec<u8>, text: SecretBytes) -> Result<OperatorEncrypted> {
         check_symmetric(used)?;
         let encrypted = self.encrypt_with(used, Form::Plain, Encryption::AesGcm { aad }, text).await?;
         let Iv::Gcm(iv) = encrypted.iv else { return Err(Error::internal("AES-GCM gave no IV")) };
@@ -72,21 +72,28 @@ impl Kms {
         Ok(OperatorDecrypted { key: decrypted.key, version: decrypted.version, plaintext: decrypted.plaintext })
     }
 
-    /// ReEncrypt: the plaintext does not leave the service.
+    /// ReEncrypt: the plaintext does not leave the service. What an asymmetric key encrypted is bytes; the new blob decrypts to their
+    /// text, as `encoded` makes it.
     ///
     /// # Errors
-    /// Those of [`Kms::operator_decrypt`] and [`Kms::operator_encrypt`].
+    /// Those of [`Kms::operator_decrypt`], [`Kms::asymmetric_decrypt`] and [`Kms::operator_encrypt`].
     pub async fn re_encrypt(
         &self,
         operator: &Operator,
-        (aads, ciphertext): (Vec<Vec<u8>>, &[u8]),
+        (source, ciphertext): (ReEncryptSource<'_>, Vec<u8>),
         (key, aad): (&str, Vec<u8>),
+        encoded: impl Fn(&SecretBytes) -> SecretBytes,
     ) -> Result<OperatorEncrypted> {
         // Before anything is decrypted.
         let destination = self.usable_by(operator, key)?;
         check_symmetric(&destination)?;
-        let decrypted = self.operator_decrypt(operator, aads, ciphertext).await?;
-        self.encrypt_blob(&destination, aad, decrypted.plaintext).await
+        let text = match source {
+            ReEncryptSource::Symmetric { aads } => self.operator_decrypt(operator, aads, &ciphertext).await?.plaintext,
+            ReEncryptSource::Asymmetric { key, version, algorithm } => {
+                encoded(&self.asymmetric_decrypt(operator, (key, &version), algorithm, ciphertext).await?.plaintext)
+            }
+        };
+        self.encrypt_blob(&destination, aad, text).await
     }
 
     /// GenerateDataKey: the data key, and its blob, which decrypts to the base64 of the data key, as `encoded` makes it.
@@ -201,7 +208,7 @@ impl Kms {
     }
 
     /// The primary version of the key that an operator names.
-    fn usable_by(&self, operator: &Operator, key: &str) -> Result<Usable> {
+    pub(super) fn usable_by(&self, operator: &Operator, key: &str) -> Result<Usable> {
         let entry = self.known(&self.resolve(key)?)?;
         self.version_usable_by(operator, &entry.key.primary_version)
     }
@@ -215,7 +222,9 @@ impl Kms {
     }
 }
 
-fn check_symmetric(used: &Usable) -> Result<()> {
+/// Encrypts and decrypts, by one secret.
+pub(super) fn check_symmetric(used: &Usable) -> Result<()> {
+    encrypts(used)?;
     let key = &used.entry.key;
     if key.spec.is_symmetric() {
         Ok(())
@@ -228,7 +237,7 @@ fn share_of(operator: &Operator) -> Share {
     Share::of(operator.access_key.as_str().as_bytes())
 }
 
-fn oaep(algorithm: EncryptionAlgorithm) -> Result<OaepHash> {
+pub(super) fn oaep(algorithm: EncryptionAlgorithm) -> Result<OaepHash> {
     match algorithm {
         EncryptionAlgorithm::RsaesOaepSha256 => Ok(OaepHash::Sha256),
         EncryptionAlgorithm::RsaesOaepSha1 => Ok(OaepHash::Sha1),

@@ -8,7 +8,8 @@ use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageTyp
 use crate::model::key::{Key, KeyAttributes, KeyState};
 use crate::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
 pub use crate::store::PolicyChange;
-use crate::tier::{Capability, Iv};
+use crate::tier::public_key::Validity;
+use crate::tier::{Capability, Iv, PublicKey};
 
 /// A caller of an instance endpoint, known by its client key; what it may do is decided request by request.
 #[derive(Clone, Debug)]
@@ -316,6 +317,60 @@ pub struct OperatorEncrypted {
     pub version: KeyVersionId,
     /// The CiphertextBlob; the bare ciphertext of an asymmetric key.
     pub ciphertext: Vec<u8>,
+}
+
+/// What ReEncrypt decrypts with.
+pub enum ReEncryptSource<'a> {
+    /// The key version that the blob names, and the additional authenticated data of which one is meant.
+    Symmetric {
+        /// As for Decrypt.
+        aads: Vec<Vec<u8>>,
+    },
+    /// As AsymmetricDecrypt.
+    Asymmetric {
+        /// Id, alias or ARN.
+        key: &'a str,
+        /// Its version.
+        version: KeyVersionId,
+        /// RSAES_OAEP.
+        algorithm: EncryptionAlgorithm,
+    },
+}
+
+/// Whom ExportDataKey encrypts a data key to.
+pub struct ExportTo {
+    /// RSA.
+    pub public_key: PublicKey,
+    /// RSAES_OAEP.
+    pub algorithm: EncryptionAlgorithm,
+}
+
+/// The answer to ExportDataKey.
+#[derive(Debug)]
+pub struct Exported {
+    /// The key used.
+    pub key: KeyId,
+    /// Its version used.
+    pub version: KeyVersionId,
+    /// The data key, encrypted.
+    pub data_key: Vec<u8>,
+}
+
+/// The answer to GenerateMac.
+pub struct MacOf {
+    /// The key used.
+    pub key: KeyId,
+    /// The code.
+    pub code: SecretBytes,
+}
+
+/// The answer to VerifyMac.
+#[derive(Debug)]
+pub struct MacVerified {
+    /// The key used.
+    pub key: KeyId,
+    /// Whether the code is right.
+    pub validity: Validity,
 }
 
 /// The answer to a decryption of the OpenAPI.

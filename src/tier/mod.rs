@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Error, Kind, Result, SecretBytes};
-use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, PaddingMode, SignatureAlgorithm};
+use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, MacAlgorithm, PaddingMode, SignatureAlgorithm};
 use crate::model::key::{KeyAttributes, Material, SubjectPublicKeyInfo};
 
 #[cfg(feature = "pkcs11")]
@@ -48,7 +48,7 @@ pub trait Tier: Send + Sync {
     /// Makes a key. The id comes from the caller, so that a crash between token and store leaves something that can be found.
     fn create(&self, key: NewKey) -> Work<'_, Created>;
 
-    /// Makes a key out of given material. AES: the key; RSA and EC: PKCS #8, DER.
+    /// Makes a key out of given material. AES and HMAC: the key; RSA and EC: PKCS #8, DER.
     fn import(&self, key: NewKey, material: SecretBytes) -> Work<'_, Created>;
 
     /// Gives a handle to a key, fails with [`Kind::KeyNotFound`] when the material is gone.
@@ -106,6 +106,9 @@ pub trait KeyHandle: Send + Sync {
     /// Signs, when usage and spec allow that.
     fn signer(&self) -> Option<&dyn Signer>;
 
+    /// Computes message authentication codes, when usage and spec allow that.
+    fn mac(&self) -> Option<&dyn Mac>;
+
     /// The public half of a pair: verifies, encrypts, is shown; needs no token.
     fn public_key(&self) -> Option<&PublicKey>;
 }
@@ -126,6 +129,16 @@ pub trait Signer: Send + Sync {
     /// Signs a SHA-256 digest. ECDSA signatures are DER.
     fn sign(&self, share: Share, algorithm: SignatureAlgorithm, digest: Sha256Digest) -> Work<'_, Vec<u8>>;
 }
+
+/// Computes message authentication codes with one key.
+pub trait Mac: Send + Sync {
+    /// The code of a message of at most [`MAC_MESSAGE_LIMIT`] bytes, whole. An algorithm that is not the key's is
+    /// [`Kind::UnsupportedOperation`]. It is a secret while it is compared with a given one.
+    fn mac(&self, share: Share, algorithm: MacAlgorithm, message: SecretBytes) -> Work<'_, SecretBytes>;
+}
+
+/// The most bytes of a message for a code: what Encrypt takes, the API names no limit.
+pub const MAC_MESSAGE_LIMIT: usize = 6 * 1024;
 
 /// A SHA-256 digest (FIPS 180-4).
 pub type Sha256Digest = [u8; 32];
@@ -320,6 +333,8 @@ pub enum Ability {
     Encrypt(EncryptionAlgorithm),
     /// Sign.
     Sign(SignatureAlgorithm),
+    /// Generate and verify message authentication codes.
+    Mac(MacAlgorithm),
 }
 
 /// How far a tier supports an ability.
@@ -419,6 +434,10 @@ impl Capabilities {
                 [default, ..] => self.require(spec, Ability::Sign(*default)),
                 [] => Err(Error::unsupported(format!("The KeySpec {spec} does not sign."))),
             },
+            KeyUsage::GenerateVerifyMac => match spec.mac_algorithm() {
+                Some(algorithm) => self.require(spec, Ability::Mac(algorithm)),
+                None => Err(Error::unsupported(format!("The KeySpec {spec} is for no message authentication codes."))),
+            },
         }
     }
 }
@@ -429,6 +448,7 @@ pub fn abilities(spec: KeySpec) -> impl Iterator<Item = Ability> {
         .into_iter()
         .chain(spec.encryption_algorithms().iter().map(|algorithm| Ability::Encrypt(*algorithm)))
         .chain(spec.signature_algorithms().iter().map(|algorithm| Ability::Sign(*algorithm)))
+        .chain(spec.mac_algorithm().map(Ability::Mac))
 }
 
 impl std::fmt::Display for Ability {
@@ -438,7 +458,17 @@ impl std::fmt::Display for Ability {
             Self::Import => f.write_str("import"),
             Self::Encrypt(algorithm) => algorithm.fmt(f),
             Self::Sign(algorithm) => algorithm.fmt(f),
+            Self::Mac(algorithm) => algorithm.fmt(f),
         }
+    }
+}
+
+/// The one answer to a message that is too long for a code.
+pub(crate) fn check_mac_message(message: &SecretBytes) -> Result<()> {
+    if message.len() <= MAC_MESSAGE_LIMIT {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("The Message has {} bytes; at most {MAC_MESSAGE_LIMIT} are possible.", message.len())))
     }
 }
 
@@ -459,6 +489,6 @@ pub(crate) fn oaep_plaintext_limit(modulus_bytes: usize, hash: OaepHash) -> usiz
 pub(crate) fn modulus_bytes(spec: KeySpec) -> Option<usize> {
     match spec.family() {
         Family::Rsa { modulus_bytes } => Some(modulus_bytes),
-        Family::Aes { .. } | Family::Ec(_) => None,
+        Family::Aes { .. } | Family::Ec(_) | Family::Hmac(_) => None,
     }
 }

@@ -71,7 +71,7 @@ impl PublicKey {
             }
             Family::Ec(Curve::P256) => SECP256R1,
             Family::Ec(Curve::P256k) => SECP256K1,
-            Family::Rsa { .. } | Family::Aes { .. } => return Err(malformed(spec)),
+            Family::Rsa { .. } | Family::Aes { .. } | Family::Hmac(_) => return Err(malformed(spec)),
         };
         match info.algorithm.assert_oids(EC_PUBLIC_KEY, curve) {
             Ok(()) => Self::from_point(spec, key),
@@ -126,7 +126,7 @@ impl PublicKey {
                 let agreeing = k256::PublicKey::from_sec1_bytes(point).map_err(|error| malformed(spec).caused_by(error))?;
                 (verifying.as_der(), Parsed::P256k { verifying, agreeing })
             }
-            Family::Rsa { .. } | Family::Aes { .. } => return Err(malformed(spec)),
+            Family::Rsa { .. } | Family::Aes { .. } | Family::Hmac(_) => return Err(malformed(spec)),
         };
         let spki = spki.map_err(Error::internal)?.as_ref().to_vec();
         Ok(Self { spec, spki: SubjectPublicKeyInfo::from_der(spki), parsed })

@@ -40,7 +40,7 @@ impl Kept {
         let (id, handle) = key(tier, spec, usage).await;
         let sealed = match usage {
             KeyUsage::EncryptDecrypt => Some(seal(&*handle, Share::default(), TEXT).await.unwrap()),
-            KeyUsage::SignVerify => None,
+            KeyUsage::SignVerify | KeyUsage::GenerateVerifyMac => None,
         };
         Self { id, handle, sealed }
     }

@@ -65,6 +65,7 @@ async fn a_key_may_do_what_its_usage_needs_and_nothing_else() {
         (KeySpec::Rsa2048, KeyUsage::SignVerify, vec!["sign"]),
         (KeySpec::EcP256, KeyUsage::EncryptDecrypt, vec!["derive"]),
         (KeySpec::EcP256, KeyUsage::SignVerify, vec!["sign"]),
+        (KeySpec::HmacSha256, KeyUsage::GenerateVerifyMac, vec!["sign"]),
     ];
     for (spec, usage, wanted) in uses {
         let new = new_key(spec, usage);

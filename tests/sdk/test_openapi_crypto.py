@@ -8,7 +8,7 @@ import pytest
 from alibabacloud_kms20160120 import models as openapi
 from clients import kms
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from test_openapi import code_of
 
 TEXT = base64.b64encode(b"hello \xc3\xa9").decode()
@@ -178,5 +178,93 @@ def test_what_does_not_fit(control, aes, make):
     assert code_of(control.asymmetric_sign, symmetric) == "UnsupportedOperation"
     another = openapi.AsymmetricSignRequest(key_id=key, key_version_id=aes[1], algorithm="ECDSA_SHA_256", digest=digest)
     assert code_of(control.asymmetric_sign, another) == "Forbidden.KeyVersionNotFound"
-    dry = openapi.EncryptRequest(key_id=aes[0], plaintext=TEXT, dry_run="true")
-    assert code_of(control.encrypt, dry) == "UnsupportedOperation"
+
+
+def test_a_rehearsal_never_succeeds(control, aes):
+    outcome = lambda **parameters: code_of(control.encrypt, openapi.EncryptRequest(plaintext=TEXT, dry_run="true", **parameters))
+    assert outcome(key_id=aes[0]) == "DryRunOperationError"
+    assert outcome(key_id="key-hzz62f1cb66fa42qo0000") == "ValidationError"
+    assert outcome() == "ValidationError"
+    sealed = control.encrypt(openapi.EncryptRequest(key_id=aes[0], plaintext=TEXT, dry_run="false")).body
+    assert code_of(control.decrypt, openapi.DecryptRequest(ciphertext_blob=sealed.ciphertext_blob, dry_run="true")) == "DryRunOperationError"
+
+
+def test_re_encryption_from_an_asymmetric_key(control, aes, make):
+    key, version = make("RSA_2048", "ENCRYPT/DECRYPT")
+    algorithm = "RSAES_OAEP_SHA_256"
+    names = {"key_id": key, "key_version_id": version, "algorithm": algorithm}
+    sealed = control.asymmetric_encrypt(openapi.AsymmetricEncryptRequest(plaintext=TEXT, **names)).body.ciphertext_blob
+    source = {"source_key_id": key, "source_key_version_id": version, "source_encryption_algorithm": algorithm}
+    moved = control.re_encrypt(openapi.ReEncryptRequest(ciphertext_blob=sealed, destination_key_id=aes[0], **source)).body
+    assert (moved.key_id, moved.key_version_id) == aes
+    assert control.decrypt(openapi.DecryptRequest(ciphertext_blob=moved.ciphertext_blob)).body.plaintext == TEXT
+    del source["source_key_version_id"]
+    incomplete = openapi.ReEncryptRequest(ciphertext_blob=sealed, destination_key_id=aes[0], **source)
+    assert code_of(control.re_encrypt, incomplete) == "MissingParameter"
+
+
+@pytest.mark.parametrize("algorithm, hash", [("RSAES_OAEP_SHA_256", hashes.SHA256()), ("RSAES_OAEP_SHA_1", hashes.SHA1())])
+def test_export_of_data_keys(control, aes, algorithm, hash):
+    private = rsa.generate_private_key(65537, 2048)
+    spki = private.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    to = {"public_key_blob": base64.b64encode(spki).decode(), "wrapping_algorithm": algorithm, "wrapping_key_spec": "RSA_2048"}
+    opened = lambda text: private.decrypt(base64.b64decode(text), padding.OAEP(padding.MGF1(hash), hash, None))
+    made = control.generate_and_export_data_key(
+        openapi.GenerateAndExportDataKeyRequest(key_id=aes[0], encryption_context=CONTEXT, number_of_bytes=48, **to)
+    ).body
+    assert (made.key_id, made.key_version_id) == aes
+    blob = {"ciphertext_blob": made.ciphertext_blob, "encryption_context": CONTEXT}
+    data_key = base64.b64decode(control.decrypt(openapi.DecryptRequest(**blob)).body.plaintext)
+    assert len(data_key) == 48 and opened(made.exported_data_key) == data_key
+    again = control.export_data_key(openapi.ExportDataKeyRequest(**blob, **to)).body
+    assert (again.key_id, again.key_version_id, opened(again.exported_data_key)) == (*aes, data_key)
+    text = control.encrypt(openapi.EncryptRequest(key_id=aes[0], plaintext="no base64!")).body.ciphertext_blob
+    assert opened(control.export_data_key(openapi.ExportDataKeyRequest(ciphertext_blob=text, **to)).body.exported_data_key) == b"no base64!"
+    long = openapi.GenerateAndExportDataKeyRequest(key_id=aes[0], number_of_bytes=215, **to)
+    assert code_of(control.generate_and_export_data_key, long) == "InvalidParameter"
+    for changed, code in [
+        ({"wrapping_key_spec": "EC_P256"}, "UnsupportedOperation"),
+        ({"wrapping_key_spec": "RSA_3072"}, "InvalidParameter"),
+        ({"public_key_blob": "AAAA"}, "InvalidParameter"),
+        ({"wrapping_algorithm": "AES_GCM"}, "UnsupportedOperation"),
+    ]:
+        assert code_of(control.export_data_key, openapi.ExportDataKeyRequest(**blob, **{**to, **changed})) == code
+
+
+@pytest.mark.parametrize("hash", ["SHA_224", "SHA_256", "SHA_384", "SHA_512"])
+def test_message_authentication_codes(control, make, hash):
+    name = f"HMAC_{hash}"
+    key, _ = make(name, "GENERATE_VERIFY_MAC")
+    message = base64.b64encode(b"a message").decode()
+    made = control.generate_mac(openapi.GenerateMacRequest(key_id=key, algorithm=name, message=message)).body
+    assert (made.algorithm, made.key_id) == (name, key)
+    code = base64.b64decode(made.mac)
+    assert len(code) == int(hash[4:]) // 8
+
+    def verified(code, message):
+        request = openapi.VerifyMacRequest(
+            key_id=key, algorithm=name, message=base64.b64encode(message).decode(), mac=base64.b64encode(code).decode()
+        )
+        return control.verify_mac(request).body.value
+
+    assert verified(code, b"a message") is True
+    assert verified(code, b"another") is False
+    assert verified(bytes([code[0] ^ 1]) + code[1:], b"a message") is False
+    cut = openapi.VerifyMacRequest(key_id=key, algorithm=name, message=message, mac=base64.b64encode(code[:-1]).decode())
+    assert code_of(control.verify_mac, cut) == "InvalidParameter"
+    assert code_of(control.encrypt, openapi.EncryptRequest(key_id=key, plaintext=TEXT)) == "UnsupportedOperation"
+    assert code_of(control.create_key_version, openapi.CreateKeyVersionRequest(key_id=key)) == "UnsupportedOperation"
+    control.disable_key(openapi.DisableKeyRequest(key_id=key))
+    request = openapi.GenerateMacRequest(key_id=key, algorithm=name, message=message)
+    assert code_of(control.generate_mac, request) == "Rejected.Disabled"
+
+
+def test_codes_of_other_keys(control, aes, make):
+    key, _ = make("HMAC_SHA_256", None)
+    message = base64.b64encode(b"a message").decode()
+    of = lambda **parameters: openapi.GenerateMacRequest(message=message, **parameters)
+    assert code_of(control.generate_mac, of(key_id=aes[0], algorithm="HMAC_SHA_256")) == "UnsupportedOperation"
+    assert code_of(control.generate_mac, of(key_id=key, algorithm="HMAC_SHA_512")) == "UnsupportedOperation"
+    assert code_of(control.generate_mac, of(key_id=key, algorithm="HMAC_SM3")) == "InvalidParameter"
+    long = openapi.GenerateMacRequest(key_id=key, algorithm="HMAC_SHA_256", message=base64.b64encode(bytes(6145)).decode())
+    assert code_of(control.generate_mac, long) == "InvalidParameter"

@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use keystead::base::{Clock, FixedClock, Kind, SecretBytes, Timestamp, random};
 use keystead::model::access::{AuthenticationMethod, NetworkRuleKind, Permission, Scope};
-use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
+use keystead::model::algorithm::{
+    EncryptionAlgorithm, KeySpec, KeyUsage, MacAlgorithm, MessageType, PaddingMode, SignatureAlgorithm,
+};
 use keystead::model::instance::InstanceKind;
 use keystead::model::key::{Key, KeyState};
 use keystead::model::{AccessKeyId, InstanceId, KeyId, KeyVersionId, Name};
 use keystead::service::requests::*;
 use keystead::service::{Kms, NewAccess, Parts, REFRESH, ServedInstance, certificates};
 use keystead::store::{Authorities, KeyVersion, RootKey, Store};
+use keystead::tier::public_key::Validity;
 use keystead::tier::software::SoftwareTier;
 
 const NOW: Timestamp = Timestamp::from_unix(1_790_000_000);
@@ -133,8 +136,20 @@ async fn every_algorithm_of_every_key_goes_there_and_back() {
                         signs_and_verifies(&bench, &key, *algorithm).await;
                     }
                 }
+                KeyUsage::GenerateVerifyMac => generates_and_verifies(&bench, &key, spec.mac_algorithm().unwrap()).await,
             }
         }
+    }
+}
+
+async fn generates_and_verifies(bench: &Bench, key: &KeyId, algorithm: MacAlgorithm) {
+    let message = || SecretBytes::new(b"hello".to_vec());
+    let made = bench.kms.generate_mac(&bench.operator, key.as_str(), algorithm, message()).await.unwrap();
+    let mut code = made.code.expose().to_vec();
+    for right in [Validity::Valid, Validity::Invalid] {
+        let verified = bench.kms.verify_mac(&bench.operator, key.as_str(), algorithm, (message(), &code)).await.unwrap();
+        assert_eq!((verified.validity, verified.key), (right, key.clone()));
+        code[0] ^= 1;
     }
 }
 

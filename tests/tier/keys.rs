@@ -10,6 +10,7 @@ use keystead::tier::public_key::{Validity, sha256};
 use keystead::tier::{Ability, Share, TierKind};
 
 use crate::bench::{Bench, Keeping, assert_refused, decrypt, decryption, encrypt, encryption, new_key, round_trip, text};
+use crate::macs::code;
 
 pub async fn every_key_is_made_opened_used_and_reopened(bench: &Bench) {
     for spec in KeySpec::ALL {
@@ -44,6 +45,7 @@ async fn make_open_use_reopen(bench: &Bench, spec: KeySpec, usage: KeyUsage) {
     assert_eq!(handle.spec(), spec);
     assert_eq!(handle.cipher().is_some(), usage == KeyUsage::EncryptDecrypt);
     assert_eq!(handle.signer().is_some(), usage == KeyUsage::SignVerify);
+    assert_eq!(handle.mac().is_some(), usage == KeyUsage::GenerateVerifyMac);
     assert_eq!(handle.public_key().map(|key| key.spki()), made.public_key.as_ref());
 
     match usage {
@@ -59,6 +61,13 @@ async fn make_open_use_reopen(bench: &Bench, spec: KeySpec, usage: KeyUsage) {
             let reopened = bench.open(&made).await;
             let decrypted = decrypt(&*reopened, decryption(default, encrypted.iv), &encrypted.ciphertext).await.unwrap();
             assert_eq!(decrypted.expose(), b"kept");
+        }
+        KeyUsage::GenerateVerifyMac => {
+            let algorithm = spec.mac_algorithm().unwrap();
+            let before = code(&*handle, algorithm, b"message").await.unwrap();
+            drop(handle);
+            let after = code(&*bench.open(&made).await, algorithm, b"message").await.unwrap();
+            assert_eq!(before.expose(), after.expose());
         }
         KeyUsage::SignVerify => {
             drop(handle);
@@ -80,7 +89,7 @@ pub async fn what_does_not_fit_is_refused_at_creation(bench: &Bench) {
     for spec in KeySpec::ALL {
         for usage in KeyUsage::ALL {
             let admitted = bench.tier.describe().capabilities.admits(*spec, *usage, Ability::Generate);
-            assert!(!spec.is_symmetric() || *usage == KeyUsage::EncryptDecrypt || admitted.is_err());
+            assert!(spec.usages().contains(usage) || admitted.is_err());
             if let Err(reason) = admitted {
                 let refused = bench.tier.create(new_key(*spec, *usage)).await.err().expect("refused");
                 assert_eq!((refused.kind(), refused.message()), (Kind::UnsupportedOperation, reason.message()));

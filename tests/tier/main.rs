@@ -13,6 +13,7 @@ mod mount;
 mod ciphers;
 mod concurrency;
 mod keys;
+mod macs;
 mod randomness;
 mod signatures;
 mod tampering;

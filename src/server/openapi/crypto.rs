@@ -5,14 +5,17 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Call;
 use crate::base::{Error, Result, SecretBytes};
+use crate::model::algorithm::{Family, KeySpec, MacAlgorithm};
+use crate::model::key::SubjectPublicKeyInfo;
 use crate::model::{KeyId, KeyVersionId};
-use crate::service::requests::{OperatorDecrypted, OperatorEncrypted, VersionOf};
-use crate::tier::Sha256Digest;
+use crate::service::requests::{ExportTo, Exported, OperatorDecrypted, OperatorEncrypted, ReEncryptSource, VersionOf};
+use crate::tier::public_key::Validity;
+use crate::tier::{PublicKey, Sha256Digest};
 use crate::wire::date;
 use crate::wire::openapi::EncryptionContext;
 use crate::wire::openapi::answers::{
-    CiphertextAnswer, DataKeyAnswer, KeyVersionAnswer, KeyVersionItem, KeyVersions, PlaintextAnswer, PublicKeyAnswer, Used,
-    ValueAnswer,
+    CiphertextAnswer, DataKeyAnswer, ExportedAnswer, GeneratedAndExportedAnswer, KeyVersionAnswer, KeyVersionItem, KeyVersions,
+    MacAnswer, MacVerifiedAnswer, PlaintextAnswer, PublicKeyAnswer, Used, ValueAnswer,
 };
 
 fn key<'a>(call: &Call<'a>) -> Result<&'a str> {
@@ -36,20 +39,12 @@ fn context(call: &Call<'_>, name: &str) -> Result<EncryptionContext> {
     EncryptionContext::parse(name, call.parameters.optional(name))
 }
 
-/// What the cryptographic operations take and this version does not do is refused rather than left undone.
-fn refuse_unserved(call: &Call<'_>) -> Result<()> {
-    let text = match (call.parameters.switch("DryRun", Dry::No, Dry::Yes)?, call.parameters.optional("Recipient")) {
-        (Some(Dry::Yes), _) => "The parameter DryRun is not served by this version.",
-        (_, Some(_)) => "The parameter Recipient is not served.",
-        (Some(Dry::No) | None, None) => return Ok(()),
-    };
-    Err(Error::unsupported(text))
-}
-
-#[derive(Clone, Copy)]
-enum Dry {
-    No,
-    Yes,
+/// A recipient is an enclave of the cloud, to which answers are encrypted.
+fn refuse_recipient(call: &Call<'_>) -> Result<()> {
+    match call.parameters.optional("Recipient") {
+        Some(_) => Err(Error::unsupported("The parameter Recipient is not served.")),
+        None => Ok(()),
+    }
 }
 
 fn used(key: &KeyId, version: &KeyVersionId) -> Used {
@@ -78,30 +73,37 @@ fn plaintext(call: &Call<'_>, done: &OperatorDecrypted) -> Result<Vec<u8>> {
 }
 
 pub(super) async fn encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
-    refuse_unserved(call)?;
     let plaintext = SecretBytes::new(call.parameters.required("Plaintext")?.as_bytes().to_vec());
     let aad = context(call, "EncryptionContext")?.aad();
     ciphertext(call, &call.kms.operator_encrypt(call.operator, key(call)?, aad, plaintext).await?)
 }
 
 pub(super) async fn decrypt(call: &Call<'_>) -> Result<Vec<u8>> {
-    refuse_unserved(call)?;
+    refuse_recipient(call)?;
     let aads = context(call, "EncryptionContext")?.candidates();
     plaintext(call, &call.kms.operator_decrypt(call.operator, aads, &bytes(call, "CiphertextBlob")?).await?)
 }
 
 pub(super) async fn re_encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
-    refuse_unserved(call)?;
-    for name in ["SourceKeyId", "SourceKeyVersionId", "SourceEncryptionAlgorithm"] {
-        if call.parameters.optional(name).is_some() {
-            return Err(Error::unsupported(format!(
-                "The parameter {name} is not served: the source is a CiphertextBlob of a symmetric key."
-            )));
+    let parameters = call.parameters;
+    let source = match parameters.optional("SourceKeyId") {
+        Some(key) => ReEncryptSource::Asymmetric {
+            key,
+            version: parameters.required_as("SourceKeyVersionId")?,
+            algorithm: parameters.required_as("SourceEncryptionAlgorithm")?,
+        },
+        None => {
+            for name in ["SourceKeyVersionId", "SourceEncryptionAlgorithm"] {
+                if parameters.optional(name).is_some() {
+                    return Err(Error::invalid(format!("The parameter {name} belongs to SourceKeyId, which is missing.")));
+                }
+            }
+            ReEncryptSource::Symmetric { aads: context(call, "SourceEncryptionContext")?.candidates() }
         }
-    }
-    let source = (context(call, "SourceEncryptionContext")?.candidates(), &*bytes(call, "CiphertextBlob")?);
-    let destination = (call.parameters.required("DestinationKeyId")?, context(call, "DestinationEncryptionContext")?.aad());
-    ciphertext(call, &call.kms.re_encrypt(call.operator, source, destination).await?)
+    };
+    let source = (source, bytes(call, "CiphertextBlob")?);
+    let destination = (parameters.required("DestinationKeyId")?, context(call, "DestinationEncryptionContext")?.aad());
+    ciphertext(call, &call.kms.re_encrypt(call.operator, source, destination, base64).await?)
 }
 
 /// NumberOfBytes, or what KeySpec means.
@@ -120,7 +122,7 @@ fn data_key_length(call: &Call<'_>) -> Result<Option<i32>> {
 }
 
 async fn data_key(call: &Call<'_>) -> Result<(SecretBytes, OperatorEncrypted)> {
-    refuse_unserved(call)?;
+    refuse_recipient(call)?;
     let how = (data_key_length(call)?, context(call, "EncryptionContext")?.aad());
     call.kms.operator_data_key(call.operator, key(call)?, how, base64).await
 }
@@ -139,7 +141,6 @@ pub(super) async fn generate_data_key_without_plaintext(call: &Call<'_>) -> Resu
 }
 
 pub(super) async fn asymmetric_encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
-    refuse_unserved(call)?;
     let (key, version) = key_version(call)?;
     let algorithm = call.parameters.required_as("Algorithm")?;
     let plaintext = SecretBytes::new(bytes(call, "Plaintext")?);
@@ -147,7 +148,7 @@ pub(super) async fn asymmetric_encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
 }
 
 pub(super) async fn asymmetric_decrypt(call: &Call<'_>) -> Result<Vec<u8>> {
-    refuse_unserved(call)?;
+    refuse_recipient(call)?;
     let (key, version) = key_version(call)?;
     let algorithm = call.parameters.required_as("Algorithm")?;
     let done = call.kms.asymmetric_decrypt(call.operator, (key, &version), algorithm, bytes(call, "CiphertextBlob")?).await?;
@@ -155,7 +156,6 @@ pub(super) async fn asymmetric_decrypt(call: &Call<'_>) -> Result<Vec<u8>> {
 }
 
 pub(super) async fn asymmetric_sign(call: &Call<'_>) -> Result<Vec<u8>> {
-    refuse_unserved(call)?;
     let (key, version) = key_version(call)?;
     let algorithm = call.parameters.required_as("Algorithm")?;
     let signed = call.kms.asymmetric_sign(call.operator, (key, &version), algorithm, digest(call)?).await?;
@@ -163,7 +163,6 @@ pub(super) async fn asymmetric_sign(call: &Call<'_>) -> Result<Vec<u8>> {
 }
 
 pub(super) async fn asymmetric_verify(call: &Call<'_>) -> Result<Vec<u8>> {
-    refuse_unserved(call)?;
     let (key, version) = key_version(call)?;
     let algorithm = call.parameters.required_as("Algorithm")?;
     let signed = (digest(call)?, &*bytes(call, "Value")?);
@@ -172,10 +171,68 @@ pub(super) async fn asymmetric_verify(call: &Call<'_>) -> Result<Vec<u8>> {
 }
 
 pub(super) async fn get_public_key(call: &Call<'_>) -> Result<Vec<u8>> {
-    refuse_unserved(call)?;
     let (key, version) = key_version(call)?;
     let public = call.kms.public_key_of_version(call.operator, key, &version).await?;
     call.json(PublicKeyAnswer { used: used(&public.key, &public.version), public_key: public.pem })
+}
+
+/// The public key that a data key is encrypted to.
+fn export_to(call: &Call<'_>) -> Result<ExportTo> {
+    let spec: KeySpec = call.parameters.required_as("WrappingKeySpec")?;
+    match spec.family() {
+        Family::Rsa { .. } => {}
+        Family::Aes { .. } | Family::Ec(_) | Family::Hmac(_) => {
+            return Err(Error::unsupported(format!(
+                "The parameter WrappingKeySpec is RSA_2048, RSA_3072 or RSA_4096, not {spec}."
+            )));
+        }
+    }
+    let spki = SubjectPublicKeyInfo::from_der(bytes(call, "PublicKeyBlob")?);
+    Ok(ExportTo {
+        public_key: PublicKey::from_spki(spec, &spki)
+            .map_err(|error| Error::invalid(format!("The parameter PublicKeyBlob: {}", error.message())))?,
+        algorithm: call.parameters.required_as("WrappingAlgorithm")?,
+    })
+}
+
+fn exported(done: &Exported) -> ExportedAnswer {
+    ExportedAnswer { used: used(&done.key, &done.version), exported_data_key: STANDARD.encode(&done.data_key) }
+}
+
+/// What a blob of GenerateDataKey decrypts to is the base64 of the data key; what is no base64 is the data key itself.
+fn from_base64(text: &SecretBytes) -> SecretBytes {
+    STANDARD.decode(text.expose()).map_or_else(|_| text.duplicate(), SecretBytes::new)
+}
+
+pub(super) async fn export_data_key(call: &Call<'_>) -> Result<Vec<u8>> {
+    let source = (context(call, "EncryptionContext")?.candidates(), &*bytes(call, "CiphertextBlob")?);
+    let to = export_to(call)?;
+    call.json(exported(&call.kms.export_data_key(call.operator, source, &to, from_base64).await?))
+}
+
+pub(super) async fn generate_and_export_data_key(call: &Call<'_>) -> Result<Vec<u8>> {
+    let how = (data_key_length(call)?, context(call, "EncryptionContext")?.aad());
+    let to = export_to(call)?;
+    let (done, blob) = call.kms.generate_and_export_data_key(call.operator, key(call)?, how, &to, base64).await?;
+    call.json(GeneratedAndExportedAnswer { exported: exported(&done), ciphertext_blob: STANDARD.encode(&blob) })
+}
+
+pub(super) async fn generate_mac(call: &Call<'_>) -> Result<Vec<u8>> {
+    let algorithm: MacAlgorithm = call.parameters.required_as("Algorithm")?;
+    let message = SecretBytes::new(bytes(call, "Message")?);
+    let done = call.kms.generate_mac(call.operator, key(call)?, algorithm, message).await?;
+    call.json(MacAnswer { algorithm: algorithm.name(), key_id: done.key.to_string(), mac: STANDARD.encode(done.code.expose()) })
+}
+
+pub(super) async fn verify_mac(call: &Call<'_>) -> Result<Vec<u8>> {
+    let algorithm: MacAlgorithm = call.parameters.required_as("Algorithm")?;
+    let message = SecretBytes::new(bytes(call, "Message")?);
+    let done = call.kms.verify_mac(call.operator, key(call)?, algorithm, (message, &bytes(call, "Mac")?)).await?;
+    call.json(MacVerifiedAnswer {
+        algorithm: algorithm.name(),
+        key_id: done.key.to_string(),
+        value: done.validity == Validity::Valid,
+    })
 }
 
 fn version_item(version: &VersionOf) -> KeyVersionItem {

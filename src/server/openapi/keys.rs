@@ -42,7 +42,6 @@ fn refuse_unserved(call: &Call<'_>) -> Result<()> {
         ("RotationInterval", parameters.optional("RotationInterval").is_none()),
         ("Policy", parameters.optional("Policy").is_none()),
         ("Tags", parameters.optional("Tags").is_none()),
-        ("DryRun", is("DryRun", "false")),
     ];
     match served.iter().find(|(_, served)| !served) {
         None => Ok(()),
@@ -64,6 +63,7 @@ fn metadata(description: KeyDescription) -> KeyMetadata {
         let algorithm = match line.ability {
             Ability::Encrypt(algorithm) => algorithm.name(),
             Ability::Sign(algorithm) => algorithm.name(),
+            Ability::Mac(algorithm) => algorithm.name(),
             Ability::Generate | Ability::Import => return None,
         };
         let support = match &line.support {

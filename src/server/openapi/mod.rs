@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::respond::{self, Failure};
 use crate::base::{Error, Result};
 use crate::service::Kms;
 use crate::service::requests::{Operator, Page};
 use crate::wire::REGION;
 use crate::wire::openapi::answers::{AccountStatusAnswer, Answer, Done, ListAnswer, RegionItem, Regions};
-use crate::wire::openapi::{Action, Parameters};
+use crate::wire::openapi::{Action, DRY_RUN, Parameters};
 
 /// One request of a known operator.
 pub(super) struct Call<'a> {
@@ -26,9 +27,34 @@ pub(super) struct Call<'a> {
     pub(super) request_id: &'a str,
 }
 
+/// Whether an operation is rehearsed: the parameter DryRun.
+#[derive(Clone, Copy)]
+enum Rehearsal {
+    No,
+    Yes,
+}
+
 impl Call<'_> {
-    /// Serves an operation: one arm, one function.
-    pub(super) async fn serve(&self, action: Action) -> Result<Vec<u8>> {
+    /// Serves an operation, or rehearses it: a rehearsal never succeeds, and its failure says how it ended.
+    pub(super) async fn answer(&self, action: Action) -> Result<Vec<u8>, Failure> {
+        match self.rehearsal(action)? {
+            Rehearsal::No => Ok(self.serve(action).await?),
+            // What these operations do leaves nothing behind.
+            Rehearsal::Yes => Err(respond::rehearsed(self.serve(action).await)),
+        }
+    }
+
+    fn rehearsal(&self, action: Action) -> Result<Rehearsal> {
+        match self.parameters.switch("DryRun", Rehearsal::No, Rehearsal::Yes)?.unwrap_or(Rehearsal::No) {
+            Rehearsal::Yes if !DRY_RUN.contains(&action) => {
+                Err(Error::unsupported(format!("The operation {} has no DryRun.", action.name())))
+            }
+            rehearsal @ (Rehearsal::Yes | Rehearsal::No) => Ok(rehearsal),
+        }
+    }
+
+    /// One arm, one function.
+    async fn serve(&self, action: Action) -> Result<Vec<u8>> {
         match action {
             Action::CreateKey => keys::create_key(self).await,
             Action::DescribeKey => keys::describe_key(self),
@@ -57,6 +83,10 @@ impl Call<'_> {
             Action::AsymmetricSign => crypto::asymmetric_sign(self).await,
             Action::AsymmetricVerify => crypto::asymmetric_verify(self).await,
             Action::GetPublicKey => crypto::get_public_key(self).await,
+            Action::ExportDataKey => crypto::export_data_key(self).await,
+            Action::GenerateAndExportDataKey => crypto::generate_and_export_data_key(self).await,
+            Action::GenerateMac => crypto::generate_mac(self).await,
+            Action::VerifyMac => crypto::verify_mac(self).await,
             Action::ListKmsInstances => keys::list_kms_instances(self),
             Action::GetKmsInstance => keys::get_kms_instance(self),
             Action::GetDefaultKmsInstance => keys::get_default_kms_instance(self),

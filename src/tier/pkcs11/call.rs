@@ -17,10 +17,11 @@ use cryptoki_sys::{
     CK_RSA_PKCS_PSS_PARAMS, CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CKF_TOKEN_INITIALIZED,
     CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_INITIALIZED, CKF_USER_PIN_LOCKED, CKG_MGF1_SHA1, CKG_MGF1_SHA256,
     CKM_AES_CBC, CKM_AES_ECB, CKM_AES_GCM, CKM_ECDSA, CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP, CKM_RSA_PKCS_PSS, CKM_RSA_X_509, CKM_SHA_1,
-    CKM_SHA256, CKZ_DATA_SPECIFIED, Pkcs11,
+    CKM_SHA224_HMAC, CKM_SHA256, CKM_SHA256_HMAC, CKM_SHA384_HMAC, CKM_SHA512_HMAC, CKZ_DATA_SPECIFIED, Pkcs11,
 };
 
 use super::token::{PinState, TokenSummary};
+use crate::model::algorithm::MacAlgorithm;
 use crate::tier::OaepHash;
 
 /// Length in bits of an AES-GCM tag: the whole of it (SP 800-38D, section 5.2.1.2).
@@ -45,6 +46,8 @@ pub(super) enum Mechanism<'a> {
     RsaPssSha256,
     /// CKM_ECDSA over a digest; the signature is r and s.
     Ecdsa,
+    /// CKM_SHA224_HMAC and its siblings: the code is as long as the hash.
+    Hmac(MacAlgorithm),
 }
 
 impl Mechanism<'_> {
@@ -90,6 +93,12 @@ impl Mechanism<'_> {
             Self::RsaX509 => call(&mut bare(CKM_RSA_X_509)),
             Self::RsaPkcs => call(&mut bare(CKM_RSA_PKCS)),
             Self::Ecdsa => call(&mut bare(CKM_ECDSA)),
+            Self::Hmac(algorithm) => call(&mut bare(match algorithm {
+                MacAlgorithm::HmacSha224 => CKM_SHA224_HMAC,
+                MacAlgorithm::HmacSha256 => CKM_SHA256_HMAC,
+                MacAlgorithm::HmacSha384 => CKM_SHA384_HMAC,
+                MacAlgorithm::HmacSha512 => CKM_SHA512_HMAC,
+            })),
         }
     }
 }

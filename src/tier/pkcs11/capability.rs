@@ -15,7 +15,7 @@ use super::mechanism::{self, BlockMode, OaepDecoding};
 use super::objects::{self, Residence, Strictness};
 use super::{OaepPolicy, rv};
 use crate::base::{Error, SecretBytes, random};
-use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, PaddingMode, SignatureAlgorithm};
+use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, MacAlgorithm, PaddingMode, SignatureAlgorithm};
 use crate::tier::public_key::{Validity, sha256};
 use crate::tier::{
     Ability, Capabilities, Capability, Encryption, Iv, NewKey, OaepHash, PublicKey, Support, modulus_bytes, padding,
@@ -60,6 +60,7 @@ pub(super) fn probe(calling: &Calling<'_>, oaep: OaepPolicy) -> Result<Probed, F
             Family::Rsa { modulus_bytes: 256 } => prober.rsa(*spec),
             Family::Rsa { .. } => prober.longer_rsa(*spec),
             Family::Ec(_) => prober.ec(*spec),
+            Family::Hmac(algorithm) => prober.hmac(*spec, algorithm),
         }
     }
     let computes = prober.computes();
@@ -167,27 +168,12 @@ impl Prober<'_> {
     }
 
     fn aes(&mut self, spec: KeySpec, key_bytes: usize) {
-        let (calling, session) = (self.calling, self.calling.session());
+        let calling = self.calling;
         let Some((generated, _)) = self.generated(spec, KeyUsage::EncryptDecrypt) else { return };
         self.note(spec, Ability::Generate, Ok(Support::Full), None);
-        // A known key where the token takes one, so that answers are compared and not only reversed.
-        let known = SecretBytes::new({
-            let mut key = vec![0; key_bytes];
-            random::fill(&mut key);
-            key
-        });
-        let imported =
-            objects::import(session, &test_key(spec, KeyUsage::EncryptDecrypt), &known, Residence::Session, self.strictness);
-        let (key, reference) = match imported {
-            Ok(made) => {
-                self.note(spec, Ability::Import, Ok(Support::Full), None);
-                (made.handle, Some(&known))
-            }
-            Err(fault) => {
-                self.note(spec, Ability::Import, Err(fault), None);
-                (generated, None)
-            }
-        };
+        let known = known_key(key_bytes);
+        let imported = self.imported(spec, KeyUsage::EncryptDecrypt, &known);
+        let (key, reference) = imported.map_or((generated, None), |imported| (imported, Some(&known)));
         self.timed(spec, Ability::Encrypt(EncryptionAlgorithm::AesGcm), || test_gcm(calling, key, reference));
         for (algorithm, mode) in [(EncryptionAlgorithm::AesCbc, BlockMode::Cbc), (EncryptionAlgorithm::AesEcb, BlockMode::Ecb)] {
             self.timed(spec, Ability::Encrypt(algorithm), || test_blocks(calling, key, mode, reference));
@@ -195,6 +181,35 @@ impl Prober<'_> {
         self.drop_key(generated);
         if reference.is_some() {
             self.drop_key(key);
+        }
+    }
+
+    /// A known key where the token takes one, so that answers are compared and not only reversed; notes whether it does.
+    fn imported(&mut self, spec: KeySpec, usage: KeyUsage, known: &SecretBytes) -> Option<ObjectHandle> {
+        let session = self.calling.session();
+        match objects::import(session, &test_key(spec, usage), known, Residence::Session, self.strictness) {
+            Ok(made) => {
+                self.note(spec, Ability::Import, Ok(Support::Full), None);
+                Some(made.handle)
+            }
+            Err(fault) => {
+                self.note(spec, Ability::Import, Err(fault), None);
+                None
+            }
+        }
+    }
+
+    fn hmac(&mut self, spec: KeySpec, algorithm: MacAlgorithm) {
+        let calling = self.calling;
+        let Some((generated, _)) = self.generated(spec, KeyUsage::GenerateVerifyMac) else { return };
+        self.note(spec, Ability::Generate, Ok(Support::Full), None);
+        let known = known_key(algorithm.bytes());
+        let imported = self.imported(spec, KeyUsage::GenerateVerifyMac, &known);
+        let reference = imported.map(|key| (key, &known));
+        self.timed(spec, Ability::Mac(algorithm), || test_mac(calling, generated, algorithm, reference));
+        self.drop_key(generated);
+        if let Some(imported) = imported {
+            self.drop_key(imported);
         }
     }
 
@@ -270,6 +285,13 @@ impl Prober<'_> {
     }
 }
 
+/// A secret key of the process's own, to be imported.
+fn known_key(bytes: usize) -> SecretBytes {
+    let mut key = SecretBytes::new(vec![0; bytes]);
+    random::fill(key.expose_mut());
+    key
+}
+
 /// A pair of the process's own, PKCS #8, to be imported.
 fn new_pair(spec: KeySpec) -> Result<SecretBytes, Error> {
     use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
@@ -288,7 +310,13 @@ fn new_pair(spec: KeySpec) -> Result<SecretBytes, Error> {
         KeySpec::Rsa2048 => rsa(KeySize::Rsa2048),
         KeySpec::Rsa3072 => rsa(KeySize::Rsa3072),
         KeySpec::Rsa4096 => rsa(KeySize::Rsa4096),
-        KeySpec::Aes256 | KeySpec::Aes192 | KeySpec::Aes128 => Err(aws_lc_rs::error::Unspecified),
+        KeySpec::Aes256
+        | KeySpec::Aes192
+        | KeySpec::Aes128
+        | KeySpec::HmacSha224
+        | KeySpec::HmacSha256
+        | KeySpec::HmacSha384
+        | KeySpec::HmacSha512 => Err(aws_lc_rs::error::Unspecified),
     }
     .map_err(Error::internal)
 }
@@ -335,6 +363,39 @@ fn reference_gcm(key: &SecretBytes, iv: &[u8; 12], aad: &[u8]) -> Option<Vec<u8>
     let mut sealed = PLAINTEXT.to_vec();
     key.seal_in_place_append_tag(Nonce::assume_unique_for_key(*iv), Aad::from(aad), &mut sealed).ok()?;
     Some(sealed)
+}
+
+/// A generated key gives codes, the same for the same message; a known one gives what the process computes.
+fn test_mac(
+    calling: &Calling<'_>,
+    generated: ObjectHandle,
+    algorithm: MacAlgorithm,
+    reference: Option<(ObjectHandle, &SecretBytes)>,
+) -> Result<Support, Fault> {
+    let message = SecretBytes::new(PLAINTEXT.to_vec());
+    if let Some((key, known)) = reference {
+        let code = mechanism::mac(calling, key, algorithm, &message)?;
+        return match code.constant_time_eq(reference_mac(algorithm, known).as_ref()) {
+            true => Ok(Support::Full),
+            false => Err(wrong("computes HMAC in a way of its own")),
+        };
+    }
+    let [one, two] =
+        [mechanism::mac(calling, generated, algorithm, &message)?, mechanism::mac(calling, generated, algorithm, &message)?];
+    if one.constant_time_eq(two.expose()) { Ok(Support::Full) } else { Err(wrong("gives two codes for one message")) }
+}
+
+/// The code of the test's plaintext in the process.
+fn reference_mac(algorithm: MacAlgorithm, key: &SecretBytes) -> aws_lc_rs::hmac::Tag {
+    use aws_lc_rs::hmac::{HMAC_SHA224, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512, Key, sign};
+
+    let hash = match algorithm {
+        MacAlgorithm::HmacSha224 => HMAC_SHA224,
+        MacAlgorithm::HmacSha256 => HMAC_SHA256,
+        MacAlgorithm::HmacSha384 => HMAC_SHA384,
+        MacAlgorithm::HmacSha512 => HMAC_SHA512,
+    };
+    sign(&Key::new(hash, key.expose()), PLAINTEXT)
 }
 
 fn test_blocks(

@@ -12,10 +12,10 @@ use super::pool::Place;
 use super::slot::{Order, Slot};
 use super::status::Operation;
 use crate::base::{Error, Result, SecretBytes};
-use crate::model::algorithm::{KeySpec, KeyUsage, SignatureAlgorithm};
+use crate::model::algorithm::{KeySpec, KeyUsage, MacAlgorithm, SignatureAlgorithm};
 use crate::tier::{
-    AAD_LIMIT, Ability, Capabilities, Cipher, Decryption, Encrypted, Encryption, KeyHandle, PublicKey, Sha256Digest, Share, Signer,
-    Support, Work, does_not_fit, modulus_bytes, padding,
+    AAD_LIMIT, Ability, Capabilities, Cipher, Decryption, Encrypted, Encryption, KeyHandle, Mac, PublicKey, Sha256Digest, Share,
+    Signer, Support, Work, check_mac_message, does_not_fit, modulus_bytes, padding,
 };
 
 /// A call that takes less than this is cheaper where it is: handing it to a thread and back costs 30 to 75 µs.
@@ -76,14 +76,21 @@ impl KeyHandle for TokenKey {
     fn cipher(&self) -> Option<&dyn Cipher> {
         match self.usage {
             KeyUsage::EncryptDecrypt => Some(self),
-            KeyUsage::SignVerify => None,
+            KeyUsage::SignVerify | KeyUsage::GenerateVerifyMac => None,
         }
     }
 
     fn signer(&self) -> Option<&dyn Signer> {
         match self.usage {
             KeyUsage::SignVerify => Some(self),
-            KeyUsage::EncryptDecrypt => None,
+            KeyUsage::EncryptDecrypt | KeyUsage::GenerateVerifyMac => None,
+        }
+    }
+
+    fn mac(&self) -> Option<&dyn Mac> {
+        match self.usage {
+            KeyUsage::GenerateVerifyMac => Some(self),
+            KeyUsage::EncryptDecrypt | KeyUsage::SignVerify => None,
         }
     }
 
@@ -190,6 +197,20 @@ impl Signer for TokenKey {
             let length = mechanism::signature_length(self.spec);
             let call = move |calling: &Calling<'_>, key| mechanism::sign(calling, key, algorithm, &digest, length);
             self.operate(Operation::Sign, share, Ability::Sign(algorithm), digest.len(), call).await
+        })
+    }
+}
+
+impl Mac for TokenKey {
+    fn mac(&self, share: Share, algorithm: MacAlgorithm, message: SecretBytes) -> Work<'_, SecretBytes> {
+        Box::pin(async move {
+            if self.spec.mac_algorithm() != Some(algorithm) {
+                return Err(does_not_fit(self.spec, algorithm));
+            }
+            check_mac_message(&message)?;
+            let bytes = message.len();
+            let call = move |calling: &Calling<'_>, key| mechanism::mac(calling, key, algorithm, &message);
+            self.operate(Operation::Sign, share, Ability::Mac(algorithm), bytes, call).await
         })
     }
 }

@@ -10,7 +10,7 @@ use der::{Encode, Sequence};
 use super::call::Mechanism;
 use super::calling::{Calling, Fault};
 use crate::base::{Error, Kind, SecretBytes};
-use crate::model::algorithm::{KeySpec, PaddingMode, SignatureAlgorithm};
+use crate::model::algorithm::{KeySpec, MacAlgorithm, PaddingMode, SignatureAlgorithm};
 use crate::tier::{Encrypted, Iv, OaepHash, PublicKey, Sha256Digest, ecies, oaep, padding};
 
 /// Length of an AES-GCM tag in bytes.
@@ -196,6 +196,18 @@ pub(super) fn sign(
             Ok(ecdsa_der(&signature)?)
         }
     }
+}
+
+/// The code of a message.
+pub(super) fn mac(
+    calling: &Calling<'_>,
+    key: ObjectHandle,
+    algorithm: MacAlgorithm,
+    message: &SecretBytes,
+) -> Result<SecretBytes, Fault> {
+    let code = SecretBytes::new(calling.sign(key, Mechanism::Hmac(algorithm), message.expose(), algorithm.bytes())?);
+    expect_length(code.expose(), algorithm.bytes())?;
+    Ok(code)
 }
 
 /// Length of the module's signature in bytes.

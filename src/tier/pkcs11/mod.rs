@@ -317,7 +317,7 @@ impl Pkcs11Tier {
         let strictness = known.strictness;
         let operation = match origin {
             Ability::Generate => Operation::Generate,
-            Ability::Import | Ability::Encrypt(_) | Ability::Sign(_) => Operation::Import,
+            Ability::Import | Ability::Encrypt(_) | Ability::Sign(_) | Ability::Mac(_) => Operation::Import,
         };
         let deadline = self.slot.settings.generation_deadline;
         let order = Order { place: Place::Generation, ..self.order(operation, Share::default(), deadline) };
@@ -385,7 +385,7 @@ fn check(attributes: KeyAttributes, origin: Ability) -> Result<()> {
     let KeyAttributes { local, sensitive, always_sensitive, extractable, never_extractable } = attributes;
     let holds = match origin {
         Ability::Generate => local && sensitive && always_sensitive && !extractable && never_extractable,
-        Ability::Import | Ability::Encrypt(_) | Ability::Sign(_) => sensitive && !extractable,
+        Ability::Import | Ability::Encrypt(_) | Ability::Sign(_) | Ability::Mac(_) => sensitive && !extractable,
     };
     if holds {
         Ok(())

@@ -14,7 +14,7 @@ use zeroize::Zeroize;
 use super::calling::Fault;
 use crate::base::{Error, Kind, Result, SecretBytes};
 use crate::model::KeyVersionId;
-use crate::model::algorithm::{Curve, Family, KeySpec, KeyUsage};
+use crate::model::algorithm::{Curve, Family, KeySpec, KeyUsage, MacAlgorithm};
 use crate::model::key::KeyAttributes;
 use crate::tier::{NewKey, PublicKey};
 
@@ -86,10 +86,16 @@ fn applies(attribute: &Attribute, spec: KeySpec) -> bool {
 fn allowed_mechanisms(spec: KeySpec, usage: KeyUsage) -> Vec<MechanismType> {
     match (spec.family(), usage) {
         (Family::Aes { .. }, _) => vec![MechanismType::AES_GCM, MechanismType::AES_CBC, MechanismType::AES_ECB],
+        (Family::Hmac(MacAlgorithm::HmacSha224), _) => vec![MechanismType::SHA224_HMAC],
+        (Family::Hmac(MacAlgorithm::HmacSha256), _) => vec![MechanismType::SHA256_HMAC],
+        (Family::Hmac(MacAlgorithm::HmacSha384), _) => vec![MechanismType::SHA384_HMAC],
+        (Family::Hmac(MacAlgorithm::HmacSha512), _) => vec![MechanismType::SHA512_HMAC],
         (Family::Rsa { .. }, KeyUsage::SignVerify) => vec![MechanismType::RSA_PKCS_PSS, MechanismType::RSA_PKCS],
         (Family::Rsa { .. }, KeyUsage::EncryptDecrypt) => vec![MechanismType::RSA_PKCS_OAEP, MechanismType::RSA_X_509],
         (Family::Ec(_), KeyUsage::SignVerify) => vec![MechanismType::ECDSA],
         (Family::Ec(_), KeyUsage::EncryptDecrypt) => vec![MechanismType::ECDH1_DERIVE],
+        // Such keys are not made.
+        (Family::Rsa { .. } | Family::Ec(_), KeyUsage::GenerateVerifyMac) => Vec::new(),
     }
 }
 
@@ -98,17 +104,23 @@ fn uses(spec: KeySpec, usage: KeyUsage) -> Vec<Attribute> {
     let private = |decrypt, sign, derive| {
         vec![Attribute::Decrypt(decrypt), Attribute::Sign(sign), Attribute::SignRecover(false), Attribute::Derive(derive)]
     };
-    match (spec.family(), usage) {
-        (Family::Aes { .. }, _) => vec![
-            Attribute::Encrypt(true),
-            Attribute::Decrypt(true),
-            Attribute::Sign(false),
+    let secret = |encrypt, sign| {
+        vec![
+            Attribute::Encrypt(encrypt),
+            Attribute::Decrypt(encrypt),
+            Attribute::Sign(sign),
             Attribute::Verify(false),
             Attribute::Derive(false),
-        ],
+        ]
+    };
+    match (spec.family(), usage) {
+        (Family::Aes { .. }, _) => secret(true, false),
+        // A code is verified by generating it again.
+        (Family::Hmac(_), _) => secret(false, true),
         (Family::Rsa { .. }, KeyUsage::EncryptDecrypt) => private(true, false, false),
         (Family::Ec(_), KeyUsage::EncryptDecrypt) => private(false, false, true),
         (Family::Rsa { .. } | Family::Ec(_), KeyUsage::SignVerify) => private(false, true, false),
+        (Family::Rsa { .. } | Family::Ec(_), KeyUsage::GenerateVerifyMac) => private(false, false, false),
     }
 }
 
@@ -116,6 +128,8 @@ fn uses(spec: KeySpec, usage: KeyUsage) -> Vec<Attribute> {
 fn kind(spec: KeySpec) -> [Attribute; 2] {
     match spec.family() {
         Family::Aes { .. } => [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)],
+        // More modules take it for every hash than know the types of the single ones.
+        Family::Hmac(_) => [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::GENERIC_SECRET)],
         Family::Rsa { .. } => [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::RSA)],
         Family::Ec(_) => [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::EC)],
     }
@@ -145,6 +159,11 @@ pub(super) fn generate(session: &Session, new: &NewKey, residence: Residence, st
             let handle = session.generate_key(&Mechanism::AesKeyGen, &private)?;
             Ok(Made { handle, public_key: None })
         }
+        Family::Hmac(algorithm) => {
+            private.push(Attribute::ValueLen((algorithm.bytes() as u64).into()));
+            let handle = session.generate_key(&Mechanism::GenericSecretKeyGen, &private)?;
+            Ok(Made { handle, public_key: None })
+        }
         Family::Rsa { modulus_bytes } => {
             let mut public = public_template(new);
             public.push(Attribute::ModulusBits((modulus_bytes as u64 * 8).into()));
@@ -163,7 +182,8 @@ pub(super) fn generate(session: &Session, new: &NewKey, residence: Residence, st
 fn public_template(new: &NewKey) -> Vec<Attribute> {
     let (encrypt, verify) = match (new.spec.family(), new.usage) {
         (Family::Rsa { .. }, KeyUsage::EncryptDecrypt) => (true, false),
-        (Family::Aes { .. } | Family::Ec(_), KeyUsage::EncryptDecrypt) => (false, false),
+        (Family::Aes { .. } | Family::Ec(_) | Family::Hmac(_), KeyUsage::EncryptDecrypt) => (false, false),
+        (_, KeyUsage::GenerateVerifyMac) => (false, false),
         (_, KeyUsage::SignVerify) => (false, true),
     };
     vec![
@@ -193,7 +213,7 @@ fn pair(session: &Session, new: &NewKey, how: &Mechanism<'_>, public: &[Attribut
 fn read_public_key(session: &Session, handle: ObjectHandle, spec: KeySpec) -> Result<PublicKey, Fault> {
     let wanted: &[AttributeType] = match spec.family() {
         Family::Rsa { .. } => &[AttributeType::Modulus, AttributeType::PublicExponent],
-        Family::Ec(_) | Family::Aes { .. } => &[AttributeType::EcPoint],
+        Family::Ec(_) | Family::Aes { .. } | Family::Hmac(_) => &[AttributeType::EcPoint],
     };
     let (mut modulus, mut exponent, mut point) = (None, None, None);
     for attribute in session.get_attributes(handle, wanted)? {
@@ -232,19 +252,27 @@ pub(super) fn import(
 ) -> Result<Made, Fault> {
     let mut template = private_template(new, residence, strictness);
     let public_key = match new.spec.family() {
-        Family::Aes { key_bytes } => {
-            if material.len() != key_bytes {
-                return Err(Error::invalid(format!("The key material of {} has {key_bytes} bytes.", new.spec)).into());
-            }
-            template.push(Attribute::Value(material.expose().to_vec()));
-            None
-        }
+        Family::Aes { key_bytes } => secret_material(new.spec, key_bytes, material, &mut template)?,
+        Family::Hmac(algorithm) => secret_material(new.spec, algorithm.bytes(), material, &mut template)?,
         Family::Rsa { .. } => Some(rsa_material(new.spec, material, &mut template)?),
         Family::Ec(curve) => Some(ec_material(new.spec, curve, material, &mut template)?),
     };
     let created = session.create_object(&template);
     template.iter_mut().for_each(wipe);
     Ok(Made { handle: created?, public_key })
+}
+
+fn secret_material(
+    spec: KeySpec,
+    bytes: usize,
+    material: &SecretBytes,
+    template: &mut Vec<Attribute>,
+) -> Result<Option<PublicKey>> {
+    if material.len() != bytes {
+        return Err(Error::invalid(format!("The key material of {spec} has {bytes} bytes.")));
+    }
+    template.push(Attribute::Value(material.expose().to_vec()));
+    Ok(None)
 }
 
 fn malformed(spec: KeySpec) -> Error {

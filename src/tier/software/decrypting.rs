@@ -14,7 +14,8 @@ use crate::model::algorithm::{Curve, Family, KeySpec};
 use crate::tier::software::lives::Guard;
 use crate::tier::software::pairs;
 use crate::tier::{
-    Cipher, Decryption, Encrypted, Encryption, KeyHandle, OaepHash, PublicKey, Share, Signer, Work, does_not_fit, ecies, public_key,
+    Cipher, Decryption, Encrypted, Encryption, KeyHandle, Mac, OaepHash, PublicKey, Share, Signer, Work, does_not_fit, ecies,
+    public_key,
 };
 
 /// A pair that encrypts and decrypts.
@@ -55,7 +56,7 @@ impl DecryptingPair {
                 };
                 (pairs::ec_public(spec, &pair)?, private)
             }
-            Family::Aes { .. } => return Err(Error::internal("an AES key is no pair")),
+            Family::Aes { .. } | Family::Hmac(_) => return Err(Error::internal("a secret key is no pair")),
         };
         Ok(Self { public, guard, private })
     }
@@ -118,6 +119,10 @@ impl KeyHandle for DecryptingPair {
     }
 
     fn signer(&self) -> Option<&dyn Signer> {
+        None
+    }
+
+    fn mac(&self) -> Option<&dyn Mac> {
         None
     }
 

@@ -5,6 +5,7 @@
 
 mod decrypting;
 mod lives;
+mod macs;
 mod pairs;
 mod signing;
 mod symmetric;
@@ -22,6 +23,7 @@ use crate::tier::{
 };
 use decrypting::DecryptingPair;
 use lives::{Guard, Lives};
+use macs::HmacKey;
 use signing::SigningPair;
 use symmetric::AesKey;
 use workers::Workers;
@@ -67,6 +69,7 @@ impl SoftwareTier {
         self.description.capabilities.admits(key.spec, key.usage, Ability::Generate)?;
         match key.spec.family() {
             Family::Aes { key_bytes } => Ok(symmetric_key(random_secret(key_bytes))),
+            Family::Hmac(algorithm) => Ok(symmetric_key(random_secret(algorithm.bytes()))),
             Family::Rsa { .. } | Family::Ec(_) => self.workers.run(move || pairs::generate(key.spec)).await.map(Created::from),
         }
     }
@@ -77,6 +80,10 @@ impl SoftwareTier {
         match key.spec.family() {
             Family::Aes { .. } => {
                 AesKey::expand(key.spec, &material, self.guard(&material))?;
+                Ok(symmetric_key(material))
+            }
+            Family::Hmac(_) => {
+                HmacKey::expand(key.spec, &material, self.guard(&material))?;
                 Ok(symmetric_key(material))
             }
             Family::Rsa { .. } | Family::Ec(_) => {
@@ -102,7 +109,10 @@ impl SoftwareTier {
             (Family::Rsa { .. } | Family::Ec(_), KeyUsage::EncryptDecrypt) => {
                 Ok(Arc::new(self.workers.run(move || DecryptingPair::expand(spec, &material, guard)).await?))
             }
-            (Family::Aes { .. }, usage @ KeyUsage::SignVerify) => {
+            (Family::Hmac(_), KeyUsage::GenerateVerifyMac) => Ok(Arc::new(HmacKey::expand(spec, &material, guard)?)),
+            (Family::Aes { .. }, usage @ (KeyUsage::SignVerify | KeyUsage::GenerateVerifyMac))
+            | (Family::Hmac(_), usage @ (KeyUsage::EncryptDecrypt | KeyUsage::SignVerify))
+            | (Family::Rsa { .. } | Family::Ec(_), usage @ KeyUsage::GenerateVerifyMac) => {
                 Err(Error::unsupported(format!("The KeyUsage {usage} does not fit the KeySpec {spec}.")))
             }
         }

@@ -106,7 +106,13 @@ fn kind(spec: KeySpec) -> Result<Kind> {
         KeySpec::Rsa4096 => Ok(Kind::Rsa(KeySize::Rsa4096)),
         KeySpec::EcP256 => Ok(Kind::Ec(&ECDSA_P256_SHA256_ASN1_SIGNING)),
         KeySpec::EcP256k => Ok(Kind::Ec(&ECDSA_P256K1_SHA256_ASN1_SIGNING)),
-        KeySpec::Aes256 | KeySpec::Aes192 | KeySpec::Aes128 => Err(Error::internal("an AES key is no pair")),
+        KeySpec::Aes256
+        | KeySpec::Aes192
+        | KeySpec::Aes128
+        | KeySpec::HmacSha224
+        | KeySpec::HmacSha256
+        | KeySpec::HmacSha384
+        | KeySpec::HmacSha512 => Err(Error::internal("a secret key is no pair")),
     }
 }
 

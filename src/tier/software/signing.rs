@@ -12,7 +12,7 @@ use crate::base::{Error, Result, SecretBytes};
 use crate::model::algorithm::{Curve, Family, KeySpec, SignatureAlgorithm};
 use crate::tier::software::lives::Guard;
 use crate::tier::software::pairs;
-use crate::tier::{Cipher, KeyHandle, PublicKey, Sha256Digest, Share, Signer, Work, does_not_fit};
+use crate::tier::{Cipher, KeyHandle, Mac, PublicKey, Sha256Digest, Share, Signer, Work, does_not_fit};
 
 /// A pair that signs.
 pub(super) struct SigningPair {
@@ -46,7 +46,7 @@ impl SigningPair {
                     Curve::P256k => (public, Private::P256k(Arc::new(pair))),
                 }
             }
-            Family::Aes { .. } => return Err(Error::internal("an AES key is no pair")),
+            Family::Aes { .. } | Family::Hmac(_) => return Err(Error::internal("a secret key is no pair")),
         };
         Ok(Self { public, guard, private })
     }
@@ -95,6 +95,10 @@ impl KeyHandle for SigningPair {
 
     fn signer(&self) -> Option<&dyn Signer> {
         Some(self)
+    }
+
+    fn mac(&self) -> Option<&dyn Mac> {
+        None
     }
 
     fn public_key(&self) -> Option<&PublicKey> {

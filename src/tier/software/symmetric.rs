@@ -12,7 +12,7 @@ use crate::base::{Error, Result, SecretBytes, random};
 use crate::model::algorithm::{KeySpec, PaddingMode};
 use crate::tier::software::lives::Guard;
 use crate::tier::{
-    AAD_LIMIT, Cipher, Decryption, Encrypted, Encryption, Iv, KeyHandle, PublicKey, Share, Signer, Work, does_not_fit, padding,
+    AAD_LIMIT, Cipher, Decryption, Encrypted, Encryption, Iv, KeyHandle, Mac, PublicKey, Share, Signer, Work, does_not_fit, padding,
 };
 
 /// The tag of AES-GCM (SP 800-38D), in bytes.
@@ -44,6 +44,9 @@ impl AesKey {
             KeySpec::Aes128 => (&AES_128_GCM, &AES_128),
             KeySpec::Rsa2048 | KeySpec::Rsa3072 | KeySpec::Rsa4096 | KeySpec::EcP256 | KeySpec::EcP256k => {
                 return Err(Error::internal("a key pair is no AES key"));
+            }
+            KeySpec::HmacSha224 | KeySpec::HmacSha256 | KeySpec::HmacSha384 | KeySpec::HmacSha512 => {
+                return Err(Error::internal("a key of HMAC is no AES key"));
             }
         };
         let wrong_length = |error: aws_lc_rs::error::Unspecified| {
@@ -156,6 +159,10 @@ impl KeyHandle for AesKey {
     }
 
     fn signer(&self) -> Option<&dyn Signer> {
+        None
+    }
+
+    fn mac(&self) -> Option<&dyn Mac> {
         None
     }
 

@@ -261,6 +261,46 @@ pub struct ValueAnswer<T> {
     pub value: T,
 }
 
+/// ExportDataKey.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct ExportedAnswer {
+    #[serde(flatten)]
+    pub used: Used,
+    pub exported_data_key: String,
+}
+
+/// GenerateAndExportDataKey.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct GeneratedAndExportedAnswer {
+    #[serde(flatten)]
+    pub exported: ExportedAnswer,
+    pub ciphertext_blob: String,
+}
+
+/// GenerateMac.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct MacAnswer {
+    pub algorithm: &'static str,
+    pub key_id: String,
+    pub mac: String,
+}
+
+/// VerifyMac.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct MacVerifiedAnswer {
+    pub algorithm: &'static str,
+    pub key_id: String,
+    pub value: bool,
+}
+
 /// GetPublicKey.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

@@ -66,6 +66,10 @@ actions![
     AsymmetricSign,
     AsymmetricVerify,
     GetPublicKey,
+    ExportDataKey,
+    GenerateAndExportDataKey,
+    GenerateMac,
+    VerifyMac,
     ListKmsInstances,
     GetKmsInstance,
     GetDefaultKmsInstance,
@@ -122,6 +126,10 @@ impl Action {
             | Self::AsymmetricSign
             | Self::AsymmetricVerify
             | Self::GetPublicKey
+            | Self::ExportDataKey
+            | Self::GenerateAndExportDataKey
+            | Self::GenerateMac
+            | Self::VerifyMac
             | Self::ListKmsInstances
             | Self::GetKmsInstance
             | Self::GetDefaultKmsInstance
@@ -162,6 +170,24 @@ impl Action {
     }
 }
 
+/// The operations that have the parameter DryRun: with it they do everything but answer.
+pub const DRY_RUN: &[Action] = &[
+    Action::Encrypt,
+    Action::Decrypt,
+    Action::ReEncrypt,
+    Action::GenerateDataKey,
+    Action::GenerateDataKeyWithoutPlaintext,
+    Action::GenerateAndExportDataKey,
+    Action::ExportDataKey,
+    Action::AsymmetricEncrypt,
+    Action::AsymmetricDecrypt,
+    Action::AsymmetricSign,
+    Action::AsymmetricVerify,
+    Action::GetPublicKey,
+    Action::GenerateMac,
+    Action::VerifyMac,
+];
+
 /// The operations of the API that are not served, and are refused as such; what is in neither list is no operation.
 pub const UNSERVED: &[&str] = &[
     "AdvanceEncrypt",
@@ -178,9 +204,6 @@ pub const UNSERVED: &[&str] = &[
     "DeleteSecret",
     "DescribeCertificate",
     "DescribeSecret",
-    "ExportDataKey",
-    "GenerateAndExportDataKey",
-    "GenerateMac",
     "GetCertificate",
     "GetChallenge",
     "GetKeyPolicy",
@@ -214,7 +237,6 @@ pub const UNSERVED: &[&str] = &[
     "UpdateSecretRotationPolicy",
     "UpdateSecretVersionStage",
     "UploadCertificate",
-    "VerifyMac",
 ];
 
 impl FromStr for Action {
