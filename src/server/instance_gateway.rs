@@ -18,6 +18,7 @@ use crate::model::InstanceId;
 use crate::service::Kms;
 use crate::service::requests::Caller;
 use crate::wire::instance_protocol::{BODY_LIMIT, Operation};
+use crate::wire::openapi::Format;
 
 /// Answers the instance protocol for one instance.
 pub(super) struct InstanceGateway {
@@ -64,7 +65,7 @@ impl InstanceGateway {
         );
         match result {
             Ok(Answered { body, version }) => respond::instance_success(body, version.as_deref()),
-            Err(failure) if openapi => respond::openapi_failure(&failure, &request_id, &host),
+            Err(failure) if openapi => respond::openapi_failure(&failure, Format::Json, &request_id, &host),
             Err(failure) => respond::instance_failure(&failure, &request_id),
         }
     }

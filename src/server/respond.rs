@@ -11,6 +11,7 @@ use super::body::{Body, Unread};
 use crate::base::{Error, Kind, Retry};
 use crate::wire::instance_protocol::{self, ErrorMessage};
 use crate::wire::openapi::answers::ErrorAnswer;
+use crate::wire::openapi::{Format, xml};
 
 /// A failure as it is rendered.
 #[derive(Debug)]
@@ -240,15 +241,24 @@ pub(super) fn instance_failure(failure: &Failure, request_id: &str) -> Response<
     response
 }
 
-/// A success of the OpenAPI: JSON.
-pub(super) fn openapi_success(json: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::new(Bytes::from(json)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
-    response
+/// An answer of the OpenAPI, given as JSON, under the root element that it has in XML.
+fn openapi(root: &str, json: Vec<u8>, format: Format) -> Result<Response<Body>, Error> {
+    let (body, content_type) = match format {
+        Format::Json => (json, "application/json;charset=utf-8"),
+        Format::Xml => (xml::from_json(root, &json)?, "text/xml;charset=utf-8"),
+    };
+    let mut response = Response::new(Body::new(Bytes::from(body)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    Ok(response)
 }
 
-/// A failure of the OpenAPI: JSON, whatever the status.
-pub(super) fn openapi_failure(failure: &Failure, request_id: &str, host: &str) -> Response<Body> {
+/// A success of the OpenAPI.
+pub(super) fn openapi_success(json: Vec<u8>, format: Format) -> Result<Response<Body>, Failure> {
+    Ok(openapi("KMS", json, format)?)
+}
+
+/// A failure of the OpenAPI, whatever the status.
+pub(super) fn openapi_failure(failure: &Failure, format: Format, request_id: &str, host: &str) -> Response<Body> {
     let answer = ErrorAnswer {
         request_id,
         host_id: host,
@@ -256,7 +266,9 @@ pub(super) fn openapi_failure(failure: &Failure, request_id: &str, host: &str) -
         message: &failure.message,
         http_status: failure.status.as_u16(),
     };
-    let mut response = openapi_success(serde_json::to_vec(&answer).unwrap_or_default());
+    let json = || serde_json::to_vec(&answer).unwrap_or_default();
+    let written = openapi("Error", json(), format).or_else(|_| openapi("Error", json(), Format::Json));
+    let mut response = written.unwrap_or_default();
     *response.status_mut() = failure.status;
     response
 }

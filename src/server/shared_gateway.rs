@@ -18,7 +18,7 @@ use super::openapi::Call;
 use super::respond::{self, Failure, Refusal};
 use crate::base::Result;
 use crate::service::Kms;
-use crate::wire::openapi::{Action, BODY_LIMIT, Parameters};
+use crate::wire::openapi::{Action, BODY_LIMIT, Format, Parameters};
 
 /// Answers the OpenAPI.
 pub(super) struct SharedGateway {
@@ -33,6 +33,7 @@ pub(super) struct SharedGateway {
 #[derive(Default)]
 struct Known {
     action: Option<Action>,
+    format: Format,
     caller: Option<String>,
 }
 
@@ -48,6 +49,7 @@ impl SharedGateway {
         let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or("kms").to_owned();
         let mut known = Known::default();
         let result = self.handle(request, peer, &request_id, &mut known).await;
+        let result = result.and_then(|json| respond::openapi_success(json, known.format));
         let took = begun.elapsed();
         let operation = known.action.map_or("-", Action::name);
         let code = result.as_ref().map_or_else(|failure| failure.code, |_| "OK");
@@ -58,8 +60,8 @@ impl SharedGateway {
             micros = took.as_micros() as u64, "request"
         );
         match result {
-            Ok(json) => respond::openapi_success(json),
-            Err(failure) => respond::openapi_failure(&failure, &request_id, &host),
+            Ok(response) => response,
+            Err(failure) => respond::openapi_failure(&failure, known.format, &request_id, &host),
         }
     }
 
@@ -81,6 +83,7 @@ impl SharedGateway {
         let body = body::read(&parts.headers, body, BODY_LIMIT).await.map_err(|unread| Refusal::unread(unread, BODY_LIMIT))?;
         let query = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
         let all = query.clone().union(form(&parts, &body)?)?;
+        known.format = Format::of(&all);
         let signed = Signed { request: &parts, query: &query, all: &all, body: &body, source: peer.ip() };
         let Authenticated { action, operator } = signed.check(&self.kms, &self.nonces)?;
         known.action = Some(action);

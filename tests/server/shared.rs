@@ -215,3 +215,24 @@ async fn describe_key_tells_how_the_key_is_protected() {
     assert_eq!(key["Keystead"]["Algorithms"][0], serde_json::json!({"Algorithm": "AES_GCM", "Support": "full"}));
     assert!(!answer.json().to_string().contains("null"));
 }
+
+#[tokio::test]
+async fn answers_are_xml_when_that_is_asked_for() {
+    let bench = bench().await;
+    let xml = |answer: &Answer| {
+        assert_eq!(answer.headers["content-type"], "text/xml;charset=utf-8");
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    };
+    let answer = ask(&bench, "ListKeys", &[("Format", "XML")]).await;
+    let text = xml(&answer);
+    assert_eq!(answer.status, 200);
+    let whole = text.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?><KMS>") && text.ends_with("</KMS>");
+    assert!(whole && text.contains("<Keys><Key>") && text.contains("<TotalCount>3</TotalCount>"), "{text}");
+    assert_eq!(text.matches("<KeyId>").count(), 3, "{text}");
+
+    let answer = ask(&bench, "DescribeKey", &[("Format", "xml"), ("KeyId", "key-<none>")]).await;
+    let text = xml(&answer);
+    assert_eq!(answer.status, 404);
+    assert!(text.contains("<Error>") && text.contains("<Code>Forbidden.KeyNotFound</Code>"), "{text}");
+    assert!(text.contains("<HttpStatus>404</HttpStatus>") && !text.contains("<none>"), "{text}");
+}

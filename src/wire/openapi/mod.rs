@@ -3,6 +3,7 @@
 pub mod answers;
 mod encryption_context;
 mod parameters;
+pub mod xml;
 
 use std::str::FromStr;
 
@@ -13,6 +14,26 @@ pub use parameters::Parameters;
 pub const VERSION: &str = "2016-01-20";
 /// The most bytes of a form body: a secret's value has at most 30 KB, an asymmetric ciphertext less.
 pub const BODY_LIMIT: usize = 1024 * 1024;
+
+/// How an answer is written: the parameter Format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// The default, also for formats that nobody knows.
+    #[default]
+    Json,
+    /// XML.
+    Xml,
+}
+
+impl Format {
+    /// What the parameters ask for.
+    pub fn of(parameters: &Parameters) -> Self {
+        match parameters.optional("Format") {
+            Some(format) if format.eq_ignore_ascii_case("xml") => Self::Xml,
+            Some(_) | None => Self::Json,
+        }
+    }
+}
 
 /// Gives the served operations their names.
 macro_rules! actions {
