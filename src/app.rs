@@ -3,6 +3,7 @@
 mod api;
 mod assembly;
 mod check_config;
+mod client_keys;
 mod files;
 mod handing_out;
 mod hsm;
@@ -18,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::base::Result;
 use crate::model::access::ResourcePattern;
-use crate::model::{ClientKeyId, InstanceId, Name};
+use crate::model::{InstanceId, Name};
 use crate::service::NewAccess;
 use crate::tier::pkcs11::{self, TokenUri};
 
@@ -68,7 +69,7 @@ enum Command {
     Aap(Aap),
     /// Make, list and delete the client keys of application access points.
     #[command(subcommand)]
-    ClientKey(ClientKeys),
+    ClientKey(client_keys::ClientKeys),
     /// Look at HSMs.
     #[command(subcommand)]
     Hsm(Hsm),
@@ -106,35 +107,6 @@ enum Aap {
         /// The folder that the three files go to.
         #[arg(long, default_value = ".", value_name = "FOLDER")]
         out: PathBuf,
-    },
-}
-
-#[derive(Subcommand)]
-enum ClientKeys {
-    /// Make a further client key, as before the end of the one that is used: both are valid, until one is deleted. An access point has
-    /// three at the most.
-    Create {
-        /// The name of the application access point.
-        #[arg(long, value_name = "NAME")]
-        aap: Name,
-        /// For how many days it is valid.
-        #[arg(long, value_name = "DAYS", default_value = "365", value_parser = clap::value_parser!(u32).range(1..=36_500))]
-        days: u32,
-        /// The folder that the two files go to.
-        #[arg(long, default_value = ".", value_name = "FOLDER")]
-        out: PathBuf,
-    },
-    /// List client keys with their dates.
-    List {
-        /// The name of the application access point; without it those of all.
-        #[arg(long, value_name = "NAME")]
-        aap: Option<Name>,
-    },
-    /// Delete a client key: it stops working.
-    Delete {
-        /// KAAP....
-        #[arg(value_name = "ID")]
-        id: ClientKeyId,
     },
 }
 
@@ -292,11 +264,7 @@ fn run(arguments: Arguments) -> Result<i32> {
                 let new = NewAccess { name, instance, resources, sources, seconds, description };
                 done(handing_out::create(config, new, &out).await)
             }
-            Command::ClientKey(ClientKeys::Create { aap, days, out }) => {
-                done(handing_out::create_client_key(config, aap, i64::from(days) * DAY, &out).await)
-            }
-            Command::ClientKey(ClientKeys::List { aap }) => done(handing_out::list_client_keys(config, aap.as_ref()).await),
-            Command::ClientKey(ClientKeys::Delete { id }) => done(handing_out::delete_client_key(config, &id).await),
+            Command::ClientKey(command) => done(client_keys::run(config, command).await),
             Command::Hsm(Hsm::List { module }) => done(hsm::list(config, module.as_deref())),
             Command::Hsm(Hsm::Probe { module, uri, pin_file }) => done(match (module, uri, pin_file) {
                 (Some(module), Some(uri), Some(pin_file)) => hsm::probe_token(module, uri, pin_file).await,

@@ -225,6 +225,8 @@ pub struct ClientKey {
     pub not_after: Timestamp,
     /// When it was made.
     pub created: Timestamp,
+    /// When a request that it signed was last accepted, a quarter of a minute late at the most; `None` before the first one.
+    pub last_used: Option<Timestamp>,
 }
 
 /// What somebody wants, and from where.

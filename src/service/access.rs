@@ -252,6 +252,7 @@ impl Kms {
             tokio::task::spawn_blocking(make).await.map_err(Error::internal)??
         };
         let client_key = ClientKey {
+            last_used: None,
             id,
             access_point: request.access_point,
             certificate: made.certificate,

@@ -1,4 +1,5 @@
-//! What runs beside the requests: the refresh of the snapshot, noting how many encryptions were counted, destroying keys that are due.
+//! What runs beside the requests: the refresh of the snapshot, noting how many encryptions were counted and when client keys were used,
+//! destroying keys that are due.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub const REFRESH: Duration = Duration::from_millis(250);
 const STRANGERS: Duration = Duration::from_secs(2);
 /// How often it is looked whether a key is to be destroyed.
 const DELETIONS: Duration = Duration::from_secs(5);
+/// How often the last uses of client keys are written.
+const USES: Duration = Duration::from_secs(10);
 /// How often counts are looked at.
 const COUNTS: Duration = Duration::from_secs(1);
 
@@ -23,6 +26,10 @@ impl Kms {
             tokio::spawn(every(REFRESH, Arc::downgrade(self), async |kms: Arc<Self>, before| kms.refresh_logged(before).await));
         let counts = tokio::spawn(every(COUNTS, Arc::downgrade(self), async |kms: Arc<Self>, _| {
             kms.record_encryptions().await;
+            State::Fine
+        }));
+        let uses = tokio::spawn(every(USES, Arc::downgrade(self), async |kms: Arc<Self>, _| {
+            kms.record_uses().await;
             State::Fine
         }));
         let deletions = tokio::spawn(every(DELETIONS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
@@ -36,7 +43,7 @@ impl Kms {
             }
         }));
         let mut tasks = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.extend([refresh, counts, deletions].map(|task| task.abort_handle()));
+        tasks.extend([refresh, counts, uses, deletions].map(|task| task.abort_handle()));
     }
 
     /// Compares the keys of an instance with the store as soon as its tier answers.

@@ -183,6 +183,7 @@ async fn client_key(store: &Store, access_point: Name, seconds: i64, now: Timest
         let make = move || certificates::new_client_key(&id, &password, now, not_after).map(|made| (made, password));
         tokio::task::spawn_blocking(make).await.map_err(Error::internal)??
     };
-    let client_key = ClientKey { id, access_point, certificate: made.certificate, not_before: now, not_after, created: now };
+    let (certificate, not_before) = (made.certificate, now);
+    let client_key = ClientKey { id, access_point, certificate, not_before, not_after, created: now, last_used: None };
     Ok(HandedOut { client_key, private_key: made.pkcs12, password, ca_chain_pem: certificates::ca_chain_pem(&authorities) })
 }

@@ -18,6 +18,7 @@ mod instances;
 mod key_life;
 mod key_versions;
 mod keys;
+mod last_use;
 mod macs;
 mod operator_crypto;
 pub mod requests;
@@ -158,6 +159,7 @@ impl Kms {
             task.abort();
         }
         self.record_encryptions().await;
+        self.record_uses().await;
         for served in self.instances.values() {
             if let Err(error) = served.tier.close().await {
                 tracing::error!(instance = %served.instance.id, ?error, "the tier could not be closed in order");

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, OnceCell};
 
+use super::last_use::LastUse;
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::access::{AccessPoint, ClientKey, Directory, NetworkRule, Policy};
 use crate::model::algorithm::KeySpec;
@@ -35,6 +36,8 @@ pub struct VerifiedClientKey {
     pub not_after: Timestamp,
     /// The RSA-2048 key of its certificate.
     pub public_key: PublicKey,
+    /// When it was used.
+    pub last_use: Arc<LastUse>,
 }
 
 /// All that is in memory.
@@ -99,7 +102,7 @@ impl Snapshot {
     pub(super) async fn load(store: &Store) -> Result<Self> {
         // The counter first: what is written in between is read again by the next refresh.
         let revision = store.revision().await?;
-        let access = load_access(store).await?;
+        let access = load_access(store, None).await?;
         let keys = store.keys().await?.into_iter().map(|(key, versions)| (key.id.clone(), Arc::new(KeyEntry::new(key, versions))));
         Ok(Self {
             access: ArcSwap::from_pointee(access),
@@ -117,7 +120,8 @@ impl Snapshot {
         if revision == read {
             return Ok(());
         }
-        self.access.store(Arc::new(load_access(store).await?));
+        let access = load_access(store, Some(&self.access.load_full())).await?;
+        self.access.store(Arc::new(access));
         for id in store.keys_deleted_since(read).await? {
             self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         }
@@ -160,17 +164,27 @@ impl Snapshot {
         self.access.load().verified.get(id).cloned()
     }
 
+    pub(super) fn client_keys(&self) -> Vec<Arc<VerifiedClientKey>> {
+        self.access.load().verified.values().cloned().collect()
+    }
+
     pub(super) fn access_key(&self, id: &str) -> Option<(AccessKeyId, Arc<SecretBytes>)> {
         self.access.load().access_keys.get(id).cloned()
     }
 }
 
-async fn load_access(store: &Store) -> Result<Access> {
+/// Reads anew; uses of client keys that the store does not know yet are taken over from what was known.
+async fn load_access(store: &Store, known: Option<&Access>) -> Result<Access> {
     let tables = store.access().await?;
     let access_keys = store.access_keys().await?;
     let aliases = store.aliases().await?;
     Ok(Access {
-        verified: tables.client_keys.iter().filter_map(verified).map(|key| (key.id.to_string(), Arc::new(key))).collect(),
+        verified: tables
+            .client_keys
+            .iter()
+            .filter_map(|key| verified(key, known.and_then(|known| known.verified.get(key.id.as_str()))))
+            .map(|key| (key.id.to_string(), Arc::new(key)))
+            .collect(),
         network_rules: tables.network_rules.into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
         policies: tables.policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         access_points: tables.access_points.into_iter().map(|point| (point.name.clone(), point)).collect(),
@@ -181,7 +195,7 @@ async fn load_access(store: &Store) -> Result<Access> {
 }
 
 /// A certificate that does not parse verifies nothing, and is logged.
-fn verified(client_key: &ClientKey) -> Option<VerifiedClientKey> {
+fn verified(client_key: &ClientKey, known: Option<&Arc<VerifiedClientKey>>) -> Option<VerifiedClientKey> {
     let parsed = x509_parser::parse_x509_certificate(&client_key.certificate).ok().and_then(|(_, certificate)| {
         let spki = SubjectPublicKeyInfo::from_der(certificate.public_key().raw.to_vec());
         PublicKey::from_spki(KeySpec::Rsa2048, &spki).ok()
@@ -196,6 +210,7 @@ fn verified(client_key: &ClientKey) -> Option<VerifiedClientKey> {
         not_before: client_key.not_before,
         not_after: client_key.not_after,
         public_key,
+        last_use: known.map_or_else(|| Arc::new(LastUse::recorded(client_key.last_used)), |known| Arc::clone(&known.last_use)),
     })
 }
 

@@ -114,6 +114,23 @@ impl Store {
         self.delete("delete client key", "DELETE FROM client_keys WHERE id = $1", "client key", id.as_str()).await
     }
 
+    /// Notes when client keys were last used; an earlier use than the one that is known changes nothing. No snapshot is read anew for it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn record_uses(&self, uses: &[(ClientKeyId, Timestamp)]) -> Result<()> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        for (id, at) in uses {
+            sqlx::query("UPDATE client_keys SET last_used = $2 WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
+                .bind(id.as_str())
+                .bind(at.unix())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
     async fn delete(&self, name: &'static str, statement: &'static str, what: &'static str, key: &str) -> Result<()> {
         self.write(name, |writing| {
             Box::pin(async move {
@@ -282,18 +299,21 @@ async fn access_points(connection: &mut SqliteConnection) -> Result<Vec<AccessPo
 }
 
 async fn client_keys(connection: &mut SqliteConnection) -> Result<Vec<ClientKey>> {
-    let statement = "SELECT id, access_point, certificate, not_before, not_after, created FROM client_keys ORDER BY created, id";
-    let rows: Vec<(String, String, Vec<u8>, i64, i64, i64)> =
-        sqlx::query_as(statement).fetch_all(connection).await.map_err(failed)?;
-    rows.into_iter()
-        .map(|(id, access_point, certificate, not_before, not_after, created)| {
+    let statement =
+        "SELECT id, access_point, certificate, not_before, not_after, created, last_used FROM client_keys ORDER BY created, id";
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let text = |name| row.try_get::<String, _>(name).map_err(failed);
+            let date = |name| row.try_get(name).map(Timestamp::from_unix).map_err(failed);
             Ok(ClientKey {
-                id: id.parse().map_err(corrupt)?,
-                access_point: access_point.parse().map_err(corrupt)?,
-                certificate,
-                not_before: Timestamp::from_unix(not_before),
-                not_after: Timestamp::from_unix(not_after),
-                created: Timestamp::from_unix(created),
+                id: text("id")?.parse().map_err(corrupt)?,
+                access_point: text("access_point")?.parse().map_err(corrupt)?,
+                certificate: row.try_get("certificate").map_err(failed)?,
+                not_before: date("not_before")?,
+                not_after: date("not_after")?,
+                created: date("created")?,
+                last_used: row.try_get::<Option<i64>, _>("last_used").map_err(failed)?.map(Timestamp::from_unix),
             })
         })
         .collect()

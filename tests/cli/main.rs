@@ -17,5 +17,7 @@ mod crash;
 mod measuring;
 mod mistakes;
 mod outage;
+mod rotation;
+mod sending;
 mod serving;
 mod status;

@@ -20,7 +20,7 @@ use crate::installation::{Installation, text};
 
 /// What quick creation handed out.
 pub struct Client {
-    id: String,
+    pub id: String,
     key: KeyPair,
     roots: RootCertStore,
 }
@@ -38,15 +38,22 @@ impl Client {
         let out = folder.to_str().unwrap();
         let made = installation.run(&["quick-create", "--instance", instance.as_str(), "--name", "app", "--out", out]);
         assert!(made.status.success(), "{}", text(&made));
-        let files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        let named = |end: &str| files.iter().find(|path| path.to_str().unwrap().ends_with(end)).unwrap();
-        let password = std::fs::read_to_string(named("_Password.txt")).unwrap();
-        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(named(".json")).unwrap()).unwrap();
+        Self::handed_out(folder, folder)
+    }
+
+    /// With the client key in a folder; the CA file is in another, or the same.
+    pub fn handed_out(folder: &Path, trusted: &Path) -> Self {
+        let named = |folder: &Path, end: &str| -> PathBuf {
+            let mut files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            files.find(|path| path.to_str().unwrap().ends_with(end)).unwrap()
+        };
+        let password = std::fs::read_to_string(named(folder, "_Password.txt")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(named(folder, ".json")).unwrap()).unwrap();
         let keystore = STANDARD.decode(json["PrivateKeyData"].as_str().unwrap()).unwrap();
         let keystore = KeyStore::from_pkcs12(&keystore, &password, Pkcs12ImportPolicy::Strict).unwrap();
         let (_, chain) = keystore.private_key_chain().unwrap();
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(named(".pem")).unwrap() {
+        for certificate in CertificateDer::pem_file_iter(named(trusted, ".pem")).unwrap() {
             roots.add(certificate.unwrap()).unwrap();
         }
         let key = KeyPair::from_pkcs8(chain.key().as_der()).unwrap();

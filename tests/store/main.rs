@@ -130,6 +130,7 @@ fn access_point(text: &str) -> AccessPoint {
 
 fn client_key(access_point: &str) -> ClientKey {
     ClientKey {
+        last_used: None,
         id: ClientKeyId::from_entropy(random::bytes()),
         access_point: name(access_point),
         certificate: vec![0x30, 0],
@@ -342,6 +343,23 @@ async fn access_comes_back_as_it_was_kept() {
     ] {
         assert_eq!(error.kind(), Kind::ResourceNotFound);
     }
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_client_key_goes_forward_only_and_is_no_change() {
+    let bench = bench().await;
+    let key = client_key("aap_a");
+    bench.store.create_access_point(&access_point("aap_a")).await.unwrap();
+    bench.store.create_client_key(&key).await.unwrap();
+    let revision = bench.store.revision().await.unwrap();
+    for (at, known) in [(100, 100), (50, 100), (200, 200)] {
+        bench.store.record_uses(&[(key.id.clone(), Timestamp::from_unix(at))]).await.unwrap();
+        let last = bench.store.access().await.unwrap().client_keys[0].last_used;
+        assert_eq!(last, Some(Timestamp::from_unix(known)));
+    }
+    let nobody = ClientKeyId::from_entropy(random::bytes());
+    bench.store.record_uses(&[(nobody, Timestamp::from_unix(1))]).await.expect("it may be gone meanwhile");
+    assert_eq!(bench.store.revision().await.unwrap(), revision, "no snapshot is read anew");
 }
 
 #[tokio::test]

@@ -88,6 +88,7 @@ pub(in crate::server) fn check(kms: &Kms, request: &Parts, body: &[u8]) -> Resul
     }
     // Told to nobody but the holder of the key.
     check_validity(&client_key, now)?;
+    client_key.last_use.note(now);
     Ok(Authenticated { operation, client_key: client_key.id.clone(), version })
 }
 
