@@ -19,6 +19,8 @@ pub enum Kind {
     MissingParameter,
     /// The operation does not fit the key, the algorithm or the instance.
     UnsupportedOperation,
+    /// The key is not of the sort that has versions or is rotated.
+    UnsupportedByKey,
     /// Decryption failed, for whatever reason: wrong key, tag, padding, IV, AAD. One kind, one text.
     Undecryptable,
     /// There is no such key.
@@ -74,6 +76,7 @@ impl Kind {
             Self::InvalidParameter
             | Self::MissingParameter
             | Self::UnsupportedOperation
+            | Self::UnsupportedByKey
             | Self::Undecryptable
             | Self::KeyNotFound
             | Self::KeyVersionNotFound

@@ -5,6 +5,7 @@ use crate::model::algorithm::{KeySpec, KeyUsage};
 #[cfg(feature = "server")]
 use crate::{
     base::Timestamp,
+    model::rotation::RotationInterval,
     model::{InstanceId, KeyId, KeyVersionId},
 };
 
@@ -141,7 +142,7 @@ pub enum DeletionProtection {
     Enabled(String),
 }
 
-/// A key as the service knows it: one version so far.
+/// A key as the service knows it.
 #[cfg(feature = "server")]
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -161,6 +162,8 @@ pub struct Key {
     pub delete_at: Option<Timestamp>,
     /// Whether its deletion may be scheduled.
     pub deletion_protection: DeletionProtection,
+    /// How often it is rotated automatically; `None` when it is not.
+    pub rotation_interval: Option<RotationInterval>,
     /// Free text, at most 8192 characters.
     pub description: String,
     /// The AccessKey that made it.

@@ -114,7 +114,7 @@ impl Key {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::algorithm::{KeySpec, KeyUsage};
     use crate::model::key::Origin;
@@ -123,7 +123,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix(1_000);
     const LATER: Timestamp = Timestamp::from_unix(2_000);
 
-    fn key(state: KeyState) -> Key {
+    pub(in crate::model) fn key(state: KeyState) -> Key {
         let id = KeyId::from_entropy([7; 21]);
         let version = KeyVersionId::from_entropy(&id, [7; 10]);
         Key {
@@ -134,6 +134,7 @@ mod tests {
             state,
             delete_at: (state == KeyState::PendingDeletion).then_some(LATER),
             deletion_protection: DeletionProtection::Disabled,
+            rotation_interval: None,
             description: String::new(),
             creator: String::new(),
             created: NOW,

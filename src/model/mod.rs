@@ -11,5 +11,7 @@ pub mod instance;
 pub mod key;
 #[cfg(feature = "server")]
 mod key_life;
+#[cfg(feature = "server")]
+pub mod rotation;
 
 pub use ids::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};

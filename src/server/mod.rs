@@ -13,6 +13,7 @@ mod metrics;
 mod nonces;
 mod openapi;
 mod respond;
+mod rotation_metrics;
 mod shared_gateway;
 mod slot_metrics;
 mod slot_page;

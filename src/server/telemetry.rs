@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::body::Body;
 use super::exposition::Exposition;
 use super::metrics::Metrics;
-use super::{slot_metrics, slot_page};
+use super::{rotation_metrics, slot_metrics, slot_page};
 use crate::base::Error;
 use crate::model::InstanceId;
 use crate::service::{Health, InstanceSlots, Kms};
@@ -71,6 +71,7 @@ impl Telemetry {
     fn metrics(&self) -> Response<Body> {
         let mut page = Exposition::default();
         self.metrics.write(&mut page);
+        rotation_metrics::write(&self.kms.rotations(), &mut page);
         slot_metrics::write(&self.kms.slots(), &mut page);
         respond(StatusCode::OK, PROMETHEUS, page.into_text().into())
     }

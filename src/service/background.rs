@@ -1,11 +1,11 @@
 //! What runs beside the requests: the refresh of the snapshot, noting how many encryptions were counted and when client keys were used,
-//! destroying keys that are due.
+//! destroying and rotating keys that are due.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use super::Kms;
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::model::InstanceId;
 
 /// How often the change counter is looked at: a change made elsewhere holds here after twice that at the most.
@@ -16,6 +16,8 @@ const STRANGERS: Duration = Duration::from_secs(2);
 const DELETIONS: Duration = Duration::from_secs(5);
 /// How often the last uses of client keys are written.
 const USES: Duration = Duration::from_secs(10);
+/// How often it is looked whether a key is to be rotated.
+const ROTATIONS: Duration = Duration::from_secs(5);
 /// How often counts are looked at.
 const COUNTS: Duration = Duration::from_secs(1);
 
@@ -33,17 +35,17 @@ impl Kms {
             State::Fine
         }));
         let deletions = tokio::spawn(every(DELETIONS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
-            match (kms.destroy_due().await, before) {
-                (Ok(()), _) => State::Fine,
-                (Err(error), State::Fine) => {
-                    tracing::warn!(?error, "a key whose window has ended cannot be destroyed yet");
-                    State::Failing
-                }
-                (Err(_), State::Failing) => State::Failing,
-            }
+            before.then(kms.destroy_due().await, |error| {
+                tracing::warn!(?error, "a key whose window has ended cannot be destroyed yet");
+            })
+        }));
+        let rotations = tokio::spawn(every(ROTATIONS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
+            before.then(kms.rotate_due().await, |error| {
+                tracing::warn!(?error, "keys that are due cannot be rotated yet");
+            })
         }));
         let mut tasks = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.extend([refresh, counts, uses, deletions].map(|task| task.abort_handle()));
+        tasks.extend([refresh, counts, uses, deletions, rotations].map(|task| task.abort_handle()));
     }
 
     /// Compares the keys of an instance with the store as soon as its tier answers.
@@ -103,6 +105,20 @@ impl Kms {
 enum State {
     Fine,
     Failing,
+}
+
+impl State {
+    /// How this round went; a failure is told when the one before went well.
+    fn then(self, round: Result<()>, tell: impl FnOnce(&Error)) -> Self {
+        match (round, self) {
+            (Ok(()), _) => Self::Fine,
+            (Err(error), Self::Fine) => {
+                tell(&error);
+                Self::Failing
+            }
+            (Err(_), Self::Failing) => Self::Failing,
+        }
+    }
 }
 
 /// Runs `round` again and again for as long as the service is there.

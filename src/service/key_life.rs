@@ -80,7 +80,7 @@ impl Kms {
     }
 
     /// What was changed holds here when this returns.
-    async fn change(
+    pub(super) async fn change(
         &self,
         operator: &Operator,
         what: &'static str,

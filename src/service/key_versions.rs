@@ -7,48 +7,59 @@ use super::requests::{Operator, Page, Paged, VersionOf};
 use super::snapshot::VersionEntry;
 use crate::base::{Error, Kind, Result, random};
 use crate::model::KeyVersionId;
-use crate::model::algorithm::KeyUsage;
-use crate::model::instance::InstanceKind;
-use crate::model::key::{Key, Origin};
-use crate::store::KeyVersion;
+use crate::model::key::Key;
+use crate::store::{KeyVersion, Versions};
 
-/// The most versions of a key (the API's limit).
-const VERSIONS: usize = 50;
+/// The most versions of an asymmetric key (the API's limit).
+const ASYMMETRIC_VERSIONS: usize = 50;
+/// The most versions of a symmetric key that an operator may make, so that all of them can be kept in memory. Automatic rotation goes on
+/// beyond: it makes 52 a year at the most.
+const SYMMETRIC_VERSIONS: usize = 1000;
 
 impl Kms {
     /// CreateKeyVersion, of a key by id, alias or ARN. Of a symmetric key it is the primary version from then on: what earlier ones
     /// encrypted they decrypt.
     ///
     /// # Errors
-    /// As [`Kms::list_key_versions`]; the key's state; [`Kind::UnsupportedOperation`] for a symmetric key inside an HSM, whose
-    /// material does not change, and for an imported one; [`Kind::LimitExceeded`] after fifty; those of store and tier.
+    /// As [`Kms::list_key_versions`]; the key's state; [`Kind::UnsupportedByKey`] for a symmetric key inside an HSM, whose
+    /// material does not change, and for an imported one; [`Kind::LimitExceeded`] after fifty, of a symmetric key a thousand; those of
+    /// store and tier.
     pub async fn create_key_version(self: &Arc<Self>, operator: &Operator, key: &str) -> Result<VersionOf> {
         let entry = self.known(&self.resolve(key)?)?;
         let key = &entry.key;
-        let kind = self.served(&key.instance)?.instance.kind;
-        may_have_versions(key, kind)?;
-        takes_another(key, entry.versions().count())?;
+        key.has_versions(self.served(&key.instance)?.instance.kind)?;
+        takes_another(key, Versions { count: entry.versions().count(), newest: entry.rotated() })?;
         // In a task of its own: a caller that goes away leaves no half of a version.
         let (kms, key) = (Arc::clone(self), key.clone());
-        let made = tokio::spawn(async move { kms.make_version(key).await }).await.map_err(Error::internal)??;
+        let made = tokio::spawn(async move {
+            let made = kms.make_version(key, takes_another).await?;
+            if let Err(error) = kms.refresh().await {
+                tracing::warn!(version = %made.version, ?error, "a key version was created and is used here as soon as the store answers");
+            }
+            Ok::<_, Error>(made)
+        });
+        let made = made.await.map_err(Error::internal)??;
         tracing::info!(version = %made.version, by = %operator.access_key, "a key version was created");
         Ok(made)
     }
 
-    async fn make_version(&self, key: Key) -> Result<VersionOf> {
+    /// Makes a version of a key and keeps it if `agrees` does, which sees the key and its versions as they are then. The snapshot has it
+    /// after the next refresh.
+    pub(super) async fn make_version(
+        &self,
+        key: Key,
+        agrees: impl Fn(&Key, Versions) -> Result<()> + Send + Sync,
+    ) -> Result<VersionOf> {
         let version = KeyVersionId::from_entropy(&key.id, random::bytes());
         let created = self.now();
         let kept = self.make_material(&key, version.clone(), created).await?;
-        if let Err(error) = self.store.commit_version(&key.id, &kept, takes_another).await {
+        if let Err(error) = self.store.commit_version(&key.id, &kept, agrees).await {
             // Nobody was told of it. Whether the commit went through is not known, so the object stays when it might have.
             let absent = |(_, versions): (Key, Vec<KeyVersion>)| versions.iter().all(|other| other.id != version);
             if self.store.key(&key.id).await.is_ok_and(|stored| stored.is_none_or(absent)) {
                 self.unmake_material(&key, kept).await;
             }
             return Err(error);
-        }
-        if let Err(error) = self.refresh().await {
-            tracing::warn!(%version, ?error, "a key version was created and is used here as soon as the store answers");
         }
         Ok(VersionOf { version, created })
     }
@@ -72,33 +83,14 @@ impl Kms {
     }
 }
 
-/// Whether a key with so many versions takes another one now.
-fn takes_another(key: &Key, versions: usize) -> Result<()> {
+/// Whether a key with such versions takes another one now.
+fn takes_another(key: &Key, versions: Versions) -> Result<()> {
     key.state.usable(key.id.as_str())?;
-    if versions < VERSIONS {
+    let most = if key.spec.is_symmetric() { SYMMETRIC_VERSIONS } else { ASYMMETRIC_VERSIONS };
+    if versions.count < most {
         Ok(())
     } else {
-        Err(Error::new(Kind::LimitExceeded, format!("The key {} has {VERSIONS} versions already.", key.id)))
-    }
-}
-
-/// keys.md of the API, "Versions and rotation".
-fn may_have_versions(key: &Key, kind: InstanceKind) -> Result<()> {
-    match key.usage {
-        KeyUsage::EncryptDecrypt | KeyUsage::SignVerify => {}
-        // A code names no version.
-        KeyUsage::GenerateVerifyMac => {
-            return Err(Error::unsupported(format!("The key {} is for {}: it has one version.", key.id, key.usage)));
-        }
-    }
-    match (key.origin, kind) {
-        (Origin::External, _) => {
-            Err(Error::unsupported(format!("The material of the key {} was imported: it has one version.", key.id)))
-        }
-        (Origin::Service, InstanceKind::Hardware) if key.spec.is_symmetric() => {
-            Err(Error::unsupported(format!("The key {} is held inside the HSM and symmetric: it has one version.", key.id)))
-        }
-        (Origin::Service, InstanceKind::Hardware | InstanceKind::Software) => Ok(()),
+        Err(Error::new(Kind::LimitExceeded, format!("The key {} has {} versions, {most} are the most.", key.id, versions.count)))
     }
 }
 

@@ -24,7 +24,7 @@ impl Kms {
     ///
     /// # Errors
     /// [`Kind::InstanceNotFound`], [`Kind::InvalidParameter`], [`Kind::UnsupportedOperation`] for what the tier lacks, with the
-    /// reason; those of store and tier.
+    /// reason, and for the rotation of a key that has none; those of store and tier.
     pub async fn create_key(self: &Arc<Self>, operator: &Operator, request: CreateKey) -> Result<KeyDescription> {
         let no_instance =
             || Error::new(Kind::MissingParameter, "The parameter DKMSInstanceId is missing; there is no default instance.");
@@ -44,6 +44,7 @@ impl Kms {
             state: KeyState::Enabled,
             delete_at: None,
             deletion_protection: DeletionProtection::Disabled,
+            rotation_interval: request.rotation,
             description: request.description,
             creator: operator.access_key.to_string(),
             created: self.now(),
@@ -51,6 +52,10 @@ impl Kms {
             primary_version: version,
             id,
         };
+        if key.rotation_interval.is_some() {
+            // The API has another code for what there never will be than for a key that is there.
+            key.has_rotation(served.instance.kind).map_err(|error| Error::unsupported(error.message()))?;
+        }
         // In a task of its own: a caller that goes away leaves no half of a key.
         let kms = Arc::clone(self);
         tokio::spawn(async move { kms.make_key(key).await }).await.map_err(Error::internal)?
@@ -132,7 +137,8 @@ impl Kms {
             attributes: version.attributes,
             abilities: abilities(served, &entry.key),
             encryptions: version.encryptions(),
-            rotated: entry.versions().map(|version| version.created).max().unwrap_or(entry.key.created),
+            rotated: entry.rotated(),
+            rotation: entry.key.automatic_rotation(entry.rotated()),
             key: entry.key.clone(),
         })
     }

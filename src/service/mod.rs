@@ -22,6 +22,7 @@ mod last_use;
 mod macs;
 mod operator_crypto;
 pub mod requests;
+mod rotation;
 mod snapshot;
 
 use std::collections::HashMap;
@@ -42,6 +43,7 @@ pub use background::REFRESH;
 pub use handing_out::{HandedOut, NewAccess};
 pub use health::{Health, InstanceSlots};
 pub use key_life::DELETION_WINDOW_DAYS;
+pub use rotation::InstanceRotations;
 pub use snapshot::VerifiedClientKey;
 
 /// An instance to be served.
@@ -89,6 +91,7 @@ struct Served {
     /// One data key pair at a time, as the API has it: an RSA pair takes a core for a second.
     pair: Semaphore,
     check: health::Check,
+    rotations: rotation::Counts,
 }
 
 impl Kms {
@@ -102,7 +105,8 @@ impl Kms {
         let mut instances = HashMap::new();
         for ServedInstance { id, name, kind, tier } in parts.instances {
             let instance = parts.store.register_instance(&id, &name, kind, now).await?;
-            instances.insert(id, Served { instance, tier, pair: Semaphore::new(1), check: health::Check::default() });
+            let (check, rotations) = (health::Check::default(), rotation::Counts::default());
+            instances.insert(id, Served { instance, tier, pair: Semaphore::new(1), check, rotations });
         }
         if let Some(id) = &parts.default_instance
             && !instances.contains_key(id)

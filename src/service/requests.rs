@@ -6,6 +6,7 @@ use crate::base::{SecretBytes, Timestamp};
 use crate::model::access::{AuthenticationMethod, ClientKey, NetworkRuleKind, Permission, ResourcePattern, Scope};
 use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
 use crate::model::key::{Key, KeyAttributes, KeyState};
+use crate::model::rotation::{AutomaticRotation, RotationInterval};
 use crate::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
 pub use crate::store::PolicyChange;
 use crate::tier::public_key::Validity;
@@ -259,6 +260,8 @@ pub struct CreateKey {
     pub usage: Option<KeyUsage>,
     /// At most 8192 characters.
     pub description: String,
+    /// How often it is rotated automatically; never without one.
+    pub rotation: Option<RotationInterval>,
 }
 
 /// A key with all that DescribeKey tells.
@@ -274,6 +277,8 @@ pub struct KeyDescription {
     pub abilities: Vec<Capability>,
     /// When the newest version was made.
     pub rotated: Timestamp,
+    /// Whether it is rotated automatically, and when next.
+    pub rotation: AutomaticRotation,
     /// How many AES-GCM encryptions were counted for the primary version; they end at 2^32 (SP 800-38D, section 8.3).
     pub encryptions: u64,
 }

@@ -227,6 +227,11 @@ impl KeyEntry {
         self.versions.iter()
     }
 
+    /// When the newest version was made.
+    pub(super) fn rotated(&self) -> Timestamp {
+        self.versions.iter().map(|version| version.created).max().unwrap_or(self.key.created)
+    }
+
     /// A version that the key names.
     pub(super) fn named_version(&self, id: &KeyVersionId) -> Result<Arc<VersionEntry>> {
         self.version(id).ok_or_else(|| Error::new(Kind::KeyVersionNotFound, format!("There is no key version {id}.")))

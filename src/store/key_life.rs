@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::keys::{KEY_COLUMNS, const_format};
+use super::keys::{KEY_COLUMNS, const_format, interval_column};
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result};
@@ -10,7 +10,7 @@ use crate::model::KeyId;
 use crate::model::key::{DeletionProtection, Key};
 
 impl Store {
-    /// Changes what may change of a key: state, deletion, protection, description. `change` sees the key as it is in this moment.
+    /// Changes what may change of a key: state, deletion, protection, rotation, description. `change` sees the key as it is in this moment.
     ///
     /// # Errors
     /// [`Kind::KeyNotFound`]; what `change` says, and then nothing is changed; the database fails.
@@ -74,12 +74,14 @@ async fn update(connection: &mut SqliteConnection, key: &Key, revision: i64) -> 
         DeletionProtection::Enabled(why) => Some(why),
     };
     let statement =
-        "UPDATE keys SET state = $2, delete_at = $3, deletion_protection = $4, description = $5, revision = $6 WHERE id = $1";
+        "UPDATE keys SET state = $2, delete_at = $3, deletion_protection = $4, rotation_interval = $5, description = $6,
+        revision = $7 WHERE id = $1";
     sqlx::query(statement)
         .bind(key.id.as_str())
         .bind(key.state.name())
         .bind(key.delete_at.map(|at| at.unix()))
         .bind(protection)
+        .bind(interval_column(key))
         .bind(&key.description)
         .bind(revision)
         .execute(connection)

@@ -5,12 +5,14 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::key_life::locked;
+use super::rotation::end_attempt;
 use super::seal::Place;
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Result, Timestamp};
 use crate::model::algorithm::{KeySpec, KeyUsage};
 use crate::model::key::{DeletionProtection, Key, KeyAttributes, Material, Origin, SubjectPublicKeyInfo};
+use crate::model::rotation::RotationInterval;
 use crate::model::{InstanceId, KeyId, KeyVersionId};
 
 /// A key that is about to be made in a tier.
@@ -46,6 +48,15 @@ pub struct KeyVersion {
     pub encryptions: u64,
 }
 
+/// How many versions a key has, and when the newest was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// How many.
+    pub count: usize,
+    /// When the newest was made.
+    pub newest: Timestamp,
+}
+
 /// The columns of the material, one of which is empty.
 struct MaterialColumns {
     /// Sealed.
@@ -53,7 +64,7 @@ struct MaterialColumns {
     resident: Option<Vec<u8>>,
 }
 
-pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, description, creator, created, initial_version, primary_version";
+pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, rotation_interval, description, creator, created, initial_version, primary_version";
 const VERSION_COLUMNS: &str = "id, key_id, created, held, resident, public_key, local, sensitive, always_sensitive, extractable, \
                                never_extractable, encryptions";
 
@@ -104,13 +115,13 @@ impl Store {
     /// transaction.
     ///
     /// # Errors
-    /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound) when the key is gone; what `agrees` says, which sees the key and the number
-    /// of its versions as they are in this moment; the database fails.
+    /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound) when the key is gone; what `agrees` says, which sees the key and its
+    /// versions as they are in this moment; the database fails.
     pub async fn commit_version(
         &self,
         key: &KeyId,
         version: &KeyVersion,
-        agrees: impl Fn(&Key, usize) -> Result<()> + Send + Sync,
+        agrees: impl Fn(&Key, Versions) -> Result<()> + Send + Sync,
     ) -> Result<()> {
         let columns = &self.columns(version)?;
         let agrees = &agrees;
@@ -118,11 +129,7 @@ impl Store {
             Box::pin(async move {
                 let Writing { connection, revision, .. } = writing;
                 let kept = locked(connection, key).await?;
-                let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM key_versions WHERE key_id = $1")
-                    .bind(key.as_str())
-                    .fetch_one(&mut *connection)
-                    .await?;
-                agrees(&kept, usize::try_from(count).unwrap_or(usize::MAX))?;
+                agrees(&kept, versions_of(connection, &kept).await?)?;
                 insert_version(connection, key, version, columns).await?;
                 let primary = if kept.spec.is_symmetric() { &version.id } else { &kept.primary_version };
                 sqlx::query("UPDATE keys SET primary_version = $2, revision = $3 WHERE id = $1")
@@ -131,6 +138,7 @@ impl Store {
                     .bind(revision)
                     .execute(&mut *connection)
                     .await?;
+                end_attempt(connection, key).await?;
                 delete_intent(connection, &version.id).await
             })
         })
@@ -259,8 +267,8 @@ fn held_place(version: &str) -> Place<'_> {
 }
 
 async fn insert_key(connection: &mut SqliteConnection, key: &Key, revision: i64) -> Result<(), Fault> {
-    let statement = "INSERT INTO keys (id, instance, spec, usage, origin, state, description, creator, created, initial_version,
-        primary_version, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let statement = "INSERT INTO keys (id, instance, spec, usage, origin, state, rotation_interval, description, creator, created,
+        initial_version, primary_version, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     sqlx::query(statement)
         .bind(key.id.as_str())
         .bind(key.instance.as_str())
@@ -268,6 +276,7 @@ async fn insert_key(connection: &mut SqliteConnection, key: &Key, revision: i64)
         .bind(key.usage.name())
         .bind(key.origin.name())
         .bind(key.state.name())
+        .bind(interval_column(key))
         .bind(&key.description)
         .bind(&key.creator)
         .bind(key.created.unix())
@@ -323,6 +332,24 @@ fn attributes(row: &SqliteRow) -> Result<Option<KeyAttributes>, sqlx::Error> {
     })
 }
 
+/// Automatic rotation as it is kept: seconds, or nothing.
+pub(super) fn interval_column(key: &Key) -> Option<i64> {
+    key.rotation_interval.map(|interval| interval.seconds().cast_signed())
+}
+
+fn interval(seconds: i64) -> Result<RotationInterval, sqlx::Error> {
+    RotationInterval::from_seconds(seconds.cast_unsigned()).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// Of a key whose row is in hand.
+pub(super) async fn versions_of(connection: &mut SqliteConnection, key: &Key) -> Result<Versions, Fault> {
+    let (count, newest): (i64, Option<i64>) = sqlx::query_as("SELECT COUNT(*), MAX(created) FROM key_versions WHERE key_id = $1")
+        .bind(key.id.as_str())
+        .fetch_one(connection)
+        .await?;
+    Ok(Versions { count: usize::try_from(count).unwrap_or(usize::MAX), newest: newest.map_or(key.created, Timestamp::from_unix) })
+}
+
 /// Reads a column and parses it into a type of the model.
 fn parsed<T: std::str::FromStr<Err = Error>>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error> {
     let text: String = row.try_get(column)?;
@@ -356,6 +383,7 @@ impl FromRow<'_, SqliteRow> for Key {
             deletion_protection: row
                 .try_get::<Option<String>, _>("deletion_protection")?
                 .map_or(DeletionProtection::Disabled, DeletionProtection::Enabled),
+            rotation_interval: row.try_get::<Option<i64>, _>("rotation_interval")?.map(interval).transpose()?,
             description: row.try_get("description")?,
             creator: row.try_get("creator")?,
             created: Timestamp::from_unix(row.try_get("created")?),

@@ -10,6 +10,7 @@ mod instances;
 mod key_life;
 mod keys;
 mod operators;
+mod rotation;
 mod seal;
 mod transaction;
 
@@ -25,7 +26,7 @@ use crate::base::{Error, Kind, Result, SecretBytes};
 
 pub use access::AccessTables;
 pub use access_changes::PolicyChange;
-pub use keys::{KeyIntent, KeyVersion};
+pub use keys::{KeyIntent, KeyVersion, Versions};
 pub use operators::{ADMINISTRATOR, AccessKey, Authorities};
 pub use seal::RootKey;
 

@@ -10,6 +10,7 @@ mod bodies;
 mod checks;
 mod operations;
 mod puppet;
+mod rotation;
 mod shared;
 mod statements;
 mod telemetry;

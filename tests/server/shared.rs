@@ -51,11 +51,11 @@ async fn acs(
     bench.send_to(bench.shared, &query(parameters), Call { method: "POST", headers, body: Vec::new() }).await
 }
 
-async fn ask(bench: &Bench, action: &str, parameters: &[(&str, &str)]) -> Answer {
+pub async fn ask(bench: &Bench, action: &str, parameters: &[(&str, &str)]) -> Answer {
     acs3(bench, action, parameters, |_| {}).await
 }
 
-fn code(answer: &Answer) -> (u16, String) {
+pub fn code(answer: &Answer) -> (u16, String) {
     let json = answer.json();
     assert_eq!(json["HttpStatus"].as_u64(), Some(u64::from(answer.status)));
     for field in ["RequestId", "HostId", "Message"] {

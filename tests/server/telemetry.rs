@@ -41,6 +41,14 @@ async fn it_tells_of_every_instance_and_every_operation() {
         bench.instance
     );
     assert!(metrics.contains(&count) && !metrics.contains("keystead_hsm"), "{metrics}");
+    for sample in [
+        "rotations_total{instance=\"I\",result=\"ok\"} 0",
+        "rotations_total{instance=\"I\",result=\"failed\"} 0",
+        "rotations_due{instance=\"I\"} 0",
+    ] {
+        let sample = format!("keystead_key_{}\n", sample.replace('I', bench.instance.as_str()));
+        assert!(metrics.contains(&sample), "{sample} is not in {metrics}");
+    }
     let (_, page) = get(bench.telemetry, &format!("/slots/{}", bench.instance)).await;
     let page: Value = serde_json::from_str(&page).unwrap();
     assert_eq!((&page["kind"], page["slots"].as_array().unwrap().len()), (&"Software".into(), 0));

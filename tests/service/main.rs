@@ -1,5 +1,7 @@
 //! The use cases without a server: counting, refresh, outages of the store, leftovers, filters, quick creation.
 
+mod rotation;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use keystead::model::{AccessKeyId, InstanceId, KeyId, KeyVersionId, Name};
 use keystead::service::requests::*;
 use keystead::service::{Kms, NewAccess, Parts, REFRESH, ServedInstance, certificates};
 use keystead::store::{Authorities, KeyVersion, RootKey, Store};
+use keystead::tier::Tier;
 use keystead::tier::public_key::Validity;
 use keystead::tier::software::SoftwareTier;
 
@@ -35,15 +38,14 @@ async fn start(store: Store, instance: &InstanceId) -> Arc<Kms> {
 }
 
 async fn start_at(store: Store, instance: &InstanceId, clock: Arc<FixedClock>) -> Arc<Kms> {
+    start_on(store, instance, clock, Arc::new(SoftwareTier::new())).await
+}
+
+async fn start_on(store: Store, instance: &InstanceId, clock: Arc<FixedClock>, tier: Arc<dyn Tier>) -> Arc<Kms> {
     Kms::start(Parts {
         store,
         clock: clock as Arc<dyn Clock>,
-        instances: vec![ServedInstance {
-            id: instance.clone(),
-            name: "test".to_owned(),
-            kind: InstanceKind::Software,
-            tier: Arc::new(SoftwareTier::new()),
-        }],
+        instances: vec![ServedInstance { id: instance.clone(), name: "test".to_owned(), kind: InstanceKind::Software, tier }],
         default_instance: Some(instance.clone()),
         pairs: Arc::new(SoftwareTier::new()),
     })

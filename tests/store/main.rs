@@ -1,5 +1,7 @@
 //! The store through its public doors, on SQLite.
 
+mod rotation;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -65,6 +67,7 @@ fn key() -> (Key, KeyVersionId) {
         state: KeyState::Enabled,
         delete_at: None,
         deletion_protection: DeletionProtection::Disabled,
+        rotation_interval: None,
         description: "for \"invoices\"; --".to_owned(),
         creator: "somebody".to_owned(),
         created: NOW,

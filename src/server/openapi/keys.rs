@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Call;
+use super::{Call, rotation};
 use crate::base::{Error, Result};
 use crate::model::InstanceId;
 use crate::model::algorithm::KeySpec;
@@ -25,6 +25,7 @@ pub(super) async fn create_key(call: &Call<'_>) -> Result<Vec<u8>> {
         spec: parameters.optional_as("KeySpec")?,
         usage: parameters.optional_as("KeyUsage")?,
         description: parameters.optional("Description").unwrap_or_default().to_owned(),
+        rotation: rotation::interval(call)?,
     };
     refuse_unserved(call)?;
     let description = call.kms.create_key(call.operator, request).await?;
@@ -37,9 +38,7 @@ fn refuse_unserved(call: &Call<'_>) -> Result<()> {
     let is = |name: &str, default: &str| parameters.optional(name).is_none_or(|value| value.eq_ignore_ascii_case(default));
     let served = [
         ("Origin", is("Origin", "Aliyun_KMS")),
-        ("EnableAutomaticRotation", is("EnableAutomaticRotation", "false")),
         ("KeyStorageMechanism", is("KeyStorageMechanism", "HsmInternal")),
-        ("RotationInterval", parameters.optional("RotationInterval").is_none()),
         ("Policy", parameters.optional("Policy").is_none()),
         ("Tags", parameters.optional("Tags").is_none()),
     ];
@@ -58,7 +57,7 @@ pub(super) fn describe_key(call: &Call<'_>) -> Result<Vec<u8>> {
 }
 
 fn metadata(description: KeyDescription) -> KeyMetadata {
-    let KeyDescription { key, protection_level, attributes, abilities, rotated, encryptions } = description;
+    let KeyDescription { key, protection_level, attributes, abilities, rotated, rotation, encryptions } = description;
     let algorithms = abilities.iter().filter_map(|line| {
         let algorithm = match line.ability {
             Ability::Encrypt(algorithm) => algorithm.name(),
@@ -75,7 +74,7 @@ fn metadata(description: KeyDescription) -> KeyMetadata {
     });
     KeyMetadata {
         arn: arn("key", &key.id),
-        automatic_rotation: "Disabled",
+        automatic_rotation: rotation.name(),
         creation_date: date::to_iso(key.created),
         creator: key.creator,
         dkms_instance_id: key.instance.to_string(),
@@ -95,9 +94,11 @@ fn metadata(description: KeyDescription) -> KeyMetadata {
         key_usage: key.usage.name(),
         last_rotation_date: date::to_iso(rotated),
         material_expire_time: "",
+        next_rotation_date: rotation.schedule().map(|schedule| date::to_iso(schedule.next)),
         origin: key.origin.name(),
         primary_key_version: key.spec.is_symmetric().then(|| key.primary_version.to_string()),
         protection_level,
+        rotation_interval: rotation.schedule().map(|schedule| schedule.interval.to_string()),
         keystead: Extension {
             storage_mechanism: if attributes.is_some() { "HsmInternal" } else { "Software" },
             encryptions,

@@ -6,6 +6,7 @@ mod access;
 mod crypto;
 mod key_life;
 mod keys;
+mod rotation;
 
 use std::sync::Arc;
 
@@ -73,6 +74,7 @@ impl Call<'_> {
             Action::CreateKeyVersion => crypto::create_key_version(self).await,
             Action::ListKeyVersions => crypto::list_key_versions(self),
             Action::DescribeKeyVersion => crypto::describe_key_version(self),
+            Action::UpdateRotationPolicy => rotation::update_rotation_policy(self).await,
             Action::Encrypt => crypto::encrypt(self).await,
             Action::Decrypt => crypto::decrypt(self).await,
             Action::ReEncrypt => crypto::re_encrypt(self).await,

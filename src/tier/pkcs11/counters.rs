@@ -95,6 +95,7 @@ fn outcome(kind: Option<Kind>) -> Outcome {
             Kind::InvalidParameter
             | Kind::MissingParameter
             | Kind::UnsupportedOperation
+            | Kind::UnsupportedByKey
             | Kind::Undecryptable
             | Kind::KeyNotFound
             | Kind::KeyVersionNotFound

@@ -65,10 +65,14 @@ pub struct KeyMetadata {
     pub key_usage: &'static str,
     pub last_rotation_date: String,
     pub material_expire_time: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_rotation_date: Option<String>,
     pub origin: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub primary_key_version: Option<String>,
     pub protection_level: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation_interval: Option<String>,
     pub keystead: Extension,
 }
 

@@ -77,6 +77,7 @@ actions![
     CreateKeyVersion,
     ListKeyVersions,
     DescribeKeyVersion,
+    UpdateRotationPolicy,
     Encrypt,
     Decrypt,
     ReEncrypt,
@@ -176,6 +177,7 @@ impl Action {
             | Self::UpdateAlias
             | Self::DeleteAlias
             | Self::CreateKeyVersion
+            | Self::UpdateRotationPolicy
             | Self::CreateNetworkRule
             | Self::UpdateNetworkRule
             | Self::DeleteNetworkRule
@@ -253,7 +255,6 @@ pub const UNSERVED: &[&str] = &[
     "UpdateCertificateStatus",
     "UpdateKmsInstance",
     "UpdateKmsInstanceBindVpc",
-    "UpdateRotationPolicy",
     "UpdateSecret",
     "UpdateSecretRotationPolicy",
     "UpdateSecretVersionStage",
