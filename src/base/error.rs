@@ -21,6 +21,12 @@ pub enum Kind {
     UnsupportedOperation,
     /// The key is not of the sort that has versions or is rotated.
     UnsupportedByKey,
+    /// A tag's key was refused.
+    InvalidTagKey,
+    /// A tag's value was refused.
+    InvalidTagValue,
+    /// Two tags of one list have the same key.
+    DuplicateTagKey,
     /// Decryption failed, for whatever reason: wrong key, tag, padding, IV, AAD. One kind, one text.
     Undecryptable,
     /// There is no such key.
@@ -31,6 +37,8 @@ pub enum Kind {
     AliasNotFound,
     /// There is no such access point, policy, rule, client key or secret.
     ResourceNotFound,
+    /// There is nothing of this id that could have tags.
+    ResourceIdNotFound,
     /// There is no such instance.
     InstanceNotFound,
     /// The operation is for symmetric keys only.
@@ -77,11 +85,15 @@ impl Kind {
             | Self::MissingParameter
             | Self::UnsupportedOperation
             | Self::UnsupportedByKey
+            | Self::InvalidTagKey
+            | Self::InvalidTagValue
+            | Self::DuplicateTagKey
             | Self::Undecryptable
             | Self::KeyNotFound
             | Self::KeyVersionNotFound
             | Self::AliasNotFound
             | Self::ResourceNotFound
+            | Self::ResourceIdNotFound
             | Self::InstanceNotFound
             | Self::OnlySymmetricKeySupported
             | Self::ResourceExists

@@ -13,5 +13,7 @@ pub mod key;
 mod key_life;
 #[cfg(feature = "server")]
 pub mod rotation;
+#[cfg(feature = "server")]
+pub mod tags;
 
 pub use ids::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};

@@ -12,7 +12,8 @@ use super::{Kms, Served};
 use crate::base::{Error, Kind, Result, Timestamp, random};
 use crate::model::algorithm::{KeySpec, KeyUsage};
 use crate::model::key::{DeletionProtection, Key, KeyState, Origin, fitting_usage};
-use crate::model::{InstanceId, KeyId, KeyVersionId};
+use crate::model::tags::Tags;
+use crate::model::{Alias, InstanceId, KeyId, KeyVersionId};
 use crate::store::{KeyIntent, KeyVersion};
 use crate::tier::{Ability, Capability, Created, NewKey};
 
@@ -58,12 +59,12 @@ impl Kms {
         }
         // In a task of its own: a caller that goes away leaves no half of a key.
         let kms = Arc::clone(self);
-        tokio::spawn(async move { kms.make_key(key).await }).await.map_err(Error::internal)?
+        tokio::spawn(async move { kms.make_key(key, request.tags).await }).await.map_err(Error::internal)?
     }
 
-    async fn make_key(&self, key: Key) -> Result<KeyDescription> {
+    async fn make_key(&self, key: Key, tags: Tags) -> Result<KeyDescription> {
         let kept = self.make_material(&key, key.initial_version.clone(), key.created).await?;
-        if let Err(error) = self.store.commit_key(&key, &kept).await {
+        if let Err(error) = self.store.commit_key(&key, &kept, &tags).await {
             // Nobody was told of the key. Whether the commit went through is not known, so the object stays when it might have.
             if let Ok(None) = self.store.key(&key.id).await {
                 self.unmake_material(&key, kept).await;
@@ -71,7 +72,7 @@ impl Kms {
             return Err(error);
         }
         let id = key.id.clone();
-        self.snapshot.put_key(key, vec![kept]);
+        self.snapshot.put_key(key, vec![kept], tags);
         tracing::info!(key = %id, "a key was created");
         let entry = self.known(&id)?;
         self.description(&entry)
@@ -168,6 +169,15 @@ impl Kms {
             KeyFilter::Id(values) => has(values, key.id.as_str()),
             KeyFilter::Creator(values) => has(values, &key.creator),
             KeyFilter::CreatorType(values) => has(values, "User"),
+            KeyFilter::AliasName(values) => {
+                let access = self.snapshot.access();
+                let of_this = |name: &String| name.parse().is_ok_and(|alias: Alias| access.aliases.get(&alias) == Some(&key.id));
+                values.iter().any(of_this)
+            }
+            KeyFilter::Tag { keys, values } => {
+                let wanted = |list: &[String], text: &str| list.is_empty() || has(list, text);
+                entry.tags.iter().any(|(key, value)| wanted(keys, key.as_str()) && wanted(values, value.as_str()))
+            }
         }
     }
 

@@ -24,6 +24,7 @@ mod operator_crypto;
 pub mod requests;
 mod rotation;
 mod snapshot;
+mod tags;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

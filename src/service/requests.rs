@@ -7,6 +7,7 @@ use crate::model::access::{AuthenticationMethod, ClientKey, NetworkRuleKind, Per
 use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
 use crate::model::key::{Key, KeyAttributes, KeyState};
 use crate::model::rotation::{AutomaticRotation, RotationInterval};
+use crate::model::tags::{TagKey, TagValue, TaggedResource, Tags};
 use crate::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
 pub use crate::store::PolicyChange;
 use crate::tier::public_key::Validity;
@@ -262,6 +263,8 @@ pub struct CreateKey {
     pub description: String,
     /// How often it is rotated automatically; never without one.
     pub rotation: Option<RotationInterval>,
+    /// What people put on it.
+    pub tags: Tags,
 }
 
 /// A key with all that DescribeKey tells.
@@ -302,6 +305,53 @@ pub enum KeyFilter {
     Creator(Vec<String>),
     /// `CreatorType`: `User`; keys of other services do not exist here.
     CreatorType(Vec<String>),
+    /// `AliasName`: one of these points to the key.
+    AliasName(Vec<String>),
+    /// `TagKey` and `TagValue`: some tag has one of these keys and one of these values; no keys, or no values, mean any.
+    Tag {
+        /// `TagKey`.
+        keys: Vec<String>,
+        /// `TagValue`.
+        values: Vec<String>,
+    },
+}
+
+/// Which tags UntagResources removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Untag {
+    /// All that there are.
+    All,
+    /// Those with these keys.
+    Keys(Vec<TagKey>),
+}
+
+/// One condition of ListTagResources: there is a tag of this key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagFilter {
+    /// The key.
+    pub key: TagKey,
+    /// Its value; any without one.
+    pub value: Option<TagValue>,
+}
+
+/// One of ListTagResources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagRow {
+    /// What has the tag.
+    pub resource: TaggedResource,
+    /// The tag's key.
+    pub key: TagKey,
+    /// The tag's value.
+    pub value: TagValue,
+}
+
+/// A page of ListTagResources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagPage {
+    /// At most 200.
+    pub rows: Vec<TagRow>,
+    /// The last of them, unless it is the last of all.
+    pub next: Option<(TaggedResource, TagKey)>,
 }
 
 /// One of ListKeyVersions.

@@ -12,6 +12,7 @@ use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::access::{AccessPoint, ClientKey, Directory, NetworkRule, Policy};
 use crate::model::algorithm::KeySpec;
 use crate::model::key::{Key, KeyAttributes, Material, SubjectPublicKeyInfo};
+use crate::model::tags::{TaggedResource, Tags};
 use crate::model::{AccessKeyId, Alias, ClientKeyId, KeyId, KeyVersionId, Name};
 use crate::store::{KeyVersion, Store};
 use crate::tier::{KeyHandle, PublicKey, StoredKey, Tier};
@@ -61,9 +62,10 @@ pub(super) struct Access {
     access_keys: HashMap<String, (AccessKeyId, Arc<SecretBytes>)>,
 }
 
-/// A key with its versions.
+/// A key with its versions and tags.
 pub(super) struct KeyEntry {
     pub(super) key: Key,
+    pub(super) tags: Tags,
     versions: Vec<Arc<VersionEntry>>,
 }
 
@@ -103,7 +105,11 @@ impl Snapshot {
         // The counter first: what is written in between is read again by the next refresh.
         let revision = store.revision().await?;
         let access = load_access(store, None).await?;
-        let keys = store.keys().await?.into_iter().map(|(key, versions)| (key.id.clone(), Arc::new(KeyEntry::new(key, versions))));
+        let mut tags = store.tags_of_keys().await?;
+        let keys = store.keys().await?.into_iter().map(|(key, versions)| {
+            let tags = tags.remove(&key.id).unwrap_or_default();
+            (key.id.clone(), Arc::new(KeyEntry::new(key, versions, tags)))
+        });
         Ok(Self {
             access: ArcSwap::from_pointee(access),
             keys: RwLock::new(keys.collect()),
@@ -127,7 +133,8 @@ impl Snapshot {
         }
         for id in store.keys_since(read).await? {
             if let Some((key, versions)) = store.key(&id).await? {
-                self.put_key(key, versions);
+                let tags = store.tags(&TaggedResource::Key(id)).await?;
+                self.put_key(key, versions, tags);
             }
         }
         self.revision.store(revision, Ordering::Release);
@@ -135,9 +142,9 @@ impl Snapshot {
     }
 
     /// Adds a key or replaces what is known of it; versions that are there keep their handles and counts.
-    pub(super) fn put_key(&self, key: Key, versions: Vec<KeyVersion>) {
+    pub(super) fn put_key(&self, key: Key, versions: Vec<KeyVersion>, tags: Tags) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        let mut entry = KeyEntry::new(key, versions);
+        let mut entry = KeyEntry::new(key, versions, tags);
         if let Some(known) = keys.get(&entry.key.id) {
             for version in &mut entry.versions {
                 if let Some(known) = known.version(&version.id) {
@@ -215,8 +222,8 @@ fn verified(client_key: &ClientKey, known: Option<&Arc<VerifiedClientKey>>) -> O
 }
 
 impl KeyEntry {
-    fn new(key: Key, versions: Vec<KeyVersion>) -> Self {
-        Self { key, versions: versions.into_iter().map(|version| Arc::new(VersionEntry::new(version))).collect() }
+    fn new(key: Key, versions: Vec<KeyVersion>, tags: Tags) -> Self {
+        Self { key, tags, versions: versions.into_iter().map(|version| Arc::new(VersionEntry::new(version))).collect() }
     }
 
     pub(super) fn version(&self, id: &KeyVersionId) -> Option<Arc<VersionEntry>> {

@@ -3,11 +3,13 @@
 use sqlx::SqliteConnection;
 
 use super::keys::{KEY_COLUMNS, const_format, interval_column};
+use super::tags::delete_tags;
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result};
 use crate::model::KeyId;
 use crate::model::key::{DeletionProtection, Key};
+use crate::model::tags::TaggedResource;
 
 impl Store {
     /// Changes what may change of a key: state, deletion, protection, rotation, description. `change` sees the key as it is in this moment.
@@ -28,7 +30,7 @@ impl Store {
         .await
     }
 
-    /// Forgets a key with its versions and aliases, if `agrees` does, which sees it as it is in this moment.
+    /// Forgets a key with its versions, aliases and tags, if `agrees` does, which sees it as it is in this moment.
     ///
     /// # Errors
     /// As [`Store::change_key`].
@@ -40,8 +42,8 @@ impl Store {
                 agrees(&locked(connection, id).await?)?;
                 let statement = "INSERT INTO deleted_keys (id, revision) VALUES ($1, $2)";
                 sqlx::query(statement).bind(id.as_str()).bind(revision).execute(&mut *connection).await?;
-                sqlx::query("DELETE FROM keys WHERE id = $1").bind(id.as_str()).execute(connection).await?;
-                Ok(())
+                sqlx::query("DELETE FROM keys WHERE id = $1").bind(id.as_str()).execute(&mut *connection).await?;
+                delete_tags(connection, &TaggedResource::Key(id.clone())).await
             })
         })
         .await

@@ -7,12 +7,14 @@ use sqlx::{FromRow, Row, SqliteConnection};
 use super::key_life::locked;
 use super::rotation::end_attempt;
 use super::seal::Place;
+use super::tags::insert_tags;
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Result, Timestamp};
 use crate::model::algorithm::{KeySpec, KeyUsage};
 use crate::model::key::{DeletionProtection, Key, KeyAttributes, Material, Origin, SubjectPublicKeyInfo};
 use crate::model::rotation::RotationInterval;
+use crate::model::tags::{TaggedResource, Tags};
 use crate::model::{InstanceId, KeyId, KeyVersionId};
 
 /// A key that is about to be made in a tier.
@@ -94,17 +96,18 @@ impl Store {
         .await
     }
 
-    /// Keeps a key that was made; its intent goes in the same transaction.
+    /// Keeps a key that was made, with its tags; its intent goes in the same transaction.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn commit_key(&self, key: &Key, version: &KeyVersion) -> Result<()> {
+    pub async fn commit_key(&self, key: &Key, version: &KeyVersion, tags: &Tags) -> Result<()> {
         let columns = &self.columns(version)?;
         self.write("commit key", |writing| {
             Box::pin(async move {
                 let Writing { connection, revision, .. } = writing;
                 insert_key(connection, key, revision).await?;
                 insert_version(connection, &key.id, version, columns).await?;
+                insert_tags(connection, &TaggedResource::Key(key.id.clone()), tags).await?;
                 delete_intent(connection, &version.id).await
             })
         })

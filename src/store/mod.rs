@@ -12,6 +12,7 @@ mod keys;
 mod operators;
 mod rotation;
 mod seal;
+mod tags;
 mod transaction;
 
 use std::os::unix::fs::OpenOptionsExt;

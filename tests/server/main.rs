@@ -13,5 +13,6 @@ mod puppet;
 mod rotation;
 mod shared;
 mod statements;
+mod tags;
 mod telemetry;
 mod transport;

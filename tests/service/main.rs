@@ -1,6 +1,7 @@
 //! The use cases without a server: counting, refresh, outages of the store, leftovers, filters, quick creation.
 
 mod rotation;
+mod tags;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use keystead::model::algorithm::{
 };
 use keystead::model::instance::InstanceKind;
 use keystead::model::key::{Key, KeyState};
+use keystead::model::tags::Tags;
 use keystead::model::{AccessKeyId, InstanceId, KeyId, KeyVersionId, Name};
 use keystead::service::requests::*;
 use keystead::service::{Kms, NewAccess, Parts, REFRESH, ServedInstance, certificates};
@@ -373,7 +375,7 @@ async fn a_key_is_used_in_the_state_enabled_only() {
         let other = Key { id: id.clone(), state, initial_version: of.clone(), primary_version: of.clone(), ..key.clone() };
         let material = version.material.duplicate();
         let kept = KeyVersion { id: of, created: NOW, material, public_key: None, attributes: None, encryptions: 0 };
-        bench.store.commit_key(&other, &kept).await.unwrap();
+        bench.store.commit_key(&other, &kept, &Tags::default()).await.unwrap();
         let kms = start(bench.store.clone(), &bench.instance).await;
         for form in [Form::Plain, Form::Advance] {
             assert_eq!(kms.encrypt(&bench.caller, form, encrypt(&id)).await.unwrap_err().kind(), kind);

@@ -6,6 +6,7 @@ use keystead::base::{Kind, Timestamp, random};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::key::Key;
 use keystead::model::rotation::RotationAttempt;
+use keystead::model::tags::Tags;
 use keystead::model::{KeyId, KeyVersionId};
 use keystead::store::{KeyVersion, Versions};
 
@@ -16,7 +17,7 @@ async fn rotating(bench: &Bench) -> Key {
     let (key, version) = key();
     let week = Some("7d".parse().unwrap());
     let key = Key { spec: KeySpec::Aes256, usage: KeyUsage::EncryptDecrypt, rotation_interval: week, ..key };
-    bench.store.commit_key(&key, &held(&version)).await.unwrap();
+    bench.store.commit_key(&key, &held(&version), &Tags::default()).await.unwrap();
     key
 }
 

@@ -26,6 +26,7 @@ pub(super) async fn create_key(call: &Call<'_>) -> Result<Vec<u8>> {
         usage: parameters.optional_as("KeyUsage")?,
         description: parameters.optional("Description").unwrap_or_default().to_owned(),
         rotation: rotation::interval(call)?,
+        tags: parameters.json_tags("Tags")?,
     };
     refuse_unserved(call)?;
     let description = call.kms.create_key(call.operator, request).await?;
@@ -40,7 +41,6 @@ fn refuse_unserved(call: &Call<'_>) -> Result<()> {
         ("Origin", is("Origin", "Aliyun_KMS")),
         ("KeyStorageMechanism", is("KeyStorageMechanism", "HsmInternal")),
         ("Policy", parameters.optional("Policy").is_none()),
-        ("Tags", parameters.optional("Tags").is_none()),
     ];
     match served.iter().find(|(_, served)| !served) {
         None => Ok(()),
@@ -143,7 +143,10 @@ fn filters(text: &str) -> Result<Vec<KeyFilter>> {
             None => by_key.push((entry.key, entry.values)),
         }
     }
-    by_key.into_iter().map(|(key, values)| filter(&key, values)).collect()
+    let mut take = |key: &str| by_key.extract_if(.., |(known, _)| known == key).flat_map(|(_, values)| values).collect::<Vec<_>>();
+    let (keys, values) = (take("TagKey"), take("TagValue"));
+    let tag = (!keys.is_empty() || !values.is_empty()).then_some(Ok(KeyFilter::Tag { keys, values }));
+    by_key.into_iter().map(|(key, values)| filter(&key, values)).chain(tag).collect()
 }
 
 fn filter(key: &str, values: Vec<String>) -> Result<KeyFilter> {
@@ -159,8 +162,10 @@ fn filter(key: &str, values: Vec<String>) -> Result<KeyFilter> {
         "KeyId" | "keyId" => KeyFilter::Id(values),
         "Creator" => KeyFilter::Creator(values),
         "CreatorType" => KeyFilter::CreatorType(values),
+        "AliasName" => KeyFilter::AliasName(values),
         _ => {
-            let known = "KeyState, KeySpec, KeyUsage, ProtectionLevel, CreatorType, DKMSInstanceId, KeyId, Creator";
+            let known = "KeyState, KeySpec, KeyUsage, ProtectionLevel, CreatorType, DKMSInstanceId, KeyId, AliasName, Creator, TagKey, \
+                         TagValue";
             let key: String = key.chars().take(64).collect();
             return Err(Error::invalid(format!("The filter {key:?} is not served; {known} are.")));
         }

@@ -7,6 +7,7 @@ mod crypto;
 mod key_life;
 mod keys;
 mod rotation;
+mod tags;
 
 use std::sync::Arc;
 
@@ -71,6 +72,12 @@ impl Call<'_> {
             Action::DeleteAlias => key_life::delete_alias(self).await,
             Action::ListAliases => key_life::list_aliases(self),
             Action::ListAliasesByKeyId => key_life::list_aliases_by_key_id(self),
+            Action::TagResource => tags::tag_resource(self).await,
+            Action::UntagResource => tags::untag_resource(self).await,
+            Action::ListResourceTags => tags::list_resource_tags(self),
+            Action::TagResources => tags::tag_resources(self).await,
+            Action::UntagResources => tags::untag_resources(self).await,
+            Action::ListTagResources => tags::list_tag_resources(self),
             Action::CreateKeyVersion => crypto::create_key_version(self).await,
             Action::ListKeyVersions => crypto::list_key_versions(self),
             Action::DescribeKeyVersion => crypto::describe_key_version(self),

@@ -96,11 +96,15 @@ fn outcome(kind: Option<Kind>) -> Outcome {
             | Kind::MissingParameter
             | Kind::UnsupportedOperation
             | Kind::UnsupportedByKey
+            | Kind::InvalidTagKey
+            | Kind::InvalidTagValue
+            | Kind::DuplicateTagKey
             | Kind::Undecryptable
             | Kind::KeyNotFound
             | Kind::KeyVersionNotFound
             | Kind::AliasNotFound
             | Kind::ResourceNotFound
+            | Kind::ResourceIdNotFound
             | Kind::InstanceNotFound
             | Kind::OnlySymmetricKeySupported
             | Kind::ResourceExists

@@ -191,6 +191,8 @@ wrapped! {
     ApplicationAccessPoints: "ApplicationAccessPoints" / "ApplicationAccessPoint" of ApplicationAccessPointItem { authentication_method, name }
 }
 
+pub mod tags;
+
 /// DescribeAccountKmsStatus.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

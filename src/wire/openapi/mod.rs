@@ -3,6 +3,7 @@
 pub mod answers;
 mod encryption_context;
 mod parameters;
+pub mod tags;
 pub mod xml;
 
 use std::str::FromStr;
@@ -74,6 +75,12 @@ actions![
     DeleteAlias,
     ListAliases,
     ListAliasesByKeyId,
+    TagResource,
+    UntagResource,
+    ListResourceTags,
+    TagResources,
+    UntagResources,
+    ListTagResources,
     CreateKeyVersion,
     ListKeyVersions,
     DescribeKeyVersion,
@@ -136,6 +143,8 @@ impl Action {
             | Self::ListKeys
             | Self::ListAliases
             | Self::ListAliasesByKeyId
+            | Self::ListResourceTags
+            | Self::ListTagResources
             | Self::ListKeyVersions
             | Self::DescribeKeyVersion
             | Self::Encrypt
@@ -176,6 +185,10 @@ impl Action {
             | Self::CreateAlias
             | Self::UpdateAlias
             | Self::DeleteAlias
+            | Self::TagResource
+            | Self::UntagResource
+            | Self::TagResources
+            | Self::UntagResources
             | Self::CreateKeyVersion
             | Self::UpdateRotationPolicy
             | Self::CreateNetworkRule
@@ -238,20 +251,14 @@ pub const UNSERVED: &[&str] = &[
     "GetSecretValue",
     "ImportKeyMaterial",
     "ListManagedDataKeyVersions",
-    "ListResourceTags",
     "ListSecretVersionIds",
     "ListSecrets",
-    "ListTagResources",
     "PutSecretValue",
     "ReleaseKmsInstance",
     "RestoreSecret",
     "RotateSecret",
     "SetKeyPolicy",
     "SetSecretPolicy",
-    "TagResource",
-    "TagResources",
-    "UntagResource",
-    "UntagResources",
     "UpdateCertificateStatus",
     "UpdateKmsInstance",
     "UpdateKmsInstanceBindVpc",
