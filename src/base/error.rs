@@ -57,6 +57,14 @@ pub enum Kind {
     KeyPendingImport,
     /// The state of the key forbids to change it so.
     StateForbids,
+    /// The operation is for keys of another Origin.
+    UnsupportedOrigin,
+    /// What is to be imported cannot be unwrapped, is no material of the key, or is other material than the key had.
+    InvalidKeyMaterial,
+    /// The import token is not one of ours, or of another key.
+    InvalidImportToken,
+    /// The import token has had its time.
+    ExpiredImportToken,
     /// Nothing grants what was asked for.
     NoPermission,
     /// Too much at once, or the deadline cannot be kept: the same request may go through later.
@@ -99,6 +107,10 @@ impl Kind {
             | Self::ResourceExists
             | Self::AliasExists
             | Self::StateForbids
+            | Self::UnsupportedOrigin
+            | Self::InvalidKeyMaterial
+            | Self::InvalidImportToken
+            | Self::ExpiredImportToken
             | Self::LimitExceeded
             | Self::KeyDisabled
             | Self::KeyPendingDeletion

@@ -131,6 +131,21 @@ api_names!(EncryptionAlgorithm, "Algorithm", {
     EciesDhSha1XorHmac => "ECIES_DH_SHA_1_XOR_HMAC",
 });
 
+/// How key material is wrapped to be imported: the API's `WrappingAlgorithm`. RSAES_PKCS1_V1_5 is not one of them: whether an import
+/// succeeds would tell whether a padding is right, by which whoever may import decrypts what others wrapped (Bleichenbacher).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WrappingAlgorithm {
+    /// RSAES-OAEP (RFC 8017, section 7.1), SHA-256 for label and MGF1, empty label.
+    RsaesOaepSha256,
+    /// RSAES-OAEP (RFC 8017, section 7.1), SHA-1 for label and MGF1, empty label.
+    RsaesOaepSha1,
+}
+
+api_names!(WrappingAlgorithm, "WrappingAlgorithm", {
+    RsaesOaepSha256 => "RSAES_OAEP_SHA_256",
+    RsaesOaepSha1 => "RSAES_OAEP_SHA_1",
+});
+
 /// An algorithm of Sign and Verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureAlgorithm {

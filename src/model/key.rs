@@ -11,9 +11,14 @@ use crate::{
 
 /// Where the material of a key version is and how its tier finds it again.
 pub enum Material {
-    /// The software tier's: the secret itself. AES: the key; RSA and EC: PKCS #8 (RFC 5208), DER.
-    Held(SecretBytes),
-    /// The hardware tier's: a token object with this CKA_ID, which is the text of its key version id.
+    /// The software tier's.
+    Held {
+        /// The id that it was made with: two keys may have the same secret, and one of them may go.
+        id: Vec<u8>,
+        /// The secret itself. AES: the key; RSA and EC: PKCS #8 (RFC 5208), DER.
+        secret: SecretBytes,
+    },
+    /// The hardware tier's: a token object with this CKA_ID, the id that it was made with.
     Resident(Vec<u8>),
 }
 
@@ -22,8 +27,15 @@ impl Material {
     #[must_use]
     pub fn duplicate(&self) -> Self {
         match self {
-            Self::Held(secret) => Self::Held(secret.duplicate()),
+            Self::Held { id, secret } => Self::Held { id: id.clone(), secret: secret.duplicate() },
             Self::Resident(id) => Self::Resident(id.clone()),
+        }
+    }
+
+    /// The id that it was made with.
+    pub fn id(&self) -> &[u8] {
+        match self {
+            Self::Held { id, .. } | Self::Resident(id) => id,
         }
     }
 }
@@ -106,6 +118,18 @@ pub enum Origin {
     External,
 }
 
+/// Whether the material of a key is there. That of an imported key may come and go.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is, for good.
+    Present,
+    /// It is, until then; from then on it is as good as absent, whoever has not erased it yet.
+    Until(Timestamp),
+    /// It is to be imported, for the first time or again.
+    Absent,
+}
+
 impl Origin {
     /// The API's name.
     pub const fn name(self) -> &'static str {
@@ -113,6 +137,17 @@ impl Origin {
             Self::Service => "Aliyun_KMS",
             Self::External => "EXTERNAL",
         }
+    }
+}
+
+impl std::str::FromStr for Origin {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Service, Self::External]
+            .into_iter()
+            .find(|origin| origin.name() == text)
+            .ok_or_else(|| Error::invalid(format!("The Origin {text:?} is not known; it is Aliyun_KMS or EXTERNAL.")))
     }
 }
 
@@ -156,8 +191,10 @@ pub struct Key {
     pub usage: KeyUsage,
     /// Who made the material.
     pub origin: Origin,
-    /// Its state.
+    /// Its state, as it was written; [`Key::state_at`] is what holds.
     pub state: KeyState,
+    /// Whether its material is there.
+    pub presence: Presence,
     /// When it is destroyed; only while it waits for that, and no more when it was given up.
     pub delete_at: Option<Timestamp>,
     /// Whether its deletion may be scheduled.

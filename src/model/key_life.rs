@@ -48,14 +48,15 @@ impl Key {
         }
     }
 
-    /// CancelKeyDeletion: it is enabled, whatever it was before.
+    /// CancelKeyDeletion: it is enabled, whatever it was before; without its material it waits for that.
     ///
     /// # Errors
     /// [`Kind::StateForbids`] when it does not wait for its deletion, or has waited long enough.
     pub fn cancel_deletion(&mut self, now: Timestamp) -> Result<()> {
         match self.state {
             KeyState::PendingDeletion if !self.is_due(now) => {
-                (self.state, self.delete_at) = (KeyState::Enabled, None);
+                let state = if self.has_material(now) { KeyState::Enabled } else { KeyState::PendingImport };
+                (self.state, self.delete_at) = (state, None);
                 Ok(())
             }
             // It may be destroyed in this moment.
@@ -108,7 +109,7 @@ impl Key {
         self.state == KeyState::PendingDeletion && self.delete_at.is_none_or(|at| at <= now)
     }
 
-    fn state_forbids(&self) -> Error {
+    pub(super) fn state_forbids(&self) -> Error {
         Error::new(Kind::StateForbids, format!("The key {} is {}; that forbids the operation.", self.id, self.state.name()))
     }
 }
@@ -117,7 +118,7 @@ impl Key {
 pub(super) mod tests {
     use super::*;
     use crate::model::algorithm::{KeySpec, KeyUsage};
-    use crate::model::key::Origin;
+    use crate::model::key::{Origin, Presence};
     use crate::model::{InstanceId, KeyId, KeyVersionId};
 
     const NOW: Timestamp = Timestamp::from_unix(1_000);
@@ -132,6 +133,7 @@ pub(super) mod tests {
             usage: KeyUsage::EncryptDecrypt,
             origin: Origin::Service,
             state,
+            presence: if state == KeyState::PendingImport { Presence::Absent } else { Presence::Present },
             delete_at: (state == KeyState::PendingDeletion).then_some(LATER),
             deletion_protection: DeletionProtection::Disabled,
             rotation_interval: None,

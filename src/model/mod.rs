@@ -10,6 +10,8 @@ mod ids;
 pub mod instance;
 pub mod key;
 #[cfg(feature = "server")]
+mod key_import;
+#[cfg(feature = "server")]
 mod key_life;
 #[cfg(feature = "server")]
 pub mod rotation;

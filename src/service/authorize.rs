@@ -62,7 +62,7 @@ impl Kms {
         self.permit(caller, Permission::CryptoServiceKeyUser, Resource::Key(id))?;
         let entry = self.snapshot.key(id).filter(|entry| entry.key.instance == caller.instance);
         let entry = entry.ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")))?;
-        entry.key.state.usable(id.as_str())?;
+        entry.key.usable(self.now())?;
         Ok(entry)
     }
 

@@ -1,5 +1,5 @@
 //! What runs beside the requests: the refresh of the snapshot, noting how many encryptions were counted and when client keys were used,
-//! destroying and rotating keys that are due.
+//! destroying and rotating keys that are due, ending imports that have had their time.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -18,6 +18,8 @@ const DELETIONS: Duration = Duration::from_secs(5);
 const USES: Duration = Duration::from_secs(10);
 /// How often it is looked whether a key is to be rotated.
 const ROTATIONS: Duration = Duration::from_secs(5);
+/// How often it is looked whether imported material has expired.
+const IMPORTS: Duration = Duration::from_secs(5);
 /// How often counts are looked at.
 const COUNTS: Duration = Duration::from_secs(1);
 
@@ -44,8 +46,18 @@ impl Kms {
                 tracing::warn!(?error, "keys that are due cannot be rotated yet");
             })
         }));
+        let imports = tokio::spawn(every(IMPORTS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
+            match (kms.end_imports().await, before) {
+                (Ok(()), _) => State::Fine,
+                (Err(error), State::Fine) => {
+                    tracing::warn!(?error, "imported material that has had its time cannot be erased yet");
+                    State::Failing
+                }
+                (Err(_), State::Failing) => State::Failing,
+            }
+        }));
         let mut tasks = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.extend([refresh, counts, uses, deletions, rotations].map(|task| task.abort_handle()));
+        tasks.extend([refresh, counts, uses, deletions, rotations, imports].map(|task| task.abort_handle()));
     }
 
     /// Compares the keys of an instance with the store as soon as its tier answers.

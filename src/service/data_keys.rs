@@ -49,7 +49,7 @@ impl Kms {
             usage: KeyUsage::SignVerify,
         };
         let made = self.pairs.create(new).await?;
-        let (Material::Held(pkcs8), Some(public_key)) = (made.material, made.public_key) else {
+        let (Material::Held { secret: pkcs8, .. }, Some(public_key)) = (made.material, made.public_key) else {
             return Err(Error::internal("the maker of data key pairs does not give them away"));
         };
         let private_key = match request.format {

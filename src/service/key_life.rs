@@ -87,7 +87,12 @@ impl Kms {
         id: &KeyId,
         change: impl Fn(&mut Key) -> Result<()> + Send + Sync,
     ) -> Result<()> {
-        let key = self.store.change_key(id, change).await?;
+        let now = self.now();
+        let settled = |key: &mut Key| {
+            key.settle(now);
+            change(key)
+        };
+        let key = self.store.change_key(id, settled).await?;
         self.refresh().await?;
         tracing::info!(key = %id, what, state = key.state.name(), by = %operator.access_key, "a key was changed");
         Ok(())
@@ -118,8 +123,8 @@ impl Kms {
         }
         let Some((key, versions)) = self.store.key(id).await? else { return self.refresh().await };
         let tier = &self.served(&key.instance)?.tier;
-        for version in versions {
-            tier.destroy(version.material).await?;
+        for material in versions.into_iter().filter_map(|version| version.material) {
+            tier.destroy(material).await?;
         }
         match self.store.delete_key(id, |key| key.clone().give_up(now)).await {
             Err(error) if error.kind() != Kind::KeyNotFound => return Err(error),

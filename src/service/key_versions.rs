@@ -52,12 +52,12 @@ impl Kms {
     ) -> Result<VersionOf> {
         let version = KeyVersionId::from_entropy(&key.id, random::bytes());
         let created = self.now();
-        let kept = self.make_material(&key, version.clone(), created).await?;
+        let kept = self.make_material(&key, &version, created, |tier, new| tier.create(new)).await?;
         if let Err(error) = self.store.commit_version(&key.id, &kept, agrees).await {
             // Nobody was told of it. Whether the commit went through is not known, so the object stays when it might have.
             let absent = |(_, versions): (Key, Vec<KeyVersion>)| versions.iter().all(|other| other.id != version);
             if self.store.key(&key.id).await.is_ok_and(|stored| stored.is_none_or(absent)) {
-                self.unmake_material(&key, kept).await;
+                self.unmake_material(&key, &version, kept).await;
             }
             return Err(error);
         }

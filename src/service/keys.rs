@@ -11,11 +11,11 @@ use super::snapshot::KeyEntry;
 use super::{Kms, Served};
 use crate::base::{Error, Kind, Result, Timestamp, random};
 use crate::model::algorithm::{KeySpec, KeyUsage};
-use crate::model::key::{DeletionProtection, Key, KeyState, Origin, fitting_usage};
+use crate::model::key::{DeletionProtection, Key, KeyState, Origin, Presence, fitting_usage};
 use crate::model::tags::Tags;
 use crate::model::{Alias, InstanceId, KeyId, KeyVersionId};
 use crate::store::{KeyIntent, KeyVersion};
-use crate::tier::{Ability, Capability, Created, NewKey};
+use crate::tier::{Ability, Capability, Created, NewKey, Support, Tier, Work};
 
 /// The most characters of a description (the API's limit).
 const DESCRIPTION: usize = 8192;
@@ -34,15 +34,21 @@ impl Kms {
         check_description(&request.description)?;
         let spec = request.spec.unwrap_or(KeySpec::Aes256);
         let usage = fitting_usage(spec, request.usage)?;
-        served.tier.describe().capabilities.admits(spec, usage, Ability::Generate)?;
+        let origin = request.origin.unwrap_or(Origin::Service);
+        let (ability, state, presence) = match origin {
+            Origin::Service => (Ability::Generate, KeyState::Enabled, Presence::Present),
+            Origin::External => (Ability::Import, KeyState::PendingImport, Presence::Absent),
+        };
+        served.tier.describe().capabilities.admits(spec, usage, ability)?;
         let id = KeyId::from_entropy(random::bytes());
         let version = KeyVersionId::from_entropy(&id, random::bytes());
         let key = Key {
             instance,
             spec,
             usage,
-            origin: Origin::Service,
-            state: KeyState::Enabled,
+            origin,
+            state,
+            presence,
             delete_at: None,
             deletion_protection: DeletionProtection::Disabled,
             rotation_interval: request.rotation,
@@ -63,11 +69,15 @@ impl Kms {
     }
 
     async fn make_key(&self, key: Key, tags: Tags) -> Result<KeyDescription> {
-        let kept = self.make_material(&key, key.initial_version.clone(), key.created).await?;
+        let version = key.initial_version.clone();
+        let kept = match key.origin {
+            Origin::Service => self.make_material(&key, &version, key.created, |tier, new| tier.create(new)).await?,
+            Origin::External => awaited(version.clone(), key.created),
+        };
         if let Err(error) = self.store.commit_key(&key, &kept, &tags).await {
             // Nobody was told of the key. Whether the commit went through is not known, so the object stays when it might have.
             if let Ok(None) = self.store.key(&key.id).await {
-                self.unmake_material(&key, kept).await;
+                self.unmake_material(&key, &version, kept).await;
             }
             return Err(error);
         }
@@ -78,36 +88,44 @@ impl Kms {
         self.description(&entry)
     }
 
-    /// The first two steps for a version of a key: the intent in the store, the object in the tier.
-    pub(super) async fn make_material(&self, key: &Key, version: KeyVersionId, created: Timestamp) -> Result<KeyVersion> {
+    /// The first two steps for a version of a key: the intent in the store, the object in the tier. The id is the object's, and of a
+    /// version whose material is made with it the version's own.
+    pub(super) async fn make_material(
+        &self,
+        key: &Key,
+        id: &KeyVersionId,
+        created: Timestamp,
+        make: impl for<'t> FnOnce(&'t dyn Tier, NewKey) -> Work<'t, Created>,
+    ) -> Result<KeyVersion> {
         let tier = &self.served(&key.instance)?.tier;
         let intent = KeyIntent {
             key: key.id.clone(),
-            version: version.clone(),
+            version: id.clone(),
             instance: key.instance.clone(),
             spec: key.spec,
             usage: key.usage,
             created,
         };
         self.store.intend_key(&intent).await?;
-        let new = NewKey { id: version.as_str().as_bytes().to_vec(), label: key.id.to_string(), spec: key.spec, usage: key.usage };
-        match tier.create(new).await {
+        let new = NewKey { id: id.as_str().as_bytes().to_vec(), label: key.id.to_string(), spec: key.spec, usage: key.usage };
+        match make(tier.as_ref(), new).await {
             Ok(Created { material, public_key, attributes }) => {
-                Ok(KeyVersion { id: version, created, material, public_key, attributes, encryptions: 0 })
+                Ok(KeyVersion { id: id.clone(), created, material: Some(material), public_key, attributes, encryptions: 0 })
             }
             Err(error) => {
                 // What a tier refuses or fails at leaves no object; an answer that came too late is undone by the tier.
-                self.withdraw_intent(&version).await;
+                self.withdraw_intent(id).await;
                 Err(error)
             }
         }
     }
 
     /// Takes them back, when the third was refused.
-    pub(super) async fn unmake_material(&self, key: &Key, kept: KeyVersion) {
+    pub(super) async fn unmake_material(&self, key: &Key, id: &KeyVersionId, kept: KeyVersion) {
         let Ok(served) = self.served(&key.instance) else { return };
-        if served.tier.destroy(kept.material).await.is_ok() {
-            self.withdraw_intent(&kept.id).await;
+        let Some(material) = kept.material else { return };
+        if served.tier.destroy(material).await.is_ok() {
+            self.withdraw_intent(id).await;
         }
     }
 
@@ -133,14 +151,20 @@ impl Kms {
     fn description(&self, entry: &KeyEntry) -> Result<KeyDescription> {
         let served = self.served(&entry.key.instance)?;
         let version = entry.named_version(&entry.key.primary_version)?;
+        let (mut key, now) = (entry.key.clone(), self.now());
+        key.settle(now);
+        if key.is_expired(now) {
+            key.presence = Presence::Absent;
+        }
         Ok(KeyDescription {
             protection_level: served.instance.kind.protection_level(),
             attributes: version.attributes,
-            abilities: abilities(served, &entry.key),
+            abilities: abilities(served, &key),
+            import: import(served, &key),
             encryptions: version.encryptions(),
             rotated: entry.rotated(),
-            rotation: entry.key.automatic_rotation(entry.rotated()),
-            key: entry.key.clone(),
+            rotation: key.automatic_rotation(entry.rotated()),
+            key,
         })
     }
 
@@ -159,7 +183,7 @@ impl Kms {
         let key = &entry.key;
         let has = |values: &[String], value: &str| values.iter().any(|wanted| wanted == value);
         match filter {
-            KeyFilter::State(values) => values.contains(&key.state),
+            KeyFilter::State(values) => values.contains(&key.state_at(self.now())),
             KeyFilter::Spec(values) => values.contains(&key.spec),
             KeyFilter::Usage(values) => values.contains(&key.usage),
             KeyFilter::ProtectionLevel(values) => {
@@ -198,9 +222,11 @@ impl Kms {
         let entries = self.snapshot.keys();
         let known: HashSet<&[u8]> =
             entries.iter().flat_map(|entry| entry.versions()).filter_map(|version| version.resident()).collect();
+        // Those that are still to be destroyed.
+        let erased: HashSet<_> = self.store.erased_objects().await?.into_iter().map(|object| object.id).collect();
         let mut held = HashSet::new();
         for id in served.tier.residents().await? {
-            if !known.contains(id.as_slice()) {
+            if !known.contains(id.as_slice()) && !erased.contains(&id) {
                 let id = String::from_utf8_lossy(&id);
                 tracing::warn!(%instance, cka_id = %id, "the token holds a key that the store does not know");
             }
@@ -227,6 +253,19 @@ pub(super) fn check_description(text: &str) -> Result<()> {
         Ok(())
     } else {
         Err(Error::invalid(format!("The parameter Description has at most {DESCRIPTION} characters.")))
+    }
+}
+
+/// A version that waits for its material.
+fn awaited(id: KeyVersionId, created: Timestamp) -> KeyVersion {
+    KeyVersion { id, created, material: None, public_key: None, attributes: None, encryptions: 0 }
+}
+
+/// How the tier takes the material of an imported key.
+fn import(served: &Served, key: &Key) -> Option<Support> {
+    match key.origin {
+        Origin::Service => None,
+        Origin::External => served.tier.describe().capabilities.of(key.spec, Ability::Import).map(|line| line.support.clone()),
     }
 }
 

@@ -14,6 +14,7 @@ mod data_keys;
 mod exporting;
 mod handing_out;
 mod health;
+mod import;
 mod instances;
 mod key_life;
 mod key_versions;

@@ -216,7 +216,7 @@ impl Kms {
     /// A version, if the state of its key allows to use it. Operators may use every key.
     fn version_usable_by(&self, operator: &Operator, version: &KeyVersionId) -> Result<Usable> {
         let entry = self.known(&version.key())?;
-        entry.key.state.usable(entry.key.id.as_str())?;
+        entry.key.usable(self.now())?;
         let version = entry.named_version(version)?;
         Ok(Usable { entry, version, share: share_of(operator) })
     }

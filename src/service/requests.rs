@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use crate::base::{SecretBytes, Timestamp};
 use crate::model::access::{AuthenticationMethod, ClientKey, NetworkRuleKind, Permission, ResourcePattern, Scope};
 use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
-use crate::model::key::{Key, KeyAttributes, KeyState};
+use crate::model::key::{Key, KeyAttributes, KeyState, Origin, SubjectPublicKeyInfo};
 use crate::model::rotation::{AutomaticRotation, RotationInterval};
 use crate::model::tags::{TagKey, TagValue, TaggedResource, Tags};
 use crate::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
 pub use crate::store::PolicyChange;
 use crate::tier::public_key::Validity;
-use crate::tier::{Capability, Iv, PublicKey};
+use crate::tier::{Capability, Iv, PublicKey, Support};
 
 /// A caller of an instance endpoint, known by its client key; what it may do is decided request by request.
 #[derive(Clone, Debug)]
@@ -259,12 +259,41 @@ pub struct CreateKey {
     pub spec: Option<KeySpec>,
     /// The spec's default without one.
     pub usage: Option<KeyUsage>,
+    /// Whether the material is made or imported; it is made without one.
+    pub origin: Option<Origin>,
     /// At most 8192 characters.
     pub description: String,
     /// How often it is rotated automatically; never without one.
     pub rotation: Option<RotationInterval>,
     /// What people put on it.
     pub tags: Tags,
+}
+
+/// ImportKeyMaterial.
+#[derive(Debug)]
+pub struct ImportKeyMaterial {
+    /// A key id.
+    pub key: String,
+    /// As [`ImportParameters`] gave it.
+    pub token: Vec<u8>,
+    /// What the public key wraps: the material, 256 bytes; or an AES key, 256 bytes, and the material wrapped by that (AES Key Wrap
+    /// with Padding, RFC 5649).
+    pub wrapped: Vec<u8>,
+    /// When the material expires; never without one.
+    pub expires: Option<Timestamp>,
+}
+
+/// The answer to GetParametersForImport.
+#[derive(Debug)]
+pub struct ImportParameters {
+    /// The key.
+    pub key: KeyId,
+    /// Opaque; for this key and this public key alone.
+    pub token: Vec<u8>,
+    /// RSA-2048, to wrap the material by.
+    pub public_key: SubjectPublicKeyInfo,
+    /// Until when both serve.
+    pub expires: Timestamp,
 }
 
 /// A key with all that DescribeKey tells.
@@ -278,6 +307,8 @@ pub struct KeyDescription {
     pub attributes: Option<KeyAttributes>,
     /// What the tier can do with a key of this spec and usage, with what is done outside the token.
     pub abilities: Vec<Capability>,
+    /// How the material of an imported key gets to where it is used.
+    pub import: Option<Support>,
     /// When the newest version was made.
     pub rotated: Timestamp,
     /// Whether it is rotated automatically, and when next.

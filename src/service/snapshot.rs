@@ -74,11 +74,11 @@ pub(super) struct VersionEntry {
     pub(super) id: KeyVersionId,
     pub(super) created: Timestamp,
     pub(super) attributes: Option<KeyAttributes>,
-    material: Material,
+    material: Option<Material>,
     public_key: Option<SubjectPublicKeyInfo>,
     handle: OnceCell<Arc<dyn KeyHandle>>,
-    encryptions: AtomicU64,
-    recorded: AtomicU64,
+    encryptions: Arc<AtomicU64>,
+    recorded: Arc<AtomicU64>,
 }
 
 impl Directory for Access {
@@ -141,14 +141,15 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Adds a key or replaces what is known of it; versions that are there keep their handles and counts.
+    /// Adds a key or replaces what is known of it; versions that are there keep their counts, and their handles if they have the same
+    /// material.
     pub(super) fn put_key(&self, key: Key, versions: Vec<KeyVersion>, tags: Tags) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         let mut entry = KeyEntry::new(key, versions, tags);
         if let Some(known) = keys.get(&entry.key.id) {
             for version in &mut entry.versions {
                 if let Some(known) = known.version(&version.id) {
-                    *version = known;
+                    *version = known.followed_by(version);
                 }
             }
         }
@@ -254,21 +255,37 @@ impl VersionEntry {
             material: version.material,
             public_key: version.public_key,
             handle: OnceCell::new(),
-            encryptions: AtomicU64::new(version.encryptions),
-            recorded: AtomicU64::new(version.encryptions),
+            encryptions: Arc::new(AtomicU64::new(version.encryptions)),
+            recorded: Arc::new(AtomicU64::new(version.encryptions)),
         }
+    }
+
+    /// Itself if the material is the same, else the other with the counts of this one: it is the same key, whatever came and went.
+    fn followed_by(self: Arc<Self>, next: &Arc<Self>) -> Arc<Self> {
+        let id = |entry: &Self| entry.material.as_ref().map(|material| material.id().to_vec());
+        if id(&self) == id(next) {
+            return self;
+        }
+        Arc::new(Self {
+            id: next.id.clone(),
+            created: next.created,
+            attributes: next.attributes,
+            material: next.material.as_ref().map(Material::duplicate),
+            public_key: next.public_key.clone(),
+            handle: OnceCell::new(),
+            encryptions: Arc::clone(&self.encryptions),
+            recorded: Arc::clone(&self.recorded),
+        })
     }
 
     /// The handle, opened now if this is the first use; callers at once wait for one opening.
     pub(super) async fn handle(&self, key: &Key, tier: &dyn Tier) -> Result<&Arc<dyn KeyHandle>> {
         self.handle
-            .get_or_try_init(|| {
-                tier.open(StoredKey {
-                    spec: key.spec,
-                    usage: key.usage,
-                    material: self.material.duplicate(),
-                    public_key: self.public_key.clone(),
-                })
+            .get_or_try_init(async || {
+                // What erased it came between the look at the key's state and this.
+                let Some(material) = &self.material else { return Err(key.awaits_material()) };
+                let (material, public_key) = (material.duplicate(), self.public_key.clone());
+                tier.open(StoredKey { spec: key.spec, usage: key.usage, material, public_key }).await
             })
             .await
     }
@@ -276,8 +293,8 @@ impl VersionEntry {
     /// The id of the token object, of a key in a token.
     pub(super) fn resident(&self) -> Option<&[u8]> {
         match &self.material {
-            Material::Resident(id) => Some(id),
-            Material::Held(_) => None,
+            Some(Material::Resident(id)) => Some(id),
+            Some(Material::Held { .. }) | None => None,
         }
     }
 

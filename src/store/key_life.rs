@@ -6,9 +6,9 @@ use super::keys::{KEY_COLUMNS, const_format, interval_column};
 use super::tags::delete_tags;
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, Timestamp};
 use crate::model::KeyId;
-use crate::model::key::{DeletionProtection, Key};
+use crate::model::key::{DeletionProtection, Key, Presence};
 use crate::model::tags::TaggedResource;
 
 impl Store {
@@ -70,14 +70,15 @@ pub(super) async fn locked(connection: &mut SqliteConnection, id: &KeyId) -> Res
     key.ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")).into())
 }
 
-async fn update(connection: &mut SqliteConnection, key: &Key, revision: i64) -> Result<(), Fault> {
+pub(super) async fn update(connection: &mut SqliteConnection, key: &Key, revision: i64) -> Result<(), Fault> {
     let protection = match &key.deletion_protection {
         DeletionProtection::Disabled => None,
         DeletionProtection::Enabled(why) => Some(why),
     };
     let statement =
         "UPDATE keys SET state = $2, delete_at = $3, deletion_protection = $4, rotation_interval = $5, description = $6,
-        revision = $7 WHERE id = $1";
+        revision = $7, has_material = $8, material_expires = $9 WHERE id = $1";
+    let (has_material, material_expires) = presence_columns(key.presence);
     sqlx::query(statement)
         .bind(key.id.as_str())
         .bind(key.state.name())
@@ -86,7 +87,27 @@ async fn update(connection: &mut SqliteConnection, key: &Key, revision: i64) -> 
         .bind(interval_column(key))
         .bind(&key.description)
         .bind(revision)
+        .bind(has_material)
+        .bind(material_expires)
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// The columns `has_material` and `material_expires`.
+pub(super) fn presence_columns(presence: Presence) -> (i64, Option<i64>) {
+    match presence {
+        Presence::Present => (1, None),
+        Presence::Until(end) => (1, Some(end.unix())),
+        Presence::Absent => (0, None),
+    }
+}
+
+/// What those columns say.
+pub(super) fn presence((has_material, material_expires): (i64, Option<i64>)) -> Presence {
+    match (has_material, material_expires) {
+        (0, _) => Presence::Absent,
+        (_, None) => Presence::Present,
+        (_, Some(end)) => Presence::Until(Timestamp::from_unix(end)),
+    }
 }

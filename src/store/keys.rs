@@ -4,7 +4,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::key_life::locked;
+use super::key_life::{locked, presence, presence_columns};
 use super::rotation::end_attempt;
 use super::seal::Place;
 use super::tags::insert_tags;
@@ -12,7 +12,7 @@ use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Result, Timestamp};
 use crate::model::algorithm::{KeySpec, KeyUsage};
-use crate::model::key::{DeletionProtection, Key, KeyAttributes, Material, Origin, SubjectPublicKeyInfo};
+use crate::model::key::{DeletionProtection, Key, KeyAttributes, Material, SubjectPublicKeyInfo};
 use crate::model::rotation::RotationInterval;
 use crate::model::tags::{TaggedResource, Tags};
 use crate::model::{InstanceId, KeyId, KeyVersionId};
@@ -40,8 +40,8 @@ pub struct KeyVersion {
     pub id: KeyVersionId,
     /// When it was made.
     pub created: Timestamp,
-    /// Where its material is.
-    pub material: Material,
+    /// Where its material is; `None` while that is to be imported.
+    pub material: Option<Material>,
     /// The public half of a pair.
     pub public_key: Option<SubjectPublicKeyInfo>,
     /// What the token said of the object.
@@ -59,15 +59,16 @@ pub struct Versions {
     pub newest: Timestamp,
 }
 
-/// The columns of the material, one of which is empty.
-struct MaterialColumns {
-    /// Sealed.
-    held: Option<Vec<u8>>,
-    resident: Option<Vec<u8>>,
+/// The columns of the material.
+pub(super) struct MaterialColumns {
+    /// Empty without material.
+    pub(super) object_id: Option<Vec<u8>>,
+    /// Sealed; empty for an object in a token.
+    pub(super) held: Option<Vec<u8>>,
 }
 
-pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, rotation_interval, description, creator, created, initial_version, primary_version";
-const VERSION_COLUMNS: &str = "id, key_id, created, held, resident, public_key, local, sensitive, always_sensitive, extractable, \
+pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, rotation_interval, description, creator, created, initial_version, primary_version, has_material, material_expires";
+const VERSION_COLUMNS: &str = "id, key_id, created, object_id, held, public_key, local, sensitive, always_sensitive, extractable, \\
                                never_extractable, encryptions";
 
 impl Store {
@@ -148,13 +149,14 @@ impl Store {
         .await
     }
 
-    fn columns(&self, version: &KeyVersion) -> Result<MaterialColumns> {
+    pub(super) fn columns(&self, version: &KeyVersion) -> Result<MaterialColumns> {
         Ok(match &version.material {
-            Material::Held(secret) => {
+            Some(Material::Held { id, secret }) => {
                 let held = self.sealer.seal(held_place(version.id.as_str()), secret)?;
-                MaterialColumns { held: Some(held), resident: None }
+                MaterialColumns { object_id: Some(id.clone()), held: Some(held) }
             }
-            Material::Resident(id) => MaterialColumns { held: None, resident: Some(id.clone()) },
+            Some(Material::Resident(id)) => MaterialColumns { object_id: Some(id.clone()), held: None },
+            None => MaterialColumns { object_id: None, held: None },
         })
     }
 
@@ -244,10 +246,13 @@ impl Store {
 
     fn version(&self, row: &SqliteRow) -> Result<KeyVersion> {
         let id: String = row.try_get("id").map_err(failed)?;
-        let material = match (row.try_get("held").map_err(failed)?, row.try_get("resident").map_err(failed)?) {
-            (Some::<Vec<u8>>(held), None) => Material::Held(self.sealer.open(held_place(&id), &held)?),
-            (None, Some::<Vec<u8>>(resident)) => Material::Resident(resident),
-            (None, None) | (Some(_), Some(_)) => return Err(Error::internal(format!("the version {id} has no material or two"))),
+        let material = match (row.try_get("object_id").map_err(failed)?, row.try_get("held").map_err(failed)?) {
+            (Some::<Vec<u8>>(object), Some::<Vec<u8>>(held)) => {
+                Some(Material::Held { id: object, secret: self.sealer.open(held_place(&id), &held)? })
+            }
+            (Some(object), None) => Some(Material::Resident(object)),
+            (None, None) => None,
+            (None, Some(_)) => return Err(Error::internal(format!("the material of the version {id} has no id"))),
         };
         Ok(KeyVersion {
             created: Timestamp::from_unix(row.try_get("created").map_err(failed)?),
@@ -271,7 +276,9 @@ fn held_place(version: &str) -> Place<'_> {
 
 async fn insert_key(connection: &mut SqliteConnection, key: &Key, revision: i64) -> Result<(), Fault> {
     let statement = "INSERT INTO keys (id, instance, spec, usage, origin, state, rotation_interval, description, creator, created,
-        initial_version, primary_version, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+        initial_version, primary_version, revision, has_material, material_expires)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    let (has_material, material_expires) = presence_columns(key.presence);
     sqlx::query(statement)
         .bind(key.id.as_str())
         .bind(key.instance.as_str())
@@ -286,6 +293,8 @@ async fn insert_key(connection: &mut SqliteConnection, key: &Key, revision: i64)
         .bind(key.initial_version.as_str())
         .bind(key.primary_version.as_str())
         .bind(revision)
+        .bind(has_material)
+        .bind(material_expires)
         .execute(connection)
         .await?;
     Ok(())
@@ -297,30 +306,35 @@ async fn insert_version(
     version: &KeyVersion,
     columns: &MaterialColumns,
 ) -> Result<(), Fault> {
-    let statement = "INSERT INTO key_versions (id, key_id, created, held, resident, public_key, local, sensitive, always_sensitive,
+    let statement =
+        "INSERT INTO key_versions (id, key_id, created, object_id, held, public_key, local, sensitive, always_sensitive,
         extractable, never_extractable, encryptions) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    let attribute = |read: fn(&KeyAttributes) -> bool| version.attributes.as_ref().map(|attributes| i64::from(read(attributes)));
     sqlx::query(statement)
         .bind(version.id.as_str())
         .bind(key.as_str())
         .bind(version.created.unix())
+        .bind(columns.object_id.as_deref())
         .bind(columns.held.as_deref())
-        .bind(columns.resident.as_deref())
         .bind(version.public_key.as_ref().map(SubjectPublicKeyInfo::as_der))
-        .bind(attribute(|attributes| attributes.local))
-        .bind(attribute(|attributes| attributes.sensitive))
-        .bind(attribute(|attributes| attributes.always_sensitive))
-        .bind(attribute(|attributes| attributes.extractable))
-        .bind(attribute(|attributes| attributes.never_extractable))
+        .bind(attribute(version, |attributes| attributes.local))
+        .bind(attribute(version, |attributes| attributes.sensitive))
+        .bind(attribute(version, |attributes| attributes.always_sensitive))
+        .bind(attribute(version, |attributes| attributes.extractable))
+        .bind(attribute(version, |attributes| attributes.never_extractable))
         .bind(version.encryptions.cast_signed())
         .execute(connection)
         .await?;
     Ok(())
 }
 
-async fn delete_intent(connection: &mut SqliteConnection, version: &KeyVersionId) -> Result<(), Fault> {
+pub(super) async fn delete_intent(connection: &mut SqliteConnection, version: &KeyVersionId) -> Result<(), Fault> {
     sqlx::query("DELETE FROM key_intents WHERE version_id = $1").bind(version.as_str()).execute(connection).await?;
     Ok(())
+}
+
+/// The column of an attribute; empty for a key that no token has.
+pub(super) fn attribute(version: &KeyVersion, read: fn(&KeyAttributes) -> bool) -> Option<i64> {
+    version.attributes.as_ref().map(|attributes| i64::from(read(attributes)))
 }
 
 /// All five or none.
@@ -374,14 +388,14 @@ impl FromRow<'_, SqliteRow> for KeyIntent {
 
 impl FromRow<'_, SqliteRow> for Key {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let origin: String = row.try_get("origin")?;
         Ok(Self {
             id: parsed(row, "id")?,
             instance: parsed(row, "instance")?,
             spec: parsed(row, "spec")?,
             usage: parsed(row, "usage")?,
-            origin: if origin == Origin::External.name() { Origin::External } else { Origin::Service },
+            origin: parsed(row, "origin")?,
             state: parsed(row, "state")?,
+            presence: presence((row.try_get("has_material")?, row.try_get("material_expires")?)),
             delete_at: row.try_get::<Option<i64>, _>("delete_at")?.map(Timestamp::from_unix),
             deletion_protection: row
                 .try_get::<Option<String>, _>("deletion_protection")?

@@ -6,6 +6,7 @@
 mod access;
 mod access_changes;
 mod aliases;
+mod import;
 mod instances;
 mod key_life;
 mod keys;
@@ -27,6 +28,7 @@ use crate::base::{Error, Kind, Result, SecretBytes};
 
 pub use access::AccessTables;
 pub use access_changes::PolicyChange;
+pub use import::{ErasedObject, Placement, WrappingKey};
 pub use keys::{KeyIntent, KeyVersion, Versions};
 pub use operators::{ADMINISTRATOR, AccessKey, Authorities};
 pub use seal::RootKey;
@@ -90,6 +92,8 @@ impl Store {
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // What is deleted is overwritten: sealed material that was erased is not to stay behind in free pages.
+            .pragma("secure_delete", "ON")
             .foreign_keys(true)
             .busy_timeout(BUSY);
         let failed =

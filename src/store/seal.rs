@@ -9,6 +9,7 @@ use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
 
 use crate::base::{Error, Kind, Result, SecretBytes, random};
 
@@ -106,15 +107,23 @@ impl Place<'_> {
     }
 }
 
+/// Length of a fingerprint in bytes: HMAC-SHA-256.
+pub(super) const FINGERPRINT: usize = 32;
+
 /// Seals and opens.
-pub(super) struct Sealer(LessSafeKey);
+pub(super) struct Sealer {
+    sealing: LessSafeKey,
+    /// Of its own purpose, so that no fingerprint says anything of what is sealed.
+    fingerprints: hmac::Key,
+}
 
 impl Sealer {
     pub(super) fn new(root: &RootKey) -> Result<Self> {
         let unspecified = |_: aws_lc_rs::error::Unspecified| Error::internal("the sealing key cannot be derived");
         let secret = Salt::new(HKDF_SHA256, b"keystead").extract(root.0.expose());
         let key = secret.expand(&[b"sealed columns, version 1"], &AES_256_GCM).map_err(unspecified)?;
-        Ok(Self(LessSafeKey::new(UnboundKey::from(key))))
+        let fingerprints = secret.expand(&[b"fingerprints of imported material, version 1"], HMAC_SHA256).map_err(unspecified)?;
+        Ok(Self { sealing: LessSafeKey::new(UnboundKey::from(key)), fingerprints: fingerprints.into() })
     }
 
     /// Nonce, ciphertext, tag.
@@ -125,11 +134,21 @@ impl Sealer {
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(secret.expose());
         let tag = self
-            .0
+            .sealing
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place.aad()), &mut sealed[NONCE_LEN..])
             .map_err(|_| Error::internal("a value cannot be sealed"))?;
         sealed.extend_from_slice(tag.as_ref());
         Ok(sealed)
+    }
+
+    /// What tells two secrets of one place apart and says nothing else of them.
+    pub(super) fn fingerprint(&self, place: Place<'_>, secret: &SecretBytes) -> [u8; FINGERPRINT] {
+        let mut context = hmac::Context::with_key(&self.fingerprints);
+        context.update(&place.aad());
+        context.update(secret.expose());
+        let mut fingerprint = [0; FINGERPRINT];
+        fingerprint.copy_from_slice(context.sign().as_ref());
+        fingerprint
     }
 
     pub(super) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<SecretBytes> {
@@ -137,7 +156,7 @@ impl Sealer {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(failed)?;
         let mut secret = SecretBytes::new(ciphertext.to_vec());
         let length = self
-            .0
+            .sealing
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(place.aad()), secret.expose_mut())
             .map_err(|_| failed())?
             .len();

@@ -11,6 +11,8 @@
 //! * A create that was answered with success survives a crash of the process.
 //! * What is not in [`Capabilities`] is refused by `create`, with the reason; it never appears at the first use.
 
+#[cfg(feature = "software")]
+pub mod envelope;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 pub mod public_key;

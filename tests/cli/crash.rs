@@ -78,8 +78,12 @@ fn every_key_works(installation: &Installation, acknowledged: &BTreeSet<String>)
                 continue;
             }
             for version in versions {
-                let stored =
-                    StoredKey { spec: key.spec, usage: key.usage, material: version.material, public_key: version.public_key };
+                let stored = StoredKey {
+                    spec: key.spec,
+                    usage: key.usage,
+                    material: version.material.unwrap(),
+                    public_key: version.public_key,
+                };
                 let handle = tier.open(stored).await.unwrap();
                 match (handle.cipher(), handle.signer()) {
                     (Some(cipher), _) => drop(

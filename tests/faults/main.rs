@@ -17,6 +17,7 @@ mod cancel;
 mod costs;
 mod grid;
 mod hang;
+mod import;
 mod input;
 mod isolated;
 mod keepalive;

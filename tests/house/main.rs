@@ -171,6 +171,7 @@ const MAY_EXPOSE: &[&str] = &[
     "service/access.rs",
     "service/certificates.rs",
     "service/data_keys.rs",
+    "store/import.rs",
     "store/seal.rs",
     "tier/",
     "wire/signing.rs",

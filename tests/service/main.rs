@@ -1,7 +1,11 @@
 //! The use cases without a server: counting, refresh, outages of the store, leftovers, filters, quick creation.
 
+mod import;
 mod rotation;
+#[path = "../common/softhsm.rs"]
+mod softhsm;
 mod tags;
+mod token;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +17,7 @@ use keystead::model::algorithm::{
     EncryptionAlgorithm, KeySpec, KeyUsage, MacAlgorithm, MessageType, PaddingMode, SignatureAlgorithm,
 };
 use keystead::model::instance::InstanceKind;
-use keystead::model::key::{Key, KeyState};
+use keystead::model::key::{Key, KeyState, Material};
 use keystead::model::tags::Tags;
 use keystead::model::{AccessKeyId, InstanceId, KeyId, KeyVersionId, Name};
 use keystead::service::requests::*;
@@ -373,7 +377,7 @@ async fn a_key_is_used_in_the_state_enabled_only() {
         let id = KeyId::from_entropy(random::bytes());
         let of = KeyVersionId::from_entropy(&id, random::bytes());
         let other = Key { id: id.clone(), state, initial_version: of.clone(), primary_version: of.clone(), ..key.clone() };
-        let material = version.material.duplicate();
+        let material = version.material.as_ref().map(Material::duplicate);
         let kept = KeyVersion { id: of, created: NOW, material, public_key: None, attributes: None, encryptions: 0 };
         bench.store.commit_key(&other, &kept, &Tags::default()).await.unwrap();
         let kms = start(bench.store.clone(), &bench.instance).await;

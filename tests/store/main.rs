@@ -1,5 +1,6 @@
 //! The store through its public doors, on SQLite.
 
+mod import;
 mod rotation;
 mod tags;
 
@@ -12,7 +13,7 @@ use keystead::model::access::{
 };
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::instance::InstanceKind;
-use keystead::model::key::{DeletionProtection, Key, KeyAttributes, KeyState, Material, Origin, SubjectPublicKeyInfo};
+use keystead::model::key::{DeletionProtection, Key, KeyAttributes, KeyState, Material, Origin, Presence, SubjectPublicKeyInfo};
 use keystead::model::tags::Tags;
 use keystead::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
 use keystead::store::{AccessKey, Authorities, KeyIntent, KeyVersion, PolicyChange, RootKey, Store};
@@ -67,6 +68,7 @@ fn key() -> (Key, KeyVersionId) {
         usage: KeyUsage::SignVerify,
         origin: Origin::Service,
         state: KeyState::Enabled,
+        presence: Presence::Present,
         delete_at: None,
         deletion_protection: DeletionProtection::Disabled,
         rotation_interval: None,
@@ -83,7 +85,7 @@ fn held(id: &KeyVersionId) -> KeyVersion {
     KeyVersion {
         id: id.clone(),
         created: NOW,
-        material: Material::Held(SecretBytes::new(SECRET.to_vec())),
+        material: Some(Material::Held { id: id.as_str().into(), secret: SecretBytes::new(SECRET.to_vec()) }),
         public_key: Some(SubjectPublicKeyInfo::from_der(vec![1, 2, 3])),
         attributes: None,
         encryptions: 0,
@@ -157,7 +159,8 @@ async fn a_key_comes_back_as_it_was_kept() {
     let (second, version) = key();
     let attributes =
         KeyAttributes { local: true, sensitive: true, always_sensitive: false, extractable: false, never_extractable: true };
-    let resident = KeyVersion { material: Material::Resident(b"id".to_vec()), attributes: Some(attributes), ..held(&version) };
+    let resident =
+        KeyVersion { material: Some(Material::Resident(b"id".to_vec())), attributes: Some(attributes), ..held(&version) };
     bench.store.commit_key(&second, &resident, &Tags::default()).await.unwrap();
 
     let mut keys = bench.again().await.keys().await.unwrap();
@@ -165,11 +168,11 @@ async fn a_key_comes_back_as_it_was_kept() {
     let [(a, a_versions), (b, b_versions)] = &keys[..] else { panic!("two keys") };
     assert_eq!(format!("{a:?}"), format!("{first:?}"));
     assert_eq!(format!("{b:?}"), format!("{second:?}"));
-    let Material::Held(secret) = &a_versions[0].material else { panic!("it is held") };
-    assert!(secret.constant_time_eq(SECRET));
+    let Some(Material::Held { id, secret }) = &a_versions[0].material else { panic!("it is held") };
+    assert!(secret.constant_time_eq(SECRET) && id == a.initial_version.as_str().as_bytes());
     assert_eq!(a_versions[0].public_key, held(&version).public_key);
     assert_eq!(a_versions[0].attributes, None);
-    let Material::Resident(id) = &b_versions[0].material else { panic!("it is resident") };
+    let Some(Material::Resident(id)) = &b_versions[0].material else { panic!("it is resident") };
     assert_eq!((id.as_slice(), b_versions[0].attributes), (b"id".as_slice(), Some(attributes)));
     let (one, versions) = bench.store.key(&first.id).await.unwrap().unwrap();
     assert_eq!((format!("{one:?}"), versions.len()), (format!("{first:?}"), 1));

@@ -151,10 +151,7 @@ fn made(spec: KeySpec, usage: KeyUsage, id: Vec<u8>, created: Created) -> Made {
 impl Made {
     /// A copy, as the store would give it.
     pub fn copy_of_material(&self) -> Material {
-        match &self.material {
-            Material::Held(bytes) => Material::Held(secret(bytes.expose())),
-            Material::Resident(id) => Material::Resident(id.clone()),
-        }
+        self.material.duplicate()
     }
 
     fn stored(&self) -> StoredKey {

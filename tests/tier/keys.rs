@@ -1,15 +1,21 @@
 //! Keys come and go: created, opened, destroyed, imported, and what is refused.
 
+use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256K1_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256K1_SHA256_ASN1, ECDSA_P256K1_SHA256_ASN1_SIGNING,
+    EcdsaKeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
 use keystead::base::Kind;
-use keystead::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage};
+use keystead::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, SignatureAlgorithm};
 use keystead::model::key::Material;
 use keystead::tier::public_key::{Validity, sha256};
 use keystead::tier::{Ability, Share, TierKind};
 
-use crate::bench::{Bench, Keeping, assert_refused, decrypt, decryption, encrypt, encryption, new_key, round_trip, text};
+use crate::bench::{
+    Bench, Keeping, assert_refused, decrypt, decryption, encrypt, encryption, gcm_iv, new_key, round_trip, secret, text,
+};
 use crate::macs::code;
 
 pub async fn every_key_is_made_opened_used_and_reopened(bench: &Bench) {
@@ -27,9 +33,9 @@ async fn make_open_use_reopen(bench: &Bench, spec: KeySpec, usage: KeyUsage) {
     let id = key.id.clone();
     let created = bench.tier.create(key).await.unwrap_or_else(|error| panic!("{spec} for {usage}: {error:?}"));
     match (bench.facts.keeping, &created.material) {
-        (Keeping::Nothing, Material::Held(bytes)) => assert!(bytes.len() >= 16),
+        (Keeping::Nothing, Material::Held { id: kept, secret }) => assert!(secret.len() >= 16 && *kept == id),
         (Keeping::ItsKeys, Material::Resident(resident)) => assert_eq!(*resident, id),
-        (Keeping::Nothing, Material::Resident(_)) | (Keeping::ItsKeys, Material::Held(_)) => panic!("material of another tier"),
+        (Keeping::Nothing, Material::Resident(_)) | (Keeping::ItsKeys, Material::Held { .. }) => panic!("material of another tier"),
     }
     match (bench.tier.describe().kind, created.attributes) {
         (TierKind::Software, None) => {}
@@ -163,7 +169,64 @@ pub async fn imported_aes_keys_work(bench: &Bench) {
                 let decrypted = decrypt(&*again, decryption(*algorithm, encrypted.iv), &encrypted.ciphertext).await.unwrap();
                 assert_eq!(decrypted.expose(), b"text", "the same material is the same key");
             }
+            let default = spec.encryption_algorithms()[0];
+            if bench.can(spec, Ability::Encrypt(default)) {
+                let encrypted = encrypt(&*one, encryption(default), b"text").await.unwrap();
+                let how = Aad::from(b"context");
+                let outside = LessSafeKey::new(UnboundKey::new(gcm(key_bytes), &text(key_bytes)).unwrap());
+                let mut opened = encrypted.ciphertext;
+                let iv = Nonce::assume_unique_for_key(gcm_iv(encrypted.iv));
+                assert_eq!(
+                    outside.open_in_place(iv, how, &mut opened).unwrap(),
+                    b"text",
+                    "{spec} opens outside with what was imported"
+                );
+            }
         }
+    }
+}
+
+fn gcm(key_bytes: usize) -> &'static Algorithm {
+    match key_bytes {
+        16 => &AES_128_GCM,
+        24 => &AES_192_GCM,
+        _ => &AES_256_GCM,
+    }
+}
+
+/// What an imported key is protected by: it came from outside, and leaves the token no more.
+pub async fn an_imported_key_stays_where_it_is(bench: &Bench) {
+    let mut materials = pairs();
+    materials.push((KeySpec::Aes256, text(32)));
+    for (spec, material) in materials {
+        if bench.can(spec, Ability::Import) {
+            let new = new_key(spec, spec.usages()[0]);
+            let id = new.id.clone();
+            let created = bench.tier.import(new, secret(&material)).await.unwrap();
+            match (bench.tier.describe().kind, created.attributes) {
+                (TierKind::Software, None) => {}
+                (TierKind::Hardware, Some(token)) => {
+                    assert!(token.sensitive && !token.extractable, "{spec}");
+                    assert!(!token.local && !token.always_sensitive && !token.never_extractable, "{spec}: the token does not lie");
+                }
+                (TierKind::Software, Some(_)) | (TierKind::Hardware, None) => panic!("attributes are a token's"),
+            }
+            assert_eq!(created.material.id(), id);
+            bench.tier.destroy(created.material).await.unwrap();
+        }
+    }
+}
+
+/// One of two keys with the same material goes, the other stays.
+pub async fn keys_with_the_same_material_are_two(bench: &Bench) {
+    let spec = KeySpec::Aes256;
+    if bench.can(spec, Ability::Import) {
+        let one = bench.import(spec, KeyUsage::EncryptDecrypt, &text(32)).await.unwrap();
+        let other = bench.import(spec, KeyUsage::EncryptDecrypt, &text(32)).await.unwrap();
+        let (gone, kept) = (bench.open(&one).await, bench.open(&other).await);
+        bench.tier.destroy(one.copy_of_material()).await.unwrap();
+        assert_refused(encrypt(&*gone, encryption(EncryptionAlgorithm::AesGcm), b"text").await, Kind::KeyNotFound);
+        round_trip(&*kept, EncryptionAlgorithm::AesGcm, b"text").await;
     }
 }
 
@@ -190,10 +253,31 @@ pub async fn imported_pairs_work(bench: &Bench) {
         for algorithm in spec.signature_algorithms().iter().filter(|algorithm| bench.can(spec, Ability::Sign(**algorithm))) {
             let signature = signing.signer().unwrap().sign(Share::default(), *algorithm, sha256(b"message")).await.unwrap();
             assert_eq!(public.verify(*algorithm, &sha256(b"message"), &signature).unwrap(), Validity::Valid);
+            let outside = UnparsedPublicKey::new(verification(*algorithm, spec), public_half(spec, &pkcs8));
+            outside.verify(b"message", &signature).expect("the public half of what was imported verifies");
         }
         for algorithm in spec.encryption_algorithms().iter().filter(|algorithm| bench.can(spec, Ability::Encrypt(**algorithm))) {
             round_trip(&*decrypting, *algorithm, b"message").await;
         }
+    }
+}
+
+fn verification(algorithm: SignatureAlgorithm, spec: KeySpec) -> &'static dyn VerificationAlgorithm {
+    match (algorithm, spec) {
+        (SignatureAlgorithm::RsaPssSha256, _) => &RSA_PSS_2048_8192_SHA256,
+        (SignatureAlgorithm::RsaPkcs1Sha256, _) => &RSA_PKCS1_2048_8192_SHA256,
+        (SignatureAlgorithm::EcdsaSha256, KeySpec::EcP256k) => &ECDSA_P256K1_SHA256_ASN1,
+        (SignatureAlgorithm::EcdsaSha256, _) => &ECDSA_P256_SHA256_ASN1,
+    }
+}
+
+/// As aws-lc reads it out of the whole pair.
+fn public_half(spec: KeySpec, pkcs8: &[u8]) -> Vec<u8> {
+    let on = |curve| EcdsaKeyPair::from_pkcs8(curve, pkcs8).unwrap().public_key().as_ref().to_vec();
+    match spec {
+        KeySpec::EcP256 => on(&ECDSA_P256_SHA256_ASN1_SIGNING),
+        KeySpec::EcP256k => on(&ECDSA_P256K1_SHA256_ASN1_SIGNING),
+        _ => KeyPair::from_pkcs8(pkcs8).unwrap().public_key().as_ref().to_vec(),
     }
 }
 

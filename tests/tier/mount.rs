@@ -12,6 +12,8 @@ macro_rules! conformance {
                 residents_are_what_the_tier_holds,
                 imported_aes_keys_work,
                 imported_pairs_work,
+                an_imported_key_stays_where_it_is,
+                keys_with_the_same_material_are_two,
                 material_that_does_not_fit_is_refused,
                 health_is_good,
                 a_closed_tier_refuses,

@@ -6,7 +6,8 @@ use super::{Call, rotation};
 use crate::base::{Error, Result};
 use crate::model::InstanceId;
 use crate::model::algorithm::KeySpec;
-use crate::model::key::DeletionProtection;
+use crate::model::instance::InstanceKind;
+use crate::model::key::{DeletionProtection, Presence};
 use crate::service::requests::{CreateKey, KeyDescription, KeyFilter};
 use crate::tier::{Ability, Support};
 use crate::wire::openapi::answers::{
@@ -24,6 +25,7 @@ pub(super) async fn create_key(call: &Call<'_>) -> Result<Vec<u8>> {
         instance: parameters.optional_as("DKMSInstanceId")?,
         spec: parameters.optional_as("KeySpec")?,
         usage: parameters.optional_as("KeyUsage")?,
+        origin: parameters.optional_as("Origin")?,
         description: parameters.optional("Description").unwrap_or_default().to_owned(),
         rotation: rotation::interval(call)?,
         tags: parameters.json_tags("Tags")?,
@@ -37,11 +39,8 @@ pub(super) async fn create_key(call: &Call<'_>) -> Result<Vec<u8>> {
 fn refuse_unserved(call: &Call<'_>) -> Result<()> {
     let parameters = call.parameters;
     let is = |name: &str, default: &str| parameters.optional(name).is_none_or(|value| value.eq_ignore_ascii_case(default));
-    let served = [
-        ("Origin", is("Origin", "Aliyun_KMS")),
-        ("KeyStorageMechanism", is("KeyStorageMechanism", "HsmInternal")),
-        ("Policy", parameters.optional("Policy").is_none()),
-    ];
+    let served =
+        [("KeyStorageMechanism", is("KeyStorageMechanism", "HsmInternal")), ("Policy", parameters.optional("Policy").is_none())];
     match served.iter().find(|(_, served)| !served) {
         None => Ok(()),
         Some((name, _)) => {
@@ -57,7 +56,7 @@ pub(super) fn describe_key(call: &Call<'_>) -> Result<Vec<u8>> {
 }
 
 fn metadata(description: KeyDescription) -> KeyMetadata {
-    let KeyDescription { key, protection_level, attributes, abilities, rotated, rotation, encryptions } = description;
+    let KeyDescription { key, protection_level, attributes, abilities, import, rotated, rotation, encryptions } = description;
     let algorithms = abilities.iter().filter_map(|line| {
         let algorithm = match line.ability {
             Ability::Encrypt(algorithm) => algorithm.name(),
@@ -65,12 +64,7 @@ fn metadata(description: KeyDescription) -> KeyMetadata {
             Ability::Mac(algorithm) => algorithm.name(),
             Ability::Generate | Ability::Import => return None,
         };
-        let support = match &line.support {
-            Support::Full => "full".to_owned(),
-            Support::Assisted(how) => how.clone(),
-            Support::Missing(why) => format!("missing: {why}"),
-        };
-        Some(AlgorithmSupport { algorithm, support })
+        Some(AlgorithmSupport { algorithm, support: support(&line.support) })
     });
     KeyMetadata {
         arn: arn("key", &key.id),
@@ -93,14 +87,21 @@ fn metadata(description: KeyDescription) -> KeyMetadata {
         key_state: key.state.name(),
         key_usage: key.usage.name(),
         last_rotation_date: date::to_iso(rotated),
-        material_expire_time: "",
+        material_expire_time: match key.presence {
+            Presence::Until(end) => date::to_iso(end),
+            Presence::Present | Presence::Absent => String::new(),
+        },
         next_rotation_date: rotation.schedule().map(|schedule| date::to_iso(schedule.next)),
         origin: key.origin.name(),
         primary_key_version: key.spec.is_symmetric().then(|| key.primary_version.to_string()),
         protection_level,
         rotation_interval: rotation.schedule().map(|schedule| schedule.interval.to_string()),
         keystead: Extension {
-            storage_mechanism: if attributes.is_some() { "HsmInternal" } else { "Software" },
+            storage_mechanism: if protection_level == InstanceKind::Hardware.protection_level() {
+                "HsmInternal"
+            } else {
+                "Software"
+            },
             encryptions,
             attributes: attributes.map(|attributes| Attributes {
                 local: attributes.local,
@@ -109,8 +110,17 @@ fn metadata(description: KeyDescription) -> KeyMetadata {
                 extractable: attributes.extractable,
                 never_extractable: attributes.never_extractable,
             }),
+            import: import.as_ref().map(support),
             algorithms: algorithms.collect(),
         },
+    }
+}
+
+fn support(support: &Support) -> String {
+    match support {
+        Support::Full => "full".to_owned(),
+        Support::Assisted(how) => how.clone(),
+        Support::Missing(why) => format!("missing: {why}"),
     }
 }
 

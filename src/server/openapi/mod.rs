@@ -4,6 +4,7 @@
 
 mod access;
 mod crypto;
+mod import;
 mod key_life;
 mod keys;
 mod rotation;
@@ -82,6 +83,9 @@ impl Call<'_> {
             Action::ListKeyVersions => crypto::list_key_versions(self),
             Action::DescribeKeyVersion => crypto::describe_key_version(self),
             Action::UpdateRotationPolicy => rotation::update_rotation_policy(self).await,
+            Action::GetParametersForImport => import::get_parameters_for_import(self).await,
+            Action::ImportKeyMaterial => import::import_key_material(self).await,
+            Action::DeleteKeyMaterial => import::delete_key_material(self).await,
             Action::Encrypt => crypto::encrypt(self).await,
             Action::Decrypt => crypto::decrypt(self).await,
             Action::ReEncrypt => crypto::re_encrypt(self).await,

@@ -189,7 +189,7 @@ impl Prober<'_> {
         let session = self.calling.session();
         match objects::import(session, &test_key(spec, usage), known, Residence::Session, self.strictness) {
             Ok(made) => {
-                self.note(spec, Ability::Import, Ok(Support::Full), None);
+                self.note(spec, Ability::Import, Ok(brought_in()), None);
                 Some(made.handle)
             }
             Err(fault) => {
@@ -281,7 +281,7 @@ impl Prober<'_> {
             self.drop_key(made.handle);
             tested
         });
-        self.note(spec, Ability::Import, tested, None);
+        self.note(spec, Ability::Import, tested.map(|_| brought_in()), None);
     }
 }
 
@@ -290,6 +290,11 @@ fn known_key(bytes: usize) -> SecretBytes {
     let mut key = SecretBytes::new(vec![0; bytes]);
     random::fill(key.expose_mut());
     key
+}
+
+/// How material gets into the token: no key in it unwraps what the caller has wrapped.
+fn brought_in() -> Support {
+    Support::Assisted("decoded in the process, brought into the token by C_CreateObject".to_owned())
 }
 
 /// A pair of the process's own, PKCS #8, to be imported.

@@ -110,6 +110,10 @@ fn outcome(kind: Option<Kind>) -> Outcome {
             | Kind::ResourceExists
             | Kind::AliasExists
             | Kind::StateForbids
+            | Kind::UnsupportedOrigin
+            | Kind::InvalidKeyMaterial
+            | Kind::InvalidImportToken
+            | Kind::ExpiredImportToken
             | Kind::LimitExceeded
             | Kind::KeyDisabled
             | Kind::KeyPendingDeletion

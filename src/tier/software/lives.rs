@@ -1,6 +1,7 @@
 //! Which opened material was destroyed since: what makes handles stop working in a tier that keeps no keys itself.
 //!
-//! Used by the tier when it opens and destroys, and by every handle before it works. Knows material only by a keyed fingerprint.
+//! Used by the tier when it opens and destroys, and by every handle before it works. Knows material only by a keyed fingerprint of it
+//! and of the id that it was made with: of two keys that were imported from one secret each has its own life.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,8 +43,8 @@ impl Lives {
     }
 
     /// The life that all handles to this material share.
-    pub(super) fn of(&self, material: &SecretBytes) -> Arc<Life> {
-        let fingerprint = self.fingerprint(material);
+    pub(super) fn of(&self, id: &[u8], material: &SecretBytes) -> Arc<Life> {
+        let fingerprint = self.fingerprint(id, material);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(life) = open.by_fingerprint.get(&fingerprint).and_then(Weak::upgrade) {
             return life;
@@ -58,16 +59,20 @@ impl Lives {
     }
 
     /// Ends it; handles refuse from now on.
-    pub(super) fn end(&self, material: &SecretBytes) {
-        let fingerprint = self.fingerprint(material);
+    pub(super) fn end(&self, id: &[u8], material: &SecretBytes) {
+        let fingerprint = self.fingerprint(id, material);
         let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).by_fingerprint.remove(&fingerprint);
         if let Some(life) = removed.and_then(|life| life.upgrade()) {
             life.destroyed.store(true, Ordering::Release);
         }
     }
 
-    fn fingerprint(&self, material: &SecretBytes) -> Vec<u8> {
-        hmac::sign(&self.key, material.expose()).as_ref().to_vec()
+    fn fingerprint(&self, id: &[u8], material: &SecretBytes) -> Vec<u8> {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&(id.len() as u64).to_be_bytes());
+        context.update(id);
+        context.update(material.expose());
+        context.sign().as_ref().to_vec()
     }
 }
 
@@ -98,21 +103,22 @@ mod tests {
     #[test]
     fn closed_handles_leave_nothing_behind() {
         let lives = Lives::new();
-        let kept = lives.of(&SecretBytes::new(vec![0xff; 32]));
+        let kept = lives.of(b"id", &SecretBytes::new(vec![0xff; 32]));
         for number in 0..10_000u32 {
-            drop(lives.of(&SecretBytes::new(number.to_be_bytes().to_vec())));
+            drop(lives.of(b"id", &SecretBytes::new(number.to_be_bytes().to_vec())));
         }
         assert!(lives.open.lock().unwrap().by_fingerprint.len() <= FIRST_SWEEP);
-        assert!(Arc::ptr_eq(&kept, &lives.of(&SecretBytes::new(vec![0xff; 32]))));
+        assert!(Arc::ptr_eq(&kept, &lives.of(b"id", &SecretBytes::new(vec![0xff; 32]))));
     }
 
     #[test]
     fn an_end_is_for_one_material() {
         let lives = Lives::new();
         let (one, other) = (SecretBytes::new(vec![1; 32]), SecretBytes::new(vec![2; 32]));
-        let (ended, alive) = (lives.of(&one), lives.of(&other));
-        lives.end(&one);
-        lives.end(&one);
+        let (ended, alive, namesake) = (lives.of(b"id", &one), lives.of(b"id", &other), lives.of(b"another id", &one));
+        lives.end(b"id", &one);
+        lives.end(b"id", &one);
         assert!(ended.destroyed.load(Ordering::Acquire) && !alive.destroyed.load(Ordering::Acquire));
+        assert!(!namesake.destroyed.load(Ordering::Acquire), "the same secret in another key");
     }
 }

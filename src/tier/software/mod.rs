@@ -18,8 +18,8 @@ use crate::base::{Error, Kind, Result, SecretBytes, random};
 use crate::model::algorithm::{Family, KeySpec, KeyUsage};
 use crate::model::key::Material;
 use crate::tier::{
-    Ability, Capabilities, Created, Decryption, Description, Encryption, Iv, KeyHandle, NewKey, RANDOM_LIMIT, Share, StoredKey,
-    Tier, TierKind, Work,
+    Ability, Capabilities, Created, Decryption, Description, Encryption, Iv, KeyHandle, NewKey, PublicKey, RANDOM_LIMIT, Share,
+    StoredKey, Tier, TierKind, Work,
 };
 use decrypting::DecryptingPair;
 use lives::{Guard, Lives};
@@ -68,9 +68,12 @@ impl SoftwareTier {
         self.workers.check_open()?;
         self.description.capabilities.admits(key.spec, key.usage, Ability::Generate)?;
         match key.spec.family() {
-            Family::Aes { key_bytes } => Ok(symmetric_key(random_secret(key_bytes))),
-            Family::Hmac(algorithm) => Ok(symmetric_key(random_secret(algorithm.bytes()))),
-            Family::Rsa { .. } | Family::Ec(_) => self.workers.run(move || pairs::generate(key.spec)).await.map(Created::from),
+            Family::Aes { key_bytes } => Ok(created(key.id, random_secret(key_bytes), None)),
+            Family::Hmac(algorithm) => Ok(created(key.id, random_secret(algorithm.bytes()), None)),
+            Family::Rsa { .. } | Family::Ec(_) => {
+                let pair = self.workers.run(move || pairs::generate(key.spec)).await?;
+                Ok(created(key.id, pair.material, Some(&pair.public)))
+            }
         }
     }
 
@@ -79,28 +82,29 @@ impl SoftwareTier {
         self.description.capabilities.admits(key.spec, key.usage, Ability::Import)?;
         match key.spec.family() {
             Family::Aes { .. } => {
-                AesKey::expand(key.spec, &material, self.guard(&material))?;
-                Ok(symmetric_key(material))
+                AesKey::expand(key.spec, &material, self.guard(&key.id, &material))?;
+                Ok(created(key.id, material, None))
             }
             Family::Hmac(_) => {
-                HmacKey::expand(key.spec, &material, self.guard(&material))?;
-                Ok(symmetric_key(material))
+                HmacKey::expand(key.spec, &material, self.guard(&key.id, &material))?;
+                Ok(created(key.id, material, None))
             }
             Family::Rsa { .. } | Family::Ec(_) => {
-                self.workers.run(move || pairs::parse(key.spec, &material)).await.map(Created::from)
+                let pair = self.workers.run(move || pairs::parse(key.spec, &material)).await?;
+                Ok(created(key.id, pair.material, Some(&pair.public)))
             }
         }
     }
 
     async fn open_now(&self, key: StoredKey) -> Result<Arc<dyn KeyHandle>> {
         self.workers.check_open()?;
-        let material = match key.material {
-            Material::Held(material) => material,
+        let (id, material) = match key.material {
+            Material::Held { id, secret } => (id, secret),
             Material::Resident(_) => {
                 return Err(Error::new(Kind::KeyNotFound, "The key's material is in a token, not in this software instance."));
             }
         };
-        let (spec, guard) = (key.spec, self.guard(&material));
+        let (spec, guard) = (key.spec, self.guard(&id, &material));
         match (spec.family(), key.usage) {
             (Family::Aes { .. }, KeyUsage::EncryptDecrypt) => Ok(Arc::new(AesKey::expand(spec, &material, guard)?)),
             (Family::Rsa { .. } | Family::Ec(_), KeyUsage::SignVerify) => {
@@ -118,14 +122,14 @@ impl SoftwareTier {
         }
     }
 
-    fn guard(&self, material: &SecretBytes) -> Guard {
-        Guard { workers: Arc::clone(&self.workers), life: self.lives.of(material) }
+    fn guard(&self, id: &[u8], material: &SecretBytes) -> Guard {
+        Guard { workers: Arc::clone(&self.workers), life: self.lives.of(id, material) }
     }
 
     /// An AES key is made, encrypts, decrypts and has to give back what went in.
     fn round_trip(&self) -> Result<()> {
         let raw = random_secret(32);
-        let key = AesKey::expand(KeySpec::Aes256, &raw, self.guard(&raw))?;
+        let key = AesKey::expand(KeySpec::Aes256, &raw, self.guard(&[], &raw))?;
         let content = random::bytes::<32>();
         let encrypted = key.encrypt_now(&Encryption::AesGcm { aad: Vec::new() }, SecretBytes::new(content.to_vec()))?;
         let Iv::Gcm(iv) = encrypted.iv else { return Err(Error::internal("AES-GCM drew no IV")) };
@@ -141,15 +145,8 @@ fn random_secret(length: usize) -> SecretBytes {
     bytes
 }
 
-fn symmetric_key(raw: SecretBytes) -> Created {
-    Created { material: Material::Held(raw), public_key: None, attributes: None }
-}
-
-impl From<pairs::Pair> for Created {
-    fn from(pair: pairs::Pair) -> Self {
-        let public_key = Some(pair.public.spki().clone());
-        Self { material: Material::Held(pair.material), public_key, attributes: None }
-    }
+fn created(id: Vec<u8>, secret: SecretBytes, public: Option<&PublicKey>) -> Created {
+    Created { material: Material::Held { id, secret }, public_key: public.map(|key| key.spki().clone()), attributes: None }
 }
 
 impl Tier for SoftwareTier {
@@ -173,7 +170,7 @@ impl Tier for SoftwareTier {
         Box::pin(async move {
             self.workers.check_open()?;
             match material {
-                Material::Held(material) => self.lives.end(&material),
+                Material::Held { id, secret } => self.lives.end(&id, &secret),
                 // Not ours, so it is gone as far as this tier can tell.
                 Material::Resident(_) => {}
             }

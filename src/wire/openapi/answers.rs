@@ -64,7 +64,7 @@ pub struct KeyMetadata {
     pub key_state: &'static str,
     pub key_usage: &'static str,
     pub last_rotation_date: String,
-    pub material_expire_time: &'static str,
+    pub material_expire_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_rotation_date: Option<String>,
     pub origin: &'static str,
@@ -87,6 +87,9 @@ pub struct Extension {
     /// What the token says of the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Attributes>,
+    /// Of an imported key: how its material gets to where it is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import: Option<String>,
     /// Each algorithm of the key and how it is done.
     pub algorithms: Vec<AlgorithmSupport>,
 }
@@ -315,6 +318,17 @@ pub struct PublicKeyAnswer {
     #[serde(flatten)]
     pub used: Used,
     pub public_key: String,
+}
+
+/// GetParametersForImport.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "the fields are the API's")]
+pub struct ImportParametersAnswer {
+    pub import_token: String,
+    pub key_id: String,
+    pub public_key: String,
+    pub token_expire_time: String,
 }
 
 /// GetKmsInstance.

@@ -85,6 +85,9 @@ actions![
     ListKeyVersions,
     DescribeKeyVersion,
     UpdateRotationPolicy,
+    GetParametersForImport,
+    ImportKeyMaterial,
+    DeleteKeyMaterial,
     Encrypt,
     Decrypt,
     ReEncrypt,
@@ -191,6 +194,9 @@ impl Action {
             | Self::UntagResources
             | Self::CreateKeyVersion
             | Self::UpdateRotationPolicy
+            | Self::GetParametersForImport
+            | Self::ImportKeyMaterial
+            | Self::DeleteKeyMaterial
             | Self::CreateNetworkRule
             | Self::UpdateNetworkRule
             | Self::DeleteNetworkRule
@@ -236,7 +242,6 @@ pub const UNSERVED: &[&str] = &[
     "CreateCertificate",
     "CreateSecret",
     "DeleteCertificate",
-    "DeleteKeyMaterial",
     "DeleteSecret",
     "DescribeCertificate",
     "DescribeSecret",
@@ -245,11 +250,9 @@ pub const UNSERVED: &[&str] = &[
     "GetKeyPolicy",
     "GetKmsInstanceQuotaInfos",
     "GetManagedDataKey",
-    "GetParametersForImport",
     "GetRandomPassword",
     "GetSecretPolicy",
     "GetSecretValue",
-    "ImportKeyMaterial",
     "ListManagedDataKeyVersions",
     "ListSecretVersionIds",
     "ListSecrets",

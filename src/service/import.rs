@@ -1,0 +1,215 @@
+//! Importing key material: GetParametersForImport, ImportKeyMaterial, DeleteKeyMaterial, and the end of what has expired.
+//!
+//! Material comes wrapped by a pair that was made for it, is unwrapped and checked in the process, and goes into the tier by the three
+//! steps of a key that is made: an intent in the store, the object in the tier, the commit. Every import is an object of its own:
+//! an id that a tier has had it does not get again. What is erased is gone from the key first and from its token then, so that
+//! whatever happens in between leaves nothing but an object that is known to be destroyed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Kms;
+use super::aliases::key_id;
+use super::requests::{ImportKeyMaterial, ImportParameters, Operator};
+use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, random};
+use crate::model::algorithm::{KeySpec, KeyUsage, WrappingAlgorithm};
+use crate::model::key::{Key, Material};
+use crate::model::{KeyId, KeyVersionId};
+use crate::store::{ErasedObject, KeyVersion, Placement, WrappingKey};
+use crate::tier::{Decryption, NewKey, OaepHash, Share, StoredKey, envelope};
+
+/// What material is wrapped by, and the length in bytes of what that wraps.
+const WRAPPING_SPEC: KeySpec = KeySpec::Rsa2048;
+const WRAPPED: usize = 256;
+/// How long a wrapping key serves (the API's).
+const VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most bytes of wrapped material: an RSA-4096 pair has 2.4 KB as PKCS #8, with attributes somewhat more.
+const WRAPPED_LIMIT: usize = 8192;
+
+impl Kms {
+    /// GetParametersForImport: a new pair to wrap material by, for this key and a day.
+    ///
+    /// # Errors
+    /// [`Kind::KeyNotFound`], [`Kind::UnsupportedOrigin`]; [`Kind::UnsupportedOperation`] for RSAES_OAEP_SHA_1 outside of the default
+    /// instance; those of the store.
+    pub async fn parameters_for_import(
+        &self,
+        operator: &Operator,
+        key: &str,
+        algorithm: WrappingAlgorithm,
+    ) -> Result<ImportParameters> {
+        let key = &self.known(&key_id(key)?)?.key;
+        key.check_imported()?;
+        match algorithm {
+            WrappingAlgorithm::RsaesOaepSha256 => {}
+            // The API has it for keys outside of instances, and those are in the default instance here.
+            WrappingAlgorithm::RsaesOaepSha1 if self.default_instance.as_ref() == Some(&key.instance) => {}
+            WrappingAlgorithm::RsaesOaepSha1 => {
+                let text = "The WrappingAlgorithm RSAES_OAEP_SHA_1 is for keys of the default instance; use RSAES_OAEP_SHA_256.";
+                return Err(Error::unsupported(text));
+            }
+        }
+        let made = self.pairs.create(passing(WRAPPING_SPEC, KeyUsage::EncryptDecrypt)).await?;
+        let (Material::Held { secret: private_key, .. }, Some(public_key)) = (made.material, made.public_key) else {
+            return Err(Error::internal("the maker of pairs does not give them away"));
+        };
+        let expires = self.now().after(VALIDITY);
+        let wrapping = WrappingKey { key: key.id.clone(), algorithm, private_key, expires };
+        let token = self.store.keep_wrapping_key(&wrapping).await?;
+        tracing::info!(key = %key.id, by = %operator.access_key, "parameters for an import were given out");
+        Ok(ImportParameters { key: wrapping.key, token, public_key, expires })
+    }
+
+    /// ImportKeyMaterial: what is wrapped becomes the material of the key, which is enabled. Material that is there already only
+    /// gets its new date.
+    ///
+    /// # Errors
+    /// [`Kind::KeyNotFound`], [`Kind::UnsupportedOrigin`], [`Kind::StateForbids`] while the key waits for its deletion;
+    /// [`Kind::InvalidImportToken`], [`Kind::ExpiredImportToken`]; [`Kind::InvalidKeyMaterial`] for what cannot be unwrapped, whatever
+    /// the cause, is no material of the key's spec, or is other material than was imported first; those of store and tier.
+    pub async fn import_key_material(self: &Arc<Self>, operator: &Operator, request: ImportKeyMaterial) -> Result<()> {
+        let now = self.now();
+        let key = self.known(&key_id(&request.key)?)?.key.clone();
+        key.takes_material()?;
+        if request.expires.is_some_and(|expires| expires < now) {
+            return Err(Error::invalid("The parameter KeyMaterialExpireUnix lies in the past; 0 is never."));
+        }
+        let wrapping = self.store.wrapping_key(&key.id, &request.token, now).await?;
+        let material = self.unwrap_material(wrapping, request.wrapped).await?;
+        // In a task of its own: a caller that goes away leaves no half of an import.
+        let (kms, id) = (Arc::clone(self), key.id.clone());
+        tokio::spawn(async move { kms.take_material(key, material, request.expires).await }).await.map_err(Error::internal)??;
+        self.refresh().await?;
+        tracing::info!(key = %id, by = %operator.access_key, "key material was imported");
+        Ok(())
+    }
+
+    /// Failures are one mute kind: which step failed is not told.
+    async fn unwrap_material(&self, wrapping: WrappingKey, mut wrapped: Vec<u8>) -> Result<SecretBytes> {
+        if !(WRAPPED..=WRAPPED_LIMIT).contains(&wrapped.len()) {
+            return Err(not_unwrapped());
+        }
+        let hash = match wrapping.algorithm {
+            WrappingAlgorithm::RsaesOaepSha256 => OaepHash::Sha256,
+            WrappingAlgorithm::RsaesOaepSha1 => OaepHash::Sha1,
+        };
+        let NewKey { id, spec, usage, .. } = passing(WRAPPING_SPEC, KeyUsage::EncryptDecrypt);
+        let material = Material::Held { id, secret: wrapping.private_key };
+        let opener = self.pairs.open(StoredKey { spec, usage, material, public_key: None }).await?;
+        let cipher = opener.cipher().ok_or_else(|| Error::internal("the maker of pairs does not decrypt"))?;
+        let mute = |error: Error| if error.kind() == Kind::Undecryptable { not_unwrapped() } else { error };
+        let rest = wrapped.split_off(WRAPPED);
+        let first = cipher.decrypt(Share::default(), Decryption::RsaesOaep(hash), wrapped).await.map_err(mute)?;
+        if rest.is_empty() { Ok(first) } else { envelope::open(&first, &rest).map_err(mute) }
+    }
+
+    async fn take_material(&self, key: Key, material: SecretBytes, expires: Option<Timestamp>) -> Result<()> {
+        // Decoded and checked in the process for either kind of instance; what comes out is encoded anew.
+        let checked = self.pairs.import(passing(key.spec, key.usage), material).await.map_err(not_material)?;
+        let Material::Held { secret, .. } = checked.material else {
+            return Err(Error::internal("the maker of pairs does not give them away"));
+        };
+        // A pair may be written in many ways; it is the same pair when the public half is the same.
+        let fingerprint = match checked.public_key {
+            Some(public) => self.store.material_fingerprint(&key.id, &SecretBytes::new(public.as_der().to_vec())),
+            None => self.store.material_fingerprint(&key.id, &secret),
+        };
+        let change = |key: &mut Key| key.import_material(expires);
+        match self.store.place_material(&key.id, &fingerprint, None, change).await? {
+            Placement::AlreadyThere | Placement::Placed => return Ok(()),
+            Placement::Wanting => {}
+        }
+        let object = KeyVersionId::from_entropy(&key.id, random::bytes());
+        let version = KeyVersion {
+            id: key.initial_version.clone(),
+            ..self.make_material(&key, &object, self.now(), |tier, new| tier.import(new, secret)).await.map_err(not_material)?
+        };
+        match self.store.place_material(&key.id, &fingerprint, Some((&object, &version)), change).await {
+            Ok(Placement::Placed) => Ok(()),
+            Ok(Placement::AlreadyThere | Placement::Wanting) => {
+                // Another import of the same material was faster.
+                self.unmake_material(&key, &object, version).await;
+                Ok(())
+            }
+            Err(error) => {
+                // Whether the commit went through is not known, so the object stays when it might have.
+                let ours = |version: &KeyVersion| {
+                    version.material.as_ref().is_some_and(|material| material.id() == object.as_str().as_bytes())
+                };
+                let absent = |(_, versions): (Key, Vec<KeyVersion>)| !versions.iter().any(ours);
+                if self.store.key(&key.id).await.is_ok_and(|stored| stored.is_none_or(absent)) {
+                    self.unmake_material(&key, &object, version).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// DeleteKeyMaterial: nothing can be done with the key until the same material is imported again. When this returns, the object in
+    /// the token is destroyed; when it fails because the token does not answer, the key has lost it all the same.
+    ///
+    /// # Errors
+    /// [`Kind::KeyNotFound`], [`Kind::UnsupportedOrigin`]; those of store and tier.
+    pub async fn delete_key_material(&self, operator: &Operator, key: &str) -> Result<()> {
+        let id = key_id(key)?;
+        self.store.erase_material(&id, Key::delete_material).await?;
+        self.refresh().await?;
+        tracing::info!(key = %id, by = %operator.access_key, "key material was deleted");
+        self.destroy_erased(|erased| erased.key == id).await
+    }
+
+    /// Ends what has had its time: material, objects that are still to be destroyed, wrapping keys.
+    ///
+    /// # Errors
+    /// The first failure; the rest is done all the same, and what is left the next time.
+    pub(super) async fn end_imports(&self) -> Result<()> {
+        let now = self.now();
+        let mut result = Ok(());
+        for entry in self.snapshot.keys().iter().filter(|entry| entry.key.is_expired(now)) {
+            result = result.and(self.expire(&entry.key.id, now).await);
+        }
+        result.and(self.destroy_erased(|_| true).await).and(self.store.drop_wrapping_keys(now).await)
+    }
+
+    async fn expire(&self, id: &KeyId, now: Timestamp) -> Result<()> {
+        match self.store.erase_material(id, |key| key.expire_material(now)).await {
+            Ok(_) => tracing::info!(key = %id, "key material has expired"),
+            // It was imported again, or another node was faster: the snapshot is older.
+            Err(error) if matches!(error.kind(), Kind::StateForbids | Kind::KeyNotFound) => {}
+            Err(error) => return Err(error),
+        }
+        self.refresh().await
+    }
+
+    /// Destroys the objects that no key has any more, as far as their instances are served.
+    async fn destroy_erased(&self, which: impl Fn(&ErasedObject) -> bool) -> Result<()> {
+        let mut result = Ok(());
+        for erased in self.store.erased_objects().await?.into_iter().filter(|erased| which(erased)) {
+            if let Ok(served) = self.served(&erased.instance) {
+                let destroyed = served.tier.destroy(Material::Resident(erased.id.clone())).await;
+                result = result.and(match destroyed {
+                    Ok(()) => self.store.forget_erased_object(&erased.id).await,
+                    Err(error) => Err(error),
+                });
+            }
+        }
+        result
+    }
+}
+
+/// A key that is never stored, in the tier that keeps none.
+fn passing(spec: KeySpec, usage: KeyUsage) -> NewKey {
+    let id = KeyVersionId::from_entropy(&KeyId::from_entropy(random::bytes()), random::bytes());
+    NewKey { id: id.as_str().as_bytes().to_vec(), label: id.key().to_string(), spec, usage }
+}
+
+fn not_unwrapped() -> Error {
+    let text = "The parameter EncryptedKeyMaterial cannot be unwrapped: it is not wrapped by the public key and the algorithm of the \
+                ImportToken, or not whole.";
+    Error::new(Kind::InvalidKeyMaterial, text)
+}
+
+/// What a tier refuses as a parameter is the material.
+fn not_material(error: Error) -> Error {
+    if error.kind() == Kind::InvalidParameter { Error::new(Kind::InvalidKeyMaterial, error.message()) } else { error }
+}

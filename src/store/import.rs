@@ -1,0 +1,285 @@
+//! What import needs to be kept: wrapping keys and their tokens, the fingerprint of what was imported first, material that comes and
+//! goes, and objects in tokens that are still to be destroyed.
+
+use sqlx::{Row, SqliteConnection};
+
+use super::key_life::{locked, update};
+use super::keys::{KeyVersion, MaterialColumns, attribute, delete_intent};
+use super::seal::{FINGERPRINT, Place};
+use super::transaction::{Fault, Writing};
+use super::{Store, corrupt, failed};
+use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, random};
+use crate::model::algorithm::WrappingAlgorithm;
+use crate::model::key::{Key, SubjectPublicKeyInfo};
+use crate::model::{InstanceId, KeyId, KeyVersionId};
+
+/// The most wrapping keys of a key at a time; of more the oldest are dropped.
+const WRAPPING_KEYS: i64 = 8;
+/// Length of the id of a wrapping key in bytes.
+const ID: usize = 16;
+
+/// The private half of a pair that material is wrapped by.
+pub struct WrappingKey {
+    /// For which key.
+    pub key: KeyId,
+    /// How it is wrapped.
+    pub algorithm: WrappingAlgorithm,
+    /// PKCS #8, DER.
+    pub private_key: SecretBytes,
+    /// Until when it serves.
+    pub expires: Timestamp,
+}
+
+/// What became of the material that was to be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// It is the key's from now on.
+    Placed,
+    /// The key has it already; the object that was made for it is nobody's.
+    AlreadyThere,
+    /// The key has none, and none was given: nothing was changed.
+    Wanting,
+}
+
+/// An object in a token that no key has any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErasedObject {
+    /// Its CKA_ID.
+    pub id: Vec<u8>,
+    /// The key that had it.
+    pub key: KeyId,
+    /// Where.
+    pub instance: InstanceId,
+}
+
+impl Store {
+    /// Keeps a wrapping key and gives its import token: opaque, authenticated, for this key and this pair alone.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn keep_wrapping_key(&self, wrapping: &WrappingKey) -> Result<Vec<u8>> {
+        let bytes: [u8; ID] = random::bytes();
+        let id = &hex(&bytes);
+        let sealed = &self.sealer.seal(private_key_place(id), &wrapping.private_key)?;
+        let mut token = bytes.to_vec();
+        token.extend_from_slice(&wrapping.expires.unix().to_be_bytes());
+        let token = self.sealer.seal(token_place(&wrapping.key), &SecretBytes::new(token))?;
+        self.write("keep wrapping key", move |writing| {
+            Box::pin(async move {
+                let connection = writing.connection;
+                let statement = "DELETE FROM wrapping_keys WHERE key_id = $1 AND id NOT IN
+                    (SELECT id FROM wrapping_keys WHERE key_id = $1 ORDER BY expires DESC, id LIMIT $2)";
+                sqlx::query(statement).bind(wrapping.key.as_str()).bind(WRAPPING_KEYS - 1).execute(&mut *connection).await?;
+                let statement =
+                    "INSERT INTO wrapping_keys (id, key_id, algorithm, private_key, expires) VALUES ($1, $2, $3, $4, $5)";
+                sqlx::query(statement)
+                    .bind(id)
+                    .bind(wrapping.key.as_str())
+                    .bind(wrapping.algorithm.name())
+                    .bind(sealed)
+                    .bind(wrapping.expires.unix())
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await?;
+        Ok(token)
+    }
+
+    /// The wrapping key that a token was given for.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidImportToken`] for what is none of ours, is of another key or was superseded; [`Kind::ExpiredImportToken`]; the
+    /// database fails.
+    pub async fn wrapping_key(&self, key: &KeyId, token: &[u8], now: Timestamp) -> Result<WrappingKey> {
+        let invalid = |text: &str| Error::new(Kind::InvalidImportToken, text);
+        let unknown = || invalid("The ImportToken is not one that GetParametersForImport gave for this key.");
+        let opened = self.sealer.open(token_place(key), token).map_err(|error| unknown().caused_by(error))?;
+        let (id, expires) = token_parts(&opened).ok_or_else(unknown)?;
+        if expires <= now {
+            return Err(Error::new(Kind::ExpiredImportToken, "The ImportToken has expired; GetParametersForImport gives another."));
+        }
+        let row = sqlx::query("SELECT algorithm, private_key FROM wrapping_keys WHERE id = $1 AND key_id = $2")
+            .bind(&id)
+            .bind(key.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)?;
+        let superseded = || invalid("The ImportToken was superseded by later ones; GetParametersForImport gives another.");
+        let row = row.ok_or_else(superseded)?;
+        let algorithm: String = row.try_get("algorithm").map_err(failed)?;
+        let sealed: Vec<u8> = row.try_get("private_key").map_err(failed)?;
+        Ok(WrappingKey {
+            key: key.clone(),
+            algorithm: algorithm.parse().map_err(corrupt)?,
+            private_key: self.sealer.open(private_key_place(&id), &sealed)?,
+            expires,
+        })
+    }
+
+    /// Drops the wrapping keys that have had their time. No snapshot shows them, so the change counter stays.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn drop_wrapping_keys(&self, now: Timestamp) -> Result<()> {
+        sqlx::query("DELETE FROM wrapping_keys WHERE expires <= $1").bind(now.unix()).execute(&self.pool).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// What tells whether material is the same as before: keyed, and of each key another one.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn material_fingerprint(&self, key: &KeyId, material: &SecretBytes) -> [u8; FINGERPRINT] {
+        self.sealer.fingerprint(Place { table: "imported_material", row: key.as_str(), column: "fingerprint" }, material)
+    }
+
+    /// Gives a key the material that was made for it, if it is the first or the same as before, and changes the key with it. The
+    /// intent of the object goes in the same transaction.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidKeyMaterial`] for other material than before, [`Kind::KeyNotFound`], what `change` says: then nothing is changed;
+    /// the database fails.
+    pub async fn place_material(
+        &self,
+        id: &KeyId,
+        fingerprint: &[u8; FINGERPRINT],
+        made: Option<(&KeyVersionId, &KeyVersion)>,
+        change: impl Fn(&mut Key) -> Result<()> + Send + Sync,
+    ) -> Result<Placement> {
+        let made = &match made {
+            Some((object, version)) => Some((object, version, self.columns(version)?)),
+            None => None,
+        };
+        let change = &change;
+        self.write("place material", move |writing| {
+            Box::pin(async move {
+                let Writing { connection, revision, .. } = writing;
+                let mut key = locked(connection, id).await?;
+                change(&mut key)?;
+                check_fingerprint(connection, id, fingerprint).await?;
+                let there: Option<Vec<u8>> = sqlx::query_scalar("SELECT object_id FROM key_versions WHERE id = $1")
+                    .bind(key.initial_version.as_str())
+                    .fetch_one(&mut *connection)
+                    .await?;
+                let placement = match (there, made) {
+                    (Some(_), _) => Placement::AlreadyThere,
+                    (None, None) => return Ok(Placement::Wanting),
+                    (None, Some((object, version, columns))) => {
+                        put_material(connection, version, columns).await?;
+                        delete_intent(connection, object).await?;
+                        Placement::Placed
+                    }
+                };
+                sqlx::query("INSERT INTO imported_material (key_id, fingerprint) VALUES ($1, $2) ON CONFLICT (key_id) DO NOTHING")
+                    .bind(id.as_str())
+                    .bind(fingerprint.as_slice())
+                    .execute(&mut *connection)
+                    .await?;
+                update(connection, &key, revision).await?;
+                Ok(placement)
+            })
+        })
+        .await
+    }
+
+    /// Takes the material from a key, whose new state `change` says. Held material is gone with that; an object in a token is noted, to
+    /// be destroyed.
+    ///
+    /// # Errors
+    /// As [`Store::change_key`].
+    pub async fn erase_material(&self, id: &KeyId, change: impl Fn(&mut Key) -> Result<()> + Send + Sync) -> Result<Key> {
+        let change = &change;
+        self.write("erase material", move |writing| {
+            Box::pin(async move {
+                let Writing { connection, revision, .. } = writing;
+                let mut key = locked(connection, id).await?;
+                change(&mut key)?;
+                let statement = "INSERT INTO erased_objects (object_id, key_id, instance)
+                    SELECT object_id, key_id, $2 FROM key_versions WHERE key_id = $1 AND object_id IS NOT NULL AND held IS NULL";
+                sqlx::query(statement).bind(id.as_str()).bind(key.instance.as_str()).execute(&mut *connection).await?;
+                let statement = "UPDATE key_versions SET object_id = NULL, held = NULL, public_key = NULL, local = NULL,
+                    sensitive = NULL, always_sensitive = NULL, extractable = NULL, never_extractable = NULL WHERE key_id = $1";
+                sqlx::query(statement).bind(id.as_str()).execute(&mut *connection).await?;
+                update(connection, &key, revision).await?;
+                Ok(key)
+            })
+        })
+        .await
+    }
+
+    /// The objects that are still to be destroyed.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn erased_objects(&self) -> Result<Vec<ErasedObject>> {
+        let statement = "SELECT object_id, key_id, instance FROM erased_objects ORDER BY object_id";
+        let rows: Vec<(Vec<u8>, String, String)> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        rows.into_iter()
+            .map(|(id, key, instance)| {
+                Ok(ErasedObject { id, key: key.parse().map_err(corrupt)?, instance: instance.parse().map_err(corrupt)? })
+            })
+            .collect()
+    }
+
+    /// An object was destroyed.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn forget_erased_object(&self, id: &[u8]) -> Result<()> {
+        sqlx::query("DELETE FROM erased_objects WHERE object_id = $1").bind(id).execute(&self.pool).await.map_err(failed)?;
+        Ok(())
+    }
+}
+
+async fn check_fingerprint(connection: &mut SqliteConnection, id: &KeyId, fingerprint: &[u8; FINGERPRINT]) -> Result<(), Fault> {
+    let first: Option<Vec<u8>> = sqlx::query_scalar("SELECT fingerprint FROM imported_material WHERE key_id = $1")
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await?;
+    match first {
+        Some(first) if first != fingerprint => {
+            let text = format!("The key {id} takes only the key material that was imported first; this is another.");
+            Err(Error::new(Kind::InvalidKeyMaterial, text).into())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn put_material(connection: &mut SqliteConnection, version: &KeyVersion, columns: &MaterialColumns) -> Result<(), Fault> {
+    let statement = "UPDATE key_versions SET object_id = $2, held = $3, public_key = $4, local = $5, sensitive = $6,
+        always_sensitive = $7, extractable = $8, never_extractable = $9 WHERE id = $1";
+    sqlx::query(statement)
+        .bind(version.id.as_str())
+        .bind(columns.object_id.as_deref())
+        .bind(columns.held.as_deref())
+        .bind(version.public_key.as_ref().map(SubjectPublicKeyInfo::as_der))
+        .bind(attribute(version, |attributes| attributes.local))
+        .bind(attribute(version, |attributes| attributes.sensitive))
+        .bind(attribute(version, |attributes| attributes.always_sensitive))
+        .bind(attribute(version, |attributes| attributes.extractable))
+        .bind(attribute(version, |attributes| attributes.never_extractable))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn private_key_place(id: &str) -> Place<'_> {
+    Place { table: "wrapping_keys", row: id, column: "private_key" }
+}
+
+/// A token is no column, but sealed as if it were one of its key.
+fn token_place(key: &KeyId) -> Place<'_> {
+    Place { table: "wrapping_keys", row: key.as_str(), column: "import token" }
+}
+
+/// The id of the wrapping key and until when it serves.
+fn token_parts(opened: &SecretBytes) -> Option<(String, Timestamp)> {
+    let (id, expires) = opened.expose().split_first_chunk::<ID>()?;
+    Some((hex(id), Timestamp::from_unix(i64::from_be_bytes(expires.try_into().ok()?))))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,103 @@
+//! An import that fails in the middle leaves nothing behind, and what was imported survives what the token goes through.
+
+use std::time::Duration;
+
+use keystead::base::{Kind, SecretBytes};
+use keystead::model::algorithm::{KeySpec, KeyUsage};
+use keystead::model::key::Material;
+use keystead::tier::pkcs11::Settings;
+use keystead::tier::{NewKey, StoredKey, Tier};
+
+use crate::calls::{round_trip, seal, unseal, until};
+use crate::fault::{self, Fault};
+use crate::isolated::{isolated, runtime};
+use crate::softhsm;
+use crate::world::{connect, new_key, settings};
+
+/// How long a test may wait for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often, and after what time, a call that was sent away is tried again.
+const ATTEMPTS: usize = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long an import that hangs may take to fail: connecting makes key pairs in that time, on a busy machine, too.
+const GENERATION_DEADLINE: Duration = Duration::from_secs(10);
+
+const MATERIAL: [u8; 32] = [7; 32];
+
+fn aes() -> NewKey {
+    new_key(KeySpec::Aes256, KeyUsage::EncryptDecrypt)
+}
+
+fn material() -> SecretBytes {
+    SecretBytes::new(MATERIAL.to_vec())
+}
+
+#[test]
+fn an_import_that_fails_in_the_middle_leaves_nothing_behind() {
+    isolated("import::an_import_that_fails_in_the_middle_leaves_nothing_behind", 1, || {
+        let label = softhsm::token();
+        let fault = Fault::here();
+        runtime().block_on(async {
+            let tier = connect(Settings { generation_deadline: GENERATION_DEADLINE, ..settings(&label) }).await;
+            let token = fault::token(&label);
+            // Before the object is made and after, once and always; and when what it is like cannot be read afterwards.
+            for rule in [
+                "fail C_CreateObject CKR_DEVICE_MEMORY",
+                "fail C_CreateObject CKR_DEVICE_MEMORY after",
+                "fail C_CreateObject CKR_ATTRIBUTE_VALUE_INVALID",
+                "fail C_CreateObject CKR_GENERAL_ERROR after",
+                "fail C_GetAttributeValue CKR_DEVICE_MEMORY",
+                "fail C_GetAttributeValue CKR_FUNCTION_FAILED",
+                "hang C_CreateObject times=1 after",
+            ] {
+                let lasts = fault.rule(&format!("{rule} {token}"));
+                // A slot that still recovers from the last fault sends callers away before they come to this one.
+                for _ in 0..ATTEMPTS {
+                    let refused = tier.import(aes(), material()).await.err().unwrap_or_else(|| panic!("{rule}: imported"));
+                    assert_ne!(refused.kind(), Kind::InvalidParameter, "{rule}: {refused:?}");
+                    if lasts.fired() > 0 {
+                        break;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+                assert!(lasts.fired() > 0, "{rule}");
+                drop(lasts);
+                fault.tell("release");
+                until(rule, PATIENCE, async || tier.residents().await.is_ok_and(|residents| residents.is_empty())).await;
+            }
+            // And goes on as if nothing had been.
+            until("it serves", PATIENCE, async || tier.health().await.is_ok()).await;
+            let made = tier.import(aes(), material()).await.unwrap();
+            assert_eq!(tier.residents().await.unwrap(), [made.material.id().to_vec()]);
+            tier.destroy(made.material).await.unwrap();
+            assert!(tier.residents().await.unwrap().is_empty());
+            tier.close().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn material_that_comes_back_is_another_object_and_the_same_key() {
+    isolated("import::material_that_comes_back_is_another_object_and_the_same_key", 1, || {
+        let label = softhsm::token();
+        Fault::here();
+        runtime().block_on(async {
+            let tier = connect(settings(&label)).await;
+            let open = async |material: Material| {
+                let (spec, usage) = (KeySpec::Aes256, KeyUsage::EncryptDecrypt);
+                tier.open(StoredKey { spec, usage, material, public_key: None }).await.unwrap()
+            };
+            let first = tier.import(aes(), material()).await.unwrap();
+            let handle = open(first.material.duplicate()).await;
+            let sealed = seal(&*handle, Default::default(), b"before").await.unwrap();
+            tier.destroy(first.material).await.unwrap();
+            let second = tier.import(aes(), material()).await.unwrap();
+            let again = open(second.material).await;
+            assert!(unseal(&*again, Default::default(), b"before", &sealed).await.unwrap().constant_time_eq(b"before"));
+            assert_eq!(round_trip(&*handle, b"now").await.unwrap_err().kind(), Kind::KeyNotFound, "the old object stays gone");
+            Fault::here().tell(&format!("lose-login {}", fault::token(&label)));
+            until("it works again", PATIENCE, async || round_trip(&*again, b"now").await.is_ok()).await;
+            tier.close().await.unwrap();
+        });
+    });
+}
