@@ -61,7 +61,7 @@ def test_a_key_without_an_instance_goes_to_the_default_one(control):
 
 
 def test_what_createkey_does_not_serve_is_refused(control):
-    for more in [{"origin": "EXTERNAL"}, {"key_storage_mechanism": "HsmEncryptedDatabase"}]:
+    for more in [{"key_storage_mechanism": "HsmEncryptedDatabase"}]:
         assert code_of(control.create_key, openapi.CreateKeyRequest(**more)) == "UnsupportedOperation"
     assert code_of(control.create_key, openapi.CreateKeyRequest(key_spec="AES_512")) == "InvalidParameter"
     request = openapi.CreateKeyRequest(dkmsinstance_id="kst-aaaaaaaaaaaaaaaaaaaaa")
