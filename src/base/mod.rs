@@ -1,8 +1,10 @@
-//! Floor 0: what every other folder may use. Errors, secrets, the clock, randomness of the process.
+//! Floor 0: what every other folder may use. Errors, secrets, the clock, dates, randomness of the process.
 //!
 //! Imports nothing of ours.
 
 mod clock;
+#[cfg(feature = "server")]
+pub mod date;
 mod error;
 pub mod random;
 mod secret;

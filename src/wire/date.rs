@@ -2,26 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
-
 use crate::base::Timestamp;
-
-/// `2026-11-23T19:09:54Z`, the OpenAPI's only form.
-const ISO: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-
-/// Writes `yyyy-MM-ddTHH:mm:ssZ`.
-pub fn to_iso(timestamp: Timestamp) -> String {
-    let date = OffsetDateTime::from_unix_timestamp(timestamp.unix()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    date.format(&ISO).unwrap_or_default()
-}
-
-/// Reads `yyyy-MM-ddTHH:mm:ssZ`.
-pub fn from_iso(text: &str) -> Option<Timestamp> {
-    let date = time::PrimitiveDateTime::parse(text, &ISO).ok()?;
-    Some(Timestamp::from_unix(date.assume_utc().unix_timestamp()))
-}
+pub use crate::base::date::{from_iso, to_iso};
 
 /// Writes the date of HTTP (RFC 9110, section 5.6.7): `Mon, 23 Nov 2026 19:09:52 GMT`.
 pub fn to_http(timestamp: Timestamp) -> String {
