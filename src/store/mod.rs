@@ -1,4 +1,4 @@
-//! Floor 2: the store, what is kept: keys, access, operators, authorities. SQL is written once, for SQLite and PostgreSQL.
+//! Floor 2: the store, what is kept: keys, access, operators, authorities, the ends of the audit logs. SQL is written once, for SQLite and PostgreSQL.
 //!
 //! Called by the service alone. It knows no tier and no protocol. Every write is a named transaction, repeated while the database
 //! is busy, and raises the change counter, by which every node sees that its snapshot is old. Secret columns are sealed.
@@ -6,6 +6,7 @@
 mod access;
 mod access_changes;
 mod aliases;
+mod audit;
 mod import;
 mod instances;
 mod key_life;
@@ -28,6 +29,7 @@ use crate::base::{Error, Kind, Result, SecretBytes};
 
 pub use access::AccessTables;
 pub use access_changes::PolicyChange;
+pub use audit::AuditPosition;
 pub use import::{ErasedObject, Placement, WrappingKey};
 pub use keys::{KeyIntent, KeyVersion, Versions};
 pub use operators::{ADMINISTRATOR, AccessKey, Authorities};

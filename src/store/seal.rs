@@ -67,9 +67,21 @@ impl RootKey {
     /// # Errors
     /// None in practice: the length is fixed.
     pub fn pin_fingerprint_key(&self) -> Result<SecretBytes> {
+        self.derive(&[b"fingerprints of refused PINs, version 1"])
+    }
+
+    /// A key of its own for the chain of the audit log of this name.
+    ///
+    /// # Errors
+    /// None in practice: the length is fixed.
+    pub fn audit_key(&self, log: &str) -> Result<SecretBytes> {
+        self.derive(&[b"audit log, version 1: ", log.as_bytes()])
+    }
+
+    fn derive(&self, info: &[&[u8]]) -> Result<SecretBytes> {
         let secret = Salt::new(HKDF_SHA256, b"keystead").extract(self.0.expose());
-        let key = secret.expand(&[b"fingerprints of refused PINs, version 1"], HKDF_SHA256);
-        let failed = |_: aws_lc_rs::error::Unspecified| Error::internal("the fingerprint key cannot be derived");
+        let key = secret.expand(info, HKDF_SHA256);
+        let failed = |_: aws_lc_rs::error::Unspecified| Error::internal("a key cannot be derived from the root key");
         SecretBytes::filled(ROOT_KEY, |bytes| key.map_err(failed)?.fill(bytes).map_err(failed))
     }
 

@@ -587,3 +587,20 @@ fn a_root_key_file_is_the_owners_alone() {
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
+
+#[tokio::test]
+async fn the_end_of_an_audit_log_only_moves_on() {
+    let bench = bench().await;
+    let revision = bench.store.revision().await.unwrap();
+    assert_eq!(bench.store.audit_position("server").await.unwrap(), None);
+    for (sequence, byte) in [(7, 1), (9, 2), (8, 3)] {
+        bench.store.remember_audit_position("server", (sequence, [byte; 32])).await.unwrap();
+    }
+    bench.store.remember_audit_position("commands", (1, [4; 32])).await.unwrap();
+    let again = bench.again().await;
+    assert_eq!(again.audit_position("server").await.unwrap(), Some((9, [2; 32])));
+    assert_eq!(again.audit_position("commands").await.unwrap(), Some((1, [4; 32])));
+    assert_eq!(again.revision().await.unwrap(), revision, "no snapshot is read again because of it");
+    let [one, other] = ["server", "commands"].map(|log| bench.root.audit_key(log).unwrap());
+    assert!(!one.constant_time_eq(other.expose()), "a record of one is none of the other");
+}
