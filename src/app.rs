@@ -2,6 +2,7 @@
 
 mod api;
 mod assembly;
+mod audit;
 mod check_config;
 mod client_keys;
 mod files;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::base::Result;
+use crate::base::{Result, Timestamp};
 use crate::model::access::ResourcePattern;
 use crate::model::{InstanceId, Name};
 use crate::service::NewAccess;
@@ -73,6 +74,9 @@ enum Command {
     /// Look at HSMs.
     #[command(subcommand)]
     Hsm(Hsm),
+    /// Look through the audit log, and prove that nothing in it was changed.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Call an operation of the OpenAPI as an operator: keystead api DescribeKey --KeyId key-...
     Api(Api),
 }
@@ -107,6 +111,44 @@ enum Aap {
         /// The folder that the three files go to.
         #[arg(long, default_value = ".", value_name = "FOLDER")]
         out: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Prove that no record was changed, taken away or moved; says which is wrong. The exit code is 0 when none is, else 1.
+    ///
+    /// Needs the root key, and reads in the database where the logs ended. The server may run meanwhile.
+    Verify {
+        /// The folder of the logs, with server/ and commands/ in it; without it the configured one.
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+    },
+    /// Print records, one JSON object a line, in the order of time. All that is given must hold; without anything all are printed.
+    ///
+    /// Whether a key is still used: keystead audit search --key key-... --since 2026-11-01
+    Search {
+        /// The folder of the logs, with server/ and commands/ in it; without it the configured one.
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+        /// A key or a key version by its id; or an alias or a name, as it stood in the request.
+        #[arg(long, value_name = "ID")]
+        key: Option<String>,
+        /// A client key, an access point, an AccessKey, or a user of the system, as uid:0.
+        #[arg(long, value_name = "ID")]
+        caller: Option<String>,
+        /// From then on, in UTC: 2026-11-25 or 2026-11-25T08:00:00Z.
+        #[arg(long, value_name = "DATE", value_parser = audit::since)]
+        since: Option<Timestamp>,
+        /// Up to then: the end of a day when it is one.
+        #[arg(long, value_name = "DATE", value_parser = audit::until)]
+        until: Option<Timestamp>,
+        /// An operation, as Decrypt.
+        #[arg(long, value_name = "NAME")]
+        operation: Option<String>,
+        /// A code, as OK or Forbidden.NoPermission.
+        #[arg(long, value_name = "CODE")]
+        code: Option<String>,
     },
 }
 
@@ -283,6 +325,7 @@ fn run(arguments: Arguments) -> Result<i32> {
                 done(hsm::status::run(config, instance.as_ref(), form, looks).await)
             }
             Command::Hsm(Hsm::RetryPin { instance, serial }) => done(hsm::retry_pin::run(config, &instance, serial).await),
+            Command::Audit(command) => audit::run(config, command).await,
             Command::Api(api) => api::run(config, api).await,
         }
     });

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::audit::{self, Commit, WhenFull};
 use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
 use crate::model::instance::InstanceKind;
@@ -32,8 +33,24 @@ pub struct Config {
     pub default_instance: Option<InstanceId>,
     /// Health and metrics.
     pub telemetry: Option<SocketAddr>,
+    /// Where and how requests are recorded.
+    pub audit: Audit,
     /// What is served, at least one.
     pub instances: Vec<Instance>,
+}
+
+/// Where and how requests are recorded.
+pub struct Audit {
+    /// The folder of the audit logs.
+    pub directory: PathBuf,
+    /// When a record is on the disk.
+    pub commit: Commit,
+    /// What happens while records cannot be written.
+    pub when_full: WhenFull,
+    /// For how long they are kept.
+    pub retention: Duration,
+    /// From how many bytes on a segment is followed by another.
+    pub segment: u64,
 }
 
 /// An address to serve on.
@@ -131,6 +148,8 @@ struct File {
     shared: SharedTable,
     telemetry: Option<TelemetryTable>,
     #[serde(default)]
+    audit: AuditTable,
+    #[serde(default)]
     instance: Vec<InstanceTable>,
 }
 
@@ -147,6 +166,30 @@ struct SharedTable {
 #[serde(deny_unknown_fields)]
 struct TelemetryTable {
     listen: SocketAddr,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditTable {
+    directory: Option<PathBuf>,
+    commit: Option<CommitName>,
+    when_full: Option<WhenFullName>,
+    retention_days: Option<u32>,
+    segment_mib: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum CommitName {
+    BeforeAnswer,
+    Buffered,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WhenFullName {
+    Refuse,
+    Continue,
 }
 
 #[derive(Deserialize)]
@@ -233,8 +276,10 @@ impl Config {
         if let Some(id) = default_instance.as_ref().filter(|id| !ids.contains(id)) {
             return Err(wrong(format!("default_instance = \"{id}\" is no [[instance]].")));
         }
+        let data_dir = at(file.data_dir);
         Ok(Self {
-            data_dir: at(file.data_dir),
+            audit: audit_of(file.audit, &data_dir, folder)?,
+            data_dir,
             root_key_file: at(file.root_key_file),
             shared: endpoint(file.shared.listen, file.shared.names),
             default_instance,
@@ -242,6 +287,32 @@ impl Config {
             instances,
         })
     }
+}
+
+/// Beside the database unless another folder is named.
+fn audit_of(table: AuditTable, data_dir: &Path, folder: &Path) -> Result<Audit> {
+    let at_least_one = |name: &str, value: Option<u32>, default: u32| match value {
+        Some(0) => Err(wrong(format!("{name} of [audit] is at least 1."))),
+        value => Ok(u64::from(value.unwrap_or(default))),
+    };
+    let days = at_least_one("retention_days", table.retention_days, audit::RETENTION_DAYS)?;
+    let segment = match table.segment_mib {
+        None => audit::SEGMENT,
+        given => at_least_one("segment_mib", given, 1)? * 1024 * 1024,
+    };
+    Ok(Audit {
+        directory: table.directory.map_or_else(|| data_dir.join("audit"), |directory| folder.join(directory)),
+        commit: match table.commit {
+            None | Some(CommitName::Buffered) => Commit::Buffered,
+            Some(CommitName::BeforeAnswer) => Commit::BeforeAnswer,
+        },
+        when_full: match table.when_full {
+            None | Some(WhenFullName::Refuse) => WhenFull::Refuse,
+            Some(WhenFullName::Continue) => WhenFull::Continue,
+        },
+        retention: Duration::from_secs(days * 86_400),
+        segment,
+    })
 }
 
 fn instance(table: InstanceTable, folder: &Path) -> Result<Instance> {
@@ -362,6 +433,33 @@ pin_file = "pin.txt"
         let names = &config.instances[0].endpoint.names;
         for name in ["payments.example.com", "localhost", "127.0.0.1", "kst-aaaaaaaaaaaaaaaaaaaaa.cryptoservice.kms.aliyuncs.com"] {
             assert!(names.iter().any(|known| known == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_audit_log_has_defaults_and_may_be_elsewhere() {
+        let parse = |table: &str| {
+            let text = GOOD.replacen("[[instance]]", &format!("[audit]\n{table}\n[[instance]]"), 1);
+            Config::parse(&text, Path::new("/srv"))
+        };
+        for config in [Config::parse(GOOD, Path::new("/srv")), parse("")].map(Result::unwrap) {
+            assert_eq!(config.audit.directory, Path::new("/srv/data/audit"));
+            assert_eq!((config.audit.commit, config.audit.when_full), (Commit::Buffered, WhenFull::Refuse));
+            assert_eq!((config.audit.retention.as_secs() / 86_400, config.audit.segment), (180, 64 << 20));
+        }
+        let all = "directory = \"log\"\ncommit = \"before-answer\"\nwhen_full = \"continue\"\nretention_days = 1\nsegment_mib = 2";
+        let config = parse(all).unwrap();
+        assert_eq!(config.audit.directory, Path::new("/srv/log"));
+        assert_eq!((config.audit.commit, config.audit.when_full), (Commit::BeforeAnswer, WhenFull::Continue));
+        assert_eq!((config.audit.retention.as_secs(), config.audit.segment), (86_400, 2 << 20));
+        for (wrong, said) in [
+            ("retention_days = 0", "retention_days"),
+            ("segment_mib = 0", "segment_mib"),
+            ("commit = \"later\"", "later"),
+            ("enabled = false", "enabled"),
+        ] {
+            let text = parse(wrong).err().expect("it is refused").message().to_owned();
+            assert!(text.contains(said), "{said} is not in: {text}");
         }
     }
 

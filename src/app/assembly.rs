@@ -61,8 +61,7 @@ async fn patient_tier(config: &Config, keys: &Keys, relief: &Relief) -> Result<A
 }
 
 /// The whole service, started. `relief` is of the runtime that it is started on.
-pub(super) async fn service(config: &Config, relief: &Relief) -> Result<Arc<Kms>> {
-    let store = store(config).await?;
+pub(super) async fn service(config: &Config, store: Store, relief: &Relief) -> Result<Arc<Kms>> {
     let mut instances = Vec::new();
     for instance in &config.instances {
         let tier = patient_tier(config, &instance.keys, relief).await?;

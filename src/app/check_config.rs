@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::assembly;
+use super::{assembly, audit};
 use crate::base::Result;
 use crate::config::{Config, Keys};
 
@@ -13,6 +13,7 @@ pub(super) async fn run(path: &Path) -> Result<()> {
     let keys = store.keys().await?.len();
     println!("the database opens with the root key and has {keys} keys");
     store.close().await;
+    audit::check(&config)?;
     for instance in &config.instances {
         let tier = assembly::tier(&config, &instance.keys).await?;
         let health = tier.health().await;

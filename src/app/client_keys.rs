@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use super::DAY;
 use super::assembly;
+use super::audit::{Done, Witness};
 use super::handing_out::{Written, check_folder, until_known};
 use crate::base::{Clock, Error, Kind, Result, SystemClock, Timestamp};
 use crate::config::Config;
@@ -78,13 +79,15 @@ pub(super) async fn run(path: &Path, command: ClientKeys) -> Result<()> {
 }
 
 /// A further client key of an access point; gives the others.
-async fn hand_out(config: &Config, access_point: &Name, days: u32, out: &Path) -> Result<Vec<ClientKey>> {
+async fn hand_out(config: &Config, operation: &'static str, access_point: &Name, days: u32, out: &Path) -> Result<Vec<ClientKey>> {
     check_folder(out)?;
     let store = assembly::store(config).await?;
+    let witness = Witness::begin(config, &store).await?;
     let mut written = Written::default();
     let (seconds, now) = (i64::from(days) * DAY, SystemClock.now());
     let made = Kms::hand_out_client_key(&store, access_point.clone(), seconds, now, |made| written.write(made, out)).await;
-    let made = made.inspect_err(|_| written.remove())?;
+    let made = made.inspect_err(|_| written.remove());
+    let made = witness.end(&store, Done { operation, instance: None, resource: Some(access_point.as_str()) }, made).await?;
     written.tell(&made);
     let mut others = of(&store, access_point).await?;
     others.retain(|key| key.id != made.client_key.id);
@@ -94,7 +97,7 @@ async fn hand_out(config: &Config, access_point: &Name, days: u32, out: &Path) -
 }
 
 async fn create(path: &Path, access_point: &Name, days: u32, out: &Path) -> Result<()> {
-    let others = hand_out(&Config::load(path)?, access_point, days, out).await?.len();
+    let others = hand_out(&Config::load(path)?, "client-key create", access_point, days, out).await?.len();
     if others > 0 {
         println!(
             "{access_point} has {others} other client keys, which stay valid: `keystead client-key list --aap {access_point}`."
@@ -105,7 +108,7 @@ async fn create(path: &Path, access_point: &Name, days: u32, out: &Path) -> Resu
 
 /// A new one beside the one that is used.
 async fn rotate(path: &Path, access_point: &Name, days: u32, out: &Path) -> Result<()> {
-    let others = hand_out(&Config::load(path)?, access_point, days, out).await?;
+    let others = hand_out(&Config::load(path)?, "client-key rotate", access_point, days, out).await?;
     for key in &others {
         println!("stays valid               {}, until {}, last used: {}", key.id, date::to_iso(key.not_after), last_used(key));
     }
@@ -151,7 +154,7 @@ async fn finish(path: &Path, access_point: &Name, unused_for: i64) -> Result<()>
         }
     }
     for key in &keys {
-        store.delete_client_key(&key.id).await?;
+        forget(&config, &store, "client-key rotate", &key.id).await?;
         println!("deleted                   {}, last used: {}", key.id, last_used(key));
     }
     store.close().await;
@@ -194,11 +197,17 @@ fn state(key: &ClientKey, now: Timestamp) -> &'static str {
     if now > key.not_after { "expired" } else { "" }
 }
 
+async fn forget(config: &Config, store: &Store, operation: &'static str, id: &ClientKeyId) -> Result<()> {
+    let witness = Witness::begin(config, store).await?;
+    let deleted = store.delete_client_key(id).await;
+    witness.end(store, Done { operation, instance: None, resource: Some(id.as_str()) }, deleted).await
+}
+
 /// It stops working.
 async fn delete(path: &Path, id: &ClientKeyId) -> Result<()> {
     let config = Config::load(path)?;
     let store = assembly::store(&config).await?;
-    store.delete_client_key(id).await?;
+    forget(&config, &store, "client-key delete", id).await?;
     store.close().await;
     until_known(&config).await;
     println!("The client key {id} is deleted: requests that it signs are refused.");

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::assembly;
+use super::audit::{Done, Witness};
 use super::files::{Files, failed, write_new_secret};
 use crate::base::{Clock, Error, Kind, Result, SystemClock};
 use crate::config::Config;
@@ -15,11 +16,15 @@ use crate::wire::date;
 
 /// Everything of one instance, from anywhere, for five years.
 pub(super) async fn quick_create(path: &Path, instance: InstanceId, name: Name, out: &Path) -> Result<()> {
-    create(path, NewAccess::everything(name, instance)?, out).await
+    make(path, "quick-create", NewAccess::everything(name, instance)?, out).await
 }
 
 /// What is named, from where it is named.
 pub(super) async fn create(path: &Path, new: NewAccess, out: &Path) -> Result<()> {
+    make(path, "aap create", new, out).await
+}
+
+async fn make(path: &Path, operation: &'static str, new: NewAccess, out: &Path) -> Result<()> {
     let config = Config::load(path)?;
     let instance = new.instance.clone();
     if !config.instances.iter().any(|known| known.id == instance) {
@@ -32,10 +37,15 @@ pub(super) async fn create(path: &Path, new: NewAccess, out: &Path) -> Result<()
     let from = if new.sources.is_empty() { "any address".to_owned() } else { new.sources.join(", ") };
     let summary = format!("application access point  {}: {} of {instance}, from {from}", new.name, resources.join(", "));
     let store = assembly::store(&config).await?;
+    let witness = Witness::begin(&config, &store).await?;
     let mut written = Written::default();
+    let name = new.name.clone();
     let made = Kms::create_access(&store, new, SystemClock.now(), |made| written.write(made, out)).await;
+    let made = made.inspect_err(|_| written.remove());
+    let done = Done { operation, instance: Some(instance.as_str()), resource: Some(name.as_str()) };
+    let made = witness.end(&store, done, made).await;
     store.close().await;
-    let made = made.inspect_err(|_| written.remove())?;
+    let made = made?;
     until_known(&config).await;
     println!("{summary}");
     written.tell(&made);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::audit;
 use super::files::{self, Files, replace};
 use super::starter;
 use crate::base::{Clock, Result, SecretBytes, SystemClock, Timestamp, random};
@@ -53,12 +54,24 @@ pub(super) async fn run(path: &Path, access_key: AccessKey) -> Result<()> {
     replace(&files.ca(), certificates::ca_chain_pem(&authorities).as_bytes())?;
     println!("CA certificates   {}", files.ca().display());
     let known = store.access_keys().await?.into_iter().find(|key| key.owner == ADMINISTRATOR);
-    match (known, access_key) {
-        (Some(key), AccessKey::Keep) => println!("AccessKey         {} (--new-access-key makes another)", key.id),
+    let made = match (known, access_key) {
+        (Some(key), AccessKey::Keep) => {
+            println!("AccessKey         {} (--new-access-key makes another)", key.id);
+            None
+        }
         (None, AccessKey::Keep | AccessKey::Replace) | (Some(_), AccessKey::Replace) => {
             let id = new_access_key(&store, &files, now).await?;
             println!("AccessKey         {id} (new, its secret is in {})", files.access_key().display());
+            Some(match access_key {
+                AccessKey::Keep => "init",
+                AccessKey::Replace => "init --new-access-key",
+            })
         }
+    };
+    println!("audit log         {}", config.audit.directory.display());
+    // Run again it changes nothing, and there is nothing to record.
+    if let Some(operation) = made {
+        audit::record_init(&config, &store, operation).await?;
     }
     store.close().await;
     Ok(())

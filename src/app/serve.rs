@@ -1,16 +1,19 @@
 //! `keystead serve`: everything together, until a signal.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::assembly;
 use super::files::{Files, replace};
 use super::running::{At, InstanceAt, Ready};
+use super::{assembly, audit};
+use crate::audit::{Author, Log};
 use crate::base::{Error, Result};
 use crate::config::Config;
 use crate::server::{self, Settings};
+use crate::store::Store;
 use crate::tier::pkcs11::Reserve;
 
 pub(super) async fn run(path: &Path) -> Result<()> {
@@ -23,19 +26,37 @@ pub(super) async fn run(path: &Path) -> Result<()> {
     let _ = std::fs::remove_file(files.ready());
     // Bound before the tokens are logged in to: an address that is taken costs nothing.
     let listeners = assembly::listeners(&config).await?;
-    let kms = assembly::service(&config, &reserve.relief()).await?;
+    let store = assembly::store(&config).await?;
+    let log = audit::open(&config, &store, Author::Server).await?;
+    let remembering = tokio::spawn(audit::remember_on_and_on(store.clone(), Arc::clone(&log)));
+    let served = serve(&config, &files, listeners, (&store, &log), &reserve).await;
+    remembering.abort();
+    log.close().await;
+    audit::remember(&store, Author::Server, &log).await;
+    store.close().await;
+    tracing::info!("ended");
+    served
+}
+
+async fn serve(
+    config: &Config,
+    files: &Files<'_>,
+    listeners: Settings,
+    (store, log): (&Store, &Arc<Log>),
+    reserve: &Reserve,
+) -> Result<()> {
+    let kms = assembly::service(config, store.clone(), &reserve.relief()).await?;
     kms.spawn_background();
     replace(&files.ca(), kms.ca_chain_pem().as_bytes())?;
     let ready = ready(&listeners)?;
-    ready.write(&files)?;
+    ready.write(files)?;
     for instance in &ready.instances {
         tracing::info!(instance = instance.instance_id, endpoint = instance.endpoint, "serving an instance");
     }
     tracing::info!(endpoint = ready.control.endpoint, "serving the shared gateway");
-    let served = server::run(std::sync::Arc::clone(&kms), listeners, signalled()?).await;
+    let served = server::run(Arc::clone(&kms), Arc::clone(log), listeners, signalled()?).await;
     let _ = std::fs::remove_file(files.ready());
     kms.close().await;
-    tracing::info!("ended");
     served
 }
 

@@ -2,17 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
 use super::authenticate::instance::{self, Authenticated};
 use super::body::{self, Body};
 use super::instance_operations::{self, Answered};
 use super::metrics::{Counted, Metrics};
+use super::recording::{Recording, Who};
 use super::respond::{self, Failure, Refusal};
+use crate::audit::Log;
 use crate::base::random;
 use crate::model::InstanceId;
 use crate::service::Kms;
@@ -26,33 +28,30 @@ pub(super) struct InstanceGateway {
     instance: InstanceId,
     /// Its name in the metrics.
     endpoint: Arc<str>,
+    audit: Arc<Log>,
     metrics: Arc<Metrics>,
 }
 
-/// What a request turned out to be, as far as it came.
-#[derive(Default)]
-struct Known {
-    operation: Option<Operation>,
-    caller: Option<String>,
-}
-
 impl InstanceGateway {
-    pub(super) fn new(kms: Arc<Kms>, instance: InstanceId, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(kms: Arc<Kms>, instance: InstanceId, audit: Arc<Log>, metrics: Arc<Metrics>) -> Self {
         let endpoint = instance.as_str().into();
-        Self { kms, instance, endpoint, metrics }
+        Self { kms, instance, endpoint, audit, metrics }
     }
 
-    /// Answers one request, and writes its line in the log.
+    /// Answers one request, and writes its record in the audit log and its line in the log.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let begun = Instant::now();
-        let request_id = request_id();
+        let mut recording = Recording::at_instance(&self.audit, &self.instance, peer.ip());
         let host = request.uri().host().map_or_else(|| self.instance.to_string(), str::to_owned);
         let openapi = is_openapi(&request);
-        let mut known = Known::default();
-        let result =
-            if openapi { Err(Refusal::OpenApiHere.into()) } else { self.handle(request, peer, &request_id, &mut known).await };
-        let took = begun.elapsed();
-        let operation = known.operation.map_or("-", Operation::name);
+        let result = match recording.admit() {
+            Ok(()) if openapi => Err(Refusal::OpenApiHere.into()),
+            Ok(()) => self.handle(request, &mut recording, peer).await,
+            Err(failure) => Err(failure),
+        };
+        let result = recording.end(result).await;
+        let took = recording.took();
+        let operation = recording.operation.unwrap_or("-");
+        let request_id = recording.request_id.as_str();
         let code = result.as_ref().map_or_else(|failure| failure.code, |_| "OK");
         self.metrics.count(Counted { endpoint: Arc::clone(&self.endpoint), operation, code }, took);
         let (key, causes) = match &result {
@@ -60,33 +59,44 @@ impl InstanceGateway {
             Err(failure) => ("-", failure.causes.as_str()),
         };
         tracing::info!(
-            request_id, instance = %self.instance, operation, caller = known.caller.as_deref().unwrap_or("-"), source = %peer.ip(),
+            request_id, instance = %self.instance, operation, caller = recording.caller(), source = %peer.ip(),
             key, code, causes, micros = took.as_micros() as u64, "request"
         );
         match result {
             Ok(Answered { body, version }) => respond::instance_success(body, version.as_deref()),
-            Err(failure) if openapi => respond::openapi_failure(&failure, Format::Json, &request_id, &host),
-            Err(failure) => respond::instance_failure(&failure, &request_id),
+            Err(failure) if openapi => respond::openapi_failure(&failure, Format::Json, request_id, &host),
+            Err(failure) => respond::instance_failure(&failure, request_id),
         }
     }
 
     async fn handle(
         &self,
         request: Request<Incoming>,
+        recording: &mut Recording<'_>,
         peer: SocketAddr,
-        request_id: &str,
-        known: &mut Known,
     ) -> Result<Answered, Failure> {
         if request.method() != Method::POST || request.uri().path() != "/" {
             return Err(Refusal::NotServed.into());
         }
         let (parts, body) = request.into_parts();
         let body = body::read(&parts.headers, body, BODY_LIMIT).await.map_err(|unread| Refusal::unread(unread, BODY_LIMIT))?;
-        let Authenticated { operation, client_key, version } = instance::check(&self.kms, &parts, &body)?;
-        known.operation = Some(operation);
-        known.caller = Some(client_key.to_string());
-        let caller = Caller { instance: self.instance.clone(), client_key, source: peer.ip() };
-        instance_operations::serve(&self.kms, &caller, operation, version, &body, request_id).await
+        let checked = instance::check(&self.kms, &parts, &body).inspect_err(|_| claims(&parts, recording))?;
+        let Authenticated { operation, client_key, version } = checked;
+        recording.operation = Some(operation.name());
+        let (client_key, who) = (client_key.id.clone(), Who::ClientKey(client_key));
+        recording.who = who;
+        let trace = Arc::clone(&recording.trace);
+        let caller = Caller { instance: self.instance.clone(), client_key, source: peer.ip(), trace };
+        instance_operations::serve(&self.kms, &caller, operation, version, &body, recording).await
+    }
+}
+
+/// What a request says of itself that was not believed.
+fn claims(parts: &Parts, recording: &mut Recording<'_>) {
+    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    recording.operation = header("x-kms-apiname").and_then(|name| name.parse().ok()).map(Operation::name);
+    if let Some(id) = header("x-kms-acccesskeyid") {
+        recording.who = Who::Claimed(id.to_owned());
     }
 }
 

@@ -3,6 +3,7 @@
 use prost::Message;
 use zeroize::Zeroize;
 
+use super::recording::Recording;
 use super::respond::{Failure, Refusal};
 use crate::base::{Error, Result, SecretBytes};
 use crate::model::KeyVersionId;
@@ -41,38 +42,44 @@ pub(super) async fn serve(
     operation: Operation,
     version: Option<KeyVersionId>,
     body: &[u8],
-    request_id: &str,
+    recording: &mut Recording<'_>,
 ) -> Result<Answered, Failure> {
+    let Recording { request_id, resource, .. } = recording;
     let call = Call { kms, caller, request_id, version };
     let answered = match operation {
-        Operation::Encrypt => call.encrypt(read(body)?).await,
-        Operation::AdvanceEncrypt => call.advance_encrypt(read(body)?).await,
-        Operation::Decrypt => call.decrypt(read(body)?).await,
-        Operation::AdvanceDecrypt => call.advance_decrypt(read(body)?).await,
-        Operation::Sign => call.sign(read(body)?).await,
-        Operation::Verify => call.verify(read(body)?).await,
-        Operation::GetPublicKey => call.get_public_key(read(body)?).await,
-        Operation::GenerateRandom => call.generate_random(read(body)?).await,
-        Operation::GenerateDataKey => call.generate_data_key(read(body)?).await,
-        Operation::AdvanceGenerateDataKey => call.advance_generate_data_key(read(body)?).await,
-        Operation::GenerateDataKeyPair => call.generate_data_key_pair(read(body)?).await,
-        Operation::GenerateDataKeyPairWithoutPlaintext => call.generate_data_key_pair_without_plaintext(read(body)?).await,
-        Operation::AdvanceGenerateDataKeyPair => call.advance_generate_data_key_pair(read(body)?).await,
+        Operation::Encrypt => call.encrypt(read(body, resource)?).await,
+        Operation::AdvanceEncrypt => call.advance_encrypt(read(body, resource)?).await,
+        Operation::Decrypt => call.decrypt(read(body, resource)?).await,
+        Operation::AdvanceDecrypt => call.advance_decrypt(read(body, resource)?).await,
+        Operation::Sign => call.sign(read(body, resource)?).await,
+        Operation::Verify => call.verify(read(body, resource)?).await,
+        Operation::GetPublicKey => call.get_public_key(read(body, resource)?).await,
+        Operation::GenerateRandom => call.generate_random(read(body, resource)?).await,
+        Operation::GenerateDataKey => call.generate_data_key(read(body, resource)?).await,
+        Operation::AdvanceGenerateDataKey => call.advance_generate_data_key(read(body, resource)?).await,
+        Operation::GenerateDataKeyPair => call.generate_data_key_pair(read(body, resource)?).await,
+        Operation::GenerateDataKeyPairWithoutPlaintext => {
+            call.generate_data_key_pair_without_plaintext(read(body, resource)?).await
+        }
+        Operation::AdvanceGenerateDataKeyPair => call.advance_generate_data_key_pair(read(body, resource)?).await,
         Operation::AdvanceGenerateDataKeyPairWithoutPlaintext => {
-            call.advance_generate_data_key_pair_without_plaintext(read(body)?).await
+            call.advance_generate_data_key_pair_without_plaintext(read(body, resource)?).await
         }
         Operation::GetSecretValue => Err(Error::unsupported("This installation keeps no secrets.")),
     };
     Ok(answered?)
 }
 
-fn read<M: Numbered>(body: &[u8]) -> Result<M, Refusal> {
-    decode(body).map_err(|malformed| {
+/// Reads the message, and notes which key it names.
+fn read<M: Numbered + Named>(body: &[u8], resource: &mut Option<String>) -> Result<M, Refusal> {
+    let message: M = decode(body).map_err(|malformed| {
         Refusal::Malformed(match malformed {
             Malformed::Unreadable => "The body is not the protobuf message of the operation.".to_owned(),
             Malformed::UnknownField(number) => format!("The message of the operation has no field {number}."),
         })
-    })
+    })?;
+    *resource = message.resource().map(str::to_owned);
+    Ok(message)
 }
 
 /// proto3 does not tell an empty text from an absent one.

@@ -3,6 +3,7 @@
 //! One listener for each instance endpoint, one for the shared gateway, one for telemetry. Called by the assembly; it knows the
 //! service and the wire, no tier and no store by name.
 
+mod audit_page;
 mod authenticate;
 mod body;
 mod connections;
@@ -12,6 +13,7 @@ mod instance_operations;
 mod metrics;
 mod nonces;
 mod openapi;
+mod recording;
 mod respond;
 mod rotation_metrics;
 mod shared_gateway;
@@ -28,7 +30,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::base::{Error, Result};
+use crate::audit::Log;
+use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
 use crate::service::Kms;
 use connections::{Connections, Endpoint};
@@ -61,11 +64,11 @@ pub struct Settings {
     pub drain: Duration,
 }
 
-/// Serves until `shutdown`, then drains: no new connections, idle ones are closed, requests that run are finished.
+/// Serves until `shutdown`, and records requests in `audit`. Then drains: no new connections, idle ones are closed, requests that run are finished.
 ///
 /// # Errors
 /// A name of a certificate is none.
-pub async fn run(kms: Arc<Kms>, settings: Settings, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+pub async fn run(kms: Arc<Kms>, audit: Arc<Log>, settings: Settings, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
     let metrics = Arc::new(Metrics::default());
     let (stop, stopping) = watch::channel(());
     let mut listeners = JoinSet::new();
@@ -77,13 +80,13 @@ pub async fn run(kms: Arc<Kms>, settings: Settings, shutdown: impl Future<Output
         Ok(())
     };
     for (instance, listening) in settings.instances {
-        let gateway = InstanceGateway::new(Arc::clone(&kms), instance, Arc::clone(&metrics));
+        let gateway = InstanceGateway::new(Arc::clone(&kms), instance, Arc::clone(&audit), Arc::clone(&metrics));
         serve(listening, Endpoint::Instance(Arc::new(gateway)))?;
     }
-    let gateway = SharedGateway::new(Arc::clone(&kms), Arc::clone(&metrics));
+    let gateway = SharedGateway::new(Arc::clone(&kms), Arc::clone(&audit), Arc::clone(&metrics));
     serve(settings.shared, Endpoint::Shared(Arc::new(gateway)))?;
     if let Some(listener) = settings.telemetry {
-        let endpoint = Endpoint::Telemetry(Arc::new(Telemetry::new(Arc::clone(&kms), Arc::clone(&metrics))));
+        let endpoint = Endpoint::Telemetry(Arc::new(Telemetry::new(Arc::clone(&kms), audit, Arc::clone(&metrics))));
         listeners.spawn(Connections { listener, endpoint, stopping: stopping.clone(), drain: settings.drain }.serve_plain());
     }
     drop(stopping);
@@ -94,13 +97,17 @@ pub async fn run(kms: Arc<Kms>, settings: Settings, shutdown: impl Future<Output
     Ok(())
 }
 
+/// The API's code of a kind of failure.
+pub fn code(kind: Kind) -> &'static str {
+    respond::of_kind(kind).1
+}
+
 /// Binds an address.
 ///
 /// # Errors
 /// One line that names it.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        Error::new(crate::base::Kind::Unavailable, format!("The address {address} cannot be listened on: {error}."))
-            .caused_by(error)
+        Error::new(Kind::Unavailable, format!("The address {address} cannot be listened on: {error}.")).caused_by(error)
     })
 }

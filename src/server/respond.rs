@@ -2,6 +2,8 @@
 //!
 //! What the caller is told is the code and the public text; causes go to the log. Codes and statuses are the API's.
 
+use std::borrow::Cow;
+
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -21,7 +23,28 @@ pub(super) struct Failure {
     pub(super) message: String,
     /// For the log alone.
     pub(super) causes: String,
+    /// What the audit says instead of the message, where that repeats what was sent.
+    told: Option<&'static str>,
 }
+
+impl Failure {
+    /// Why, for the audit: nothing of it is a payload.
+    pub(super) fn reason(&self) -> Cow<'_, str> {
+        match (self.told, self.causes.is_empty()) {
+            (Some(told), _) => told.into(),
+            (None, true) => self.message.as_str().into(),
+            (None, false) => format!("{} ({})", self.message, self.causes).into(),
+        }
+    }
+
+    /// Whether it says that the caller may not.
+    pub(super) fn is_denial(&self) -> bool {
+        self.code == of_kind(Kind::NoPermission).1 || self.code == ACCESS_DENIED
+    }
+}
+
+/// What a rehearsal is told that would not have been permitted.
+const ACCESS_DENIED: &str = "AccessDeniedError";
 
 /// Status and code of a kind.
 pub(super) fn of_kind(kind: Kind) -> (StatusCode, &'static str) {
@@ -62,7 +85,7 @@ pub(super) fn of_kind(kind: Kind) -> (StatusCode, &'static str) {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (status, code) = of_kind(error.kind());
-        Self { status, code, message: error.message().to_owned(), causes: error.causes() }
+        Self { status, code, message: error.message().to_owned(), causes: error.causes(), told: None }
     }
 }
 
@@ -76,12 +99,13 @@ pub(super) fn rehearsed<T>(outcome: crate::base::Result<T>) -> Failure {
                 code: "DryRunOperationError",
                 message: "The request would have succeeded, but DryRun is set.".to_owned(),
                 causes: String::new(),
+                told: None,
             };
         }
         Err(error) if error.retry() == Retry::Later => return error.into(),
         Err(error) => error,
     };
-    let code = if failure.kind() == Kind::NoPermission { "AccessDeniedError" } else { "ValidationError" };
+    let code = if failure.kind() == Kind::NoPermission { ACCESS_DENIED } else { "ValidationError" };
     Failure { code, ..failure.into() }
 }
 
@@ -140,6 +164,8 @@ pub(super) enum Refusal {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
+        // The string to sign holds all parameters of a request.
+        let told = matches!(refusal, Refusal::SignatureDoesNotMatch(_)).then_some("The signature does not match the request.");
         let (status, code, message) = match refusal {
             Refusal::BodyTooLarge(limit) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "InvalidParameter", format!("The body has at most {limit} bytes."))
@@ -213,7 +239,7 @@ impl From<Refusal> for Failure {
                 "The OpenAPI is served at the shared gateway; this endpoint serves the instance protocol dkms-gcs-0.2.".to_owned(),
             ),
         };
-        Self { status, code, message, causes: String::new() }
+        Self { status, code, message, causes: String::new(), told }
     }
 }
 

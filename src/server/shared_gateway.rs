@@ -2,75 +2,91 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
 use super::authenticate::openapi::{Authenticated, Signed};
 use super::body::{self, Body};
-use super::instance_gateway::request_id;
 use super::metrics::{Counted, Metrics};
 use super::nonces::Nonces;
 use super::openapi::Call;
+use super::recording::{Recording, Who};
 use super::respond::{self, Failure, Refusal};
+use crate::audit::Log;
 use crate::base::Result;
 use crate::service::Kms;
 use crate::wire::openapi::{Action, BODY_LIMIT, Format, Parameters};
+use crate::wire::signing::Authorization;
 
 /// Answers the OpenAPI.
 pub(super) struct SharedGateway {
     kms: Arc<Kms>,
+    audit: Arc<Log>,
     metrics: Arc<Metrics>,
     /// Its name in the metrics.
     endpoint: Arc<str>,
     nonces: Nonces,
 }
 
-/// What a request turned out to be, as far as it came.
-#[derive(Default)]
-struct Known {
-    action: Option<Action>,
-    format: Format,
-    caller: Option<String>,
-}
+/// The parameters by which operations name what they are about; of several the first is meant.
+const SUBJECTS: [&str; 12] = [
+    "AliasName",
+    "KeyId",
+    "DestinationKeyId",
+    "ProtectedResourceArn",
+    "ResourceId.1",
+    "ClientKeyId",
+    "AapName",
+    "SecretName",
+    "CertificateId",
+    "KmsInstanceId",
+    "DKMSInstanceId",
+    "Name",
+];
+/// Those that name a key.
+const KEYS: [&str; 5] = ["KeyId", "DestinationKeyId", "ProtectedResourceArn", "ResourceId.1", "AliasName"];
 
 impl SharedGateway {
-    pub(super) fn new(kms: Arc<Kms>, metrics: Arc<Metrics>) -> Self {
-        Self { kms, metrics, endpoint: "shared".into(), nonces: Nonces::default() }
+    pub(super) fn new(kms: Arc<Kms>, audit: Arc<Log>, metrics: Arc<Metrics>) -> Self {
+        Self { kms, audit, metrics, endpoint: "shared".into(), nonces: Nonces::default() }
     }
 
-    /// Answers one request, and writes its line in the log.
+    /// Answers one request, and writes its record in the audit log and its line in the log.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let begun = Instant::now();
-        let request_id = request_id();
+        let mut recording = Recording::at_shared_gateway(&self.audit, peer.ip());
         let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or("kms").to_owned();
-        let mut known = Known::default();
-        let result = self.handle(request, peer, &request_id, &mut known).await;
-        let result = result.and_then(|json| respond::openapi_success(json, known.format));
-        let took = begun.elapsed();
-        let operation = known.action.map_or("-", Action::name);
+        let mut format = Format::default();
+        let result = match recording.admit() {
+            Ok(()) => self.handle(request, &mut recording, &mut format, peer).await,
+            Err(failure) => Err(failure),
+        };
+        let result = result.and_then(|json| respond::openapi_success(json, format));
+        let result = recording.end(result).await;
+        let took = recording.took();
+        let operation = recording.operation.unwrap_or("-");
+        let request_id = recording.request_id.as_str();
         let code = result.as_ref().map_or_else(|failure| failure.code, |_| "OK");
         self.metrics.count(Counted { endpoint: Arc::clone(&self.endpoint), operation, code }, took);
         let causes = result.as_ref().err().map_or("", |failure| failure.causes.as_str());
         tracing::info!(
-            request_id, operation, caller = known.caller.as_deref().unwrap_or("-"), source = %peer.ip(), code, causes,
+            request_id, operation, caller = recording.caller(), source = %peer.ip(), code, causes,
             micros = took.as_micros() as u64, "request"
         );
         match result {
             Ok(response) => response,
-            Err(failure) => respond::openapi_failure(&failure, known.format, &request_id, &host),
+            Err(failure) => respond::openapi_failure(&failure, format, request_id, &host),
         }
     }
 
     async fn handle(
         &self,
         request: Request<Incoming>,
+        recording: &mut Recording<'_>,
+        format: &mut Format,
         peer: SocketAddr,
-        request_id: &str,
-        known: &mut Known,
     ) -> Result<Vec<u8>, Failure> {
         if request.method() != Method::POST && request.method() != Method::GET {
             return Err(Refusal::Method.into());
@@ -83,12 +99,34 @@ impl SharedGateway {
         let body = body::read(&parts.headers, body, BODY_LIMIT).await.map_err(|unread| Refusal::unread(unread, BODY_LIMIT))?;
         let query = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
         let all = query.clone().union(form(&parts, &body)?)?;
-        known.format = Format::of(&all);
+        *format = Format::of(&all);
         let signed = Signed { request: &parts, query: &query, all: &all, body: &body, source: peer.ip() };
-        let Authenticated { action, operator } = signed.check(&self.kms, &self.nonces)?;
-        known.action = Some(action);
-        known.caller = Some(operator.access_key.to_string());
-        Call { kms: &self.kms, operator: &operator, parameters: &all, request_id }.answer(action).await
+        let trace = Arc::clone(&recording.trace);
+        let checked = signed.check(&self.kms, &self.nonces, trace).inspect_err(|_| claims(&parts, &all, recording))?;
+        let Authenticated { action, operator } = checked;
+        recording.operation = Some(action.name());
+        recording.who = Who::Operator(operator.access_key.clone());
+        recording.resource = subject(&all);
+        // Before it is served: an alias may be gone afterwards.
+        let key = KEYS.iter().filter_map(|name| all.optional(name)).find_map(|text| self.kms.key_named(text));
+        recording.key = key;
+        Call { kms: &self.kms, operator: &operator, parameters: &all, request_id: &recording.request_id }.answer(action).await
+    }
+}
+
+fn subject(parameters: &Parameters) -> Option<String> {
+    SUBJECTS.iter().find_map(|name| parameters.optional(name)).map(str::to_owned)
+}
+
+/// What a request says of itself that was not believed.
+fn claims(parts: &Parts, parameters: &Parameters, recording: &mut Recording<'_>) {
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let action = parameters.optional("Action").or_else(|| header("x-acs-action"));
+    recording.operation = action.and_then(|name| name.parse().ok()).map(Action::name);
+    recording.resource = subject(parameters);
+    let authorization = header(AUTHORIZATION.as_str()).and_then(Authorization::parse);
+    if let Some(id) = authorization.map(|parsed| parsed.credential).or_else(|| parameters.optional("AccessKeyId")) {
+        recording.who = Who::Claimed(id.to_owned());
     }
 }
 

@@ -14,7 +14,8 @@ use serde::Serialize;
 use super::body::Body;
 use super::exposition::Exposition;
 use super::metrics::Metrics;
-use super::{rotation_metrics, slot_metrics, slot_page};
+use super::{audit_page, rotation_metrics, slot_metrics, slot_page};
+use crate::audit::{Log, WhenFull};
 use crate::base::Error;
 use crate::model::InstanceId;
 use crate::service::{Health, InstanceSlots, Kms};
@@ -32,12 +33,13 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Answers `/livez`, `/readyz`, `/metrics`, `/slots` and `/slots/<instance id>`.
 pub(super) struct Telemetry {
     kms: Arc<Kms>,
+    audit: Arc<Log>,
     metrics: Arc<Metrics>,
 }
 
 impl Telemetry {
-    pub(super) fn new(kms: Arc<Kms>, metrics: Arc<Metrics>) -> Self {
-        Self { kms, metrics }
+    pub(super) fn new(kms: Arc<Kms>, audit: Arc<Log>, metrics: Arc<Metrics>) -> Self {
+        Self { kms, audit, metrics }
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
@@ -60,11 +62,17 @@ impl Telemetry {
         }
     }
 
-    /// 200 when a real operation works in every instance, else 503; either way with a line for each.
+    /// 200 when a real operation works in every instance and requests can be recorded, where they must be; else 503. Either way with a
+    /// line for each instance, and one for the audit log that cannot be written.
     async fn readiness(&self) -> Response<Body> {
         let found = self.kms.readiness(PATIENCE).await;
-        let ready = found.iter().all(|(_, health)| *health == Health::Works);
-        let lines = found.iter().map(|(instance, health)| readiness_line(instance, health)).collect();
+        let failing = self.audit.status().failing;
+        let refuses = failing.is_some() && self.audit.when_full() == WhenFull::Refuse;
+        let ready = !refuses && found.iter().all(|(_, health)| *health == Health::Works);
+        let mut lines: String = found.iter().map(|(instance, health)| readiness_line(instance, health)).collect();
+        if let Some(why) = failing {
+            lines.push_str(&audit_page::line(self.audit.when_full(), &why));
+        }
         text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
     }
 
@@ -73,6 +81,7 @@ impl Telemetry {
         self.metrics.write(&mut page);
         rotation_metrics::write(&self.kms.rotations(), &mut page);
         slot_metrics::write(&self.kms.slots(), &mut page);
+        audit_page::write(&self.audit.status(), &mut page);
         respond(StatusCode::OK, PROMETHEUS, page.into_text().into())
     }
 

@@ -20,6 +20,11 @@ impl Kms {
         self.snapshot.access().aliases.get(&alias).cloned().ok_or_else(|| unknown_alias(name))
     }
 
+    /// The same for the audit: nothing for what is neither.
+    pub fn key_named(&self, text: &str) -> Option<KeyId> {
+        self.resolve(text).ok()
+    }
+
     /// CreateAlias.
     ///
     /// # Errors

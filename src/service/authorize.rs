@@ -42,6 +42,7 @@ impl Kms {
             Version::Initial => entry.named_version(&entry.key.initial_version)?,
             Version::Primary => entry.named_version(&entry.key.primary_version)?,
         };
+        caller.trace.uses(&version.id);
         Ok(Usable { entry, version, share: self.share(caller) })
     }
 
@@ -49,6 +50,7 @@ impl Kms {
     pub(super) fn usable_version(&self, caller: &Caller, version: &KeyVersionId) -> Result<Usable> {
         let entry = self.permitted(caller, &version.key())?;
         let version = entry.named_version(version)?;
+        caller.trace.uses(&version.id);
         Ok(Usable { entry, version, share: self.share(caller) })
     }
 
@@ -59,6 +61,7 @@ impl Kms {
     }
 
     fn permitted(&self, caller: &Caller, id: &KeyId) -> Result<Arc<KeyEntry>> {
+        caller.trace.means(id.clone());
         self.permit(caller, Permission::CryptoServiceKeyUser, Resource::Key(id))?;
         let entry = self.snapshot.key(id).filter(|entry| entry.key.instance == caller.instance);
         let entry = entry.ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")))?;
@@ -69,15 +72,19 @@ impl Kms {
     /// Whether any policy grants it.
     ///
     /// # Errors
-    /// [`Kind::NoPermission`], naming the resource; the reason goes to the log.
+    /// [`Kind::NoPermission`], naming the resource; the reason goes to the log and the audit.
     pub(super) fn permit(&self, caller: &Caller, permission: Permission, resource: Resource<'_>) -> Result<()> {
         let access = self.snapshot.access();
         let wish = Wish { instance: &caller.instance, permission, resource, source: caller.source };
-        match decision(&access, caller, &wish) {
-            Some(Decision::Allow(_)) => Ok(()),
-            Some(Decision::Deny(reason)) => Err(denied(resource).caused_by(format!("{reason:?}"))),
-            None => Err(denied(resource).caused_by("the client key or its access point is gone")),
-        }
+        let Some(decision) = decision(&access, caller, &wish) else {
+            return Err(denied(resource).caused_by("the client key or its access point is gone"));
+        };
+        let permitted = match &decision {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) => Err(denied(resource).caused_by(format!("{reason:?}"))),
+        };
+        caller.trace.decided(decision);
+        permitted
     }
 }
 

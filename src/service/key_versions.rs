@@ -39,6 +39,7 @@ impl Kms {
             Ok::<_, Error>(made)
         });
         let made = made.await.map_err(Error::internal)??;
+        operator.trace.uses(&made.version);
         tracing::info!(version = %made.version, by = %operator.access_key, "a key version was created");
         Ok(made)
     }

@@ -42,6 +42,8 @@ impl Kms {
         served.tier.describe().capabilities.admits(spec, usage, ability)?;
         let id = KeyId::from_entropy(random::bytes());
         let version = KeyVersionId::from_entropy(&id, random::bytes());
+        operator.trace.means(id.clone());
+        operator.trace.uses(&version);
         let key = Key {
             instance,
             spec,

@@ -26,6 +26,7 @@ pub mod requests;
 mod rotation;
 mod snapshot;
 mod tags;
+mod trace;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +48,7 @@ pub use health::{Health, InstanceSlots};
 pub use key_life::DELETION_WINDOW_DAYS;
 pub use rotation::InstanceRotations;
 pub use snapshot::VerifiedClientKey;
+pub use trace::Trace;
 
 /// An instance to be served.
 pub struct ServedInstance {
@@ -159,7 +161,7 @@ impl Kms {
         self.instances.get(id).ok_or_else(|| Error::new(Kind::InstanceNotFound, format!("There is no instance {id}.")))
     }
 
-    /// Ends: counts are written, the tiers closed in order, then the store.
+    /// Ends: counts are written, the tiers closed in order. The store stays open for whoever opened it.
     pub async fn close(&self) {
         for task in self.background.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
@@ -171,7 +173,6 @@ impl Kms {
                 tracing::error!(instance = %served.instance.id, ?error, "the tier could not be closed in order");
             }
         }
-        self.store.close().await;
     }
 }
 

@@ -215,9 +215,11 @@ impl Kms {
 
     /// A version, if the state of its key allows to use it. Operators may use every key.
     fn version_usable_by(&self, operator: &Operator, version: &KeyVersionId) -> Result<Usable> {
+        operator.trace.means(version.key());
         let entry = self.known(&version.key())?;
         entry.key.usable(self.now())?;
         let version = entry.named_version(version)?;
+        operator.trace.uses(&version.id);
         Ok(Usable { entry, version, share: share_of(operator) })
     }
 }

@@ -1,7 +1,9 @@
 //! What the use cases take and give: parsed, without a trace of either protocol's wire format.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::Trace;
 use crate::base::{SecretBytes, Timestamp};
 use crate::model::access::{AuthenticationMethod, ClientKey, NetworkRuleKind, Permission, ResourcePattern, Scope};
 use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
@@ -22,6 +24,8 @@ pub struct Caller {
     pub client_key: ClientKeyId,
     /// From where.
     pub source: IpAddr,
+    /// What is found out about its request.
+    pub trace: Arc<Trace>,
 }
 
 /// An operator at the shared gateway, known by an AccessKey.
@@ -31,6 +35,8 @@ pub struct Operator {
     pub access_key: AccessKeyId,
     /// From where.
     pub source: IpAddr,
+    /// What is found out about its request.
+    pub trace: Arc<Trace>,
 }
 
 /// Whether a ciphertext describes itself.

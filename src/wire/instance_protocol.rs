@@ -95,6 +95,12 @@ pub trait Numbered: Message + Default {
     const FIELDS: u32;
 }
 
+/// A request that may name what it is about.
+pub trait Named {
+    /// The key, in the caller's words; nothing in a request that is about none.
+    fn resource(&self) -> Option<&str>;
+}
+
 /// Why a body is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
@@ -347,5 +353,40 @@ messages! {
         #[prost(string, tag = "6")] request_id: String,
         #[prost(string, tag = "7")] algorithm: String,
         #[prost(string, tag = "8")] key_version_id: String,
+    }
+}
+
+/// Requests that name a key.
+macro_rules! name_a_key {
+    ($($message:ident),+ $(,)?) => {
+        $(
+            impl Named for $message {
+                fn resource(&self) -> Option<&str> {
+                    Some(&self.key_id)
+                }
+            }
+        )+
+    };
+}
+
+name_a_key![
+    EncryptRequest,
+    DecryptRequest,
+    SignRequest,
+    VerifyRequest,
+    GenerateDataKeyRequest,
+    GetPublicKeyRequest,
+    AdvanceEncryptRequest,
+    AdvanceDecryptRequest,
+    AdvanceGenerateDataKeyRequest,
+    GenerateDataKeyPairRequest,
+    GenerateDataKeyPairWithoutPlaintextRequest,
+    AdvanceGenerateDataKeyPairRequest,
+    AdvanceGenerateDataKeyPairWithoutPlaintextRequest,
+];
+
+impl Named for GenerateRandomRequest {
+    fn resource(&self) -> Option<&str> {
+        None
     }
 }

@@ -122,6 +122,16 @@ impl Installation {
         server
     }
 
+    /// The same, but files that get longer than they may are an error of the write instead of the process's end.
+    pub fn serve_without_the_signal_of_large_files(&self) -> Server {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" serve", env!("CARGO_BIN_EXE_keystead")]);
+        command.env("KEYSTEAD_CONFIG", self.path("keystead.toml")).current_dir(self.folder.path()).stdin(Stdio::null());
+        let mut server = self.start(command.stderr(Stdio::null()));
+        self.await_ready(&mut server);
+        server
+    }
+
     /// The same with its log in a file of the installation.
     pub fn serve_logging_to(&self, name: &str) -> Server {
         let log = std::fs::File::create(self.path(name)).unwrap();

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use keystead::audit::{self, Author, Commit, Log, Position, WhenFull};
 use keystead::base::{Clock, FixedClock, SecretBytes, SystemClock, Timestamp, random};
 use keystead::model::access::{AuthenticationMethod, Permission, Scope};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
@@ -34,10 +35,11 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 
-pub const SECRET: &str = "testsecret";
+const SECRET: &str = "testsecret";
 
 pub struct Bench {
     pub kms: Arc<Kms>,
+    pub audit: Arc<Log>,
     pub clock: Arc<FixedClock>,
     pub instance: InstanceId,
     pub other: InstanceId,
@@ -46,6 +48,8 @@ pub struct Bench {
     pub shared: SocketAddr,
     pub telemetry: SocketAddr,
     pub operator: Operator,
+    /// What operators sign with.
+    pub secret: String,
     pub aes: KeyId,
     pub rsa_encrypt: KeyId,
     pub rsa_sign: KeyId,
@@ -53,7 +57,7 @@ pub struct Bench {
     roots: RootCertStore,
     stop: Option<oneshot::Sender<()>>,
     running: Option<tokio::task::JoinHandle<()>>,
-    _directory: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 /// A client key with its private half.
@@ -194,6 +198,19 @@ pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
     .await
     .unwrap();
 
+    let audit = Log::open(audit::Settings {
+        folder: directory.path().join("audit"),
+        author: Author::Server,
+        key: SecretBytes::new(vec![7; 32]),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        commit: Commit::Buffered,
+        when_full: WhenFull::Refuse,
+        retention: Duration::from_secs(180 * 86_400),
+        segment: audit::SEGMENT,
+        remembered: Position::default(),
+    })
+    .unwrap();
+
     let local = "127.0.0.1:0".parse().unwrap();
     let names = || vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let listening = async || Listening { listener: server::bind(local).await.unwrap(), names: names() };
@@ -208,11 +225,11 @@ pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
     let telemetry = settings.telemetry.as_ref().unwrap().local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn({
-        let kms = Arc::clone(&kms);
-        async move { server::run(kms, settings, async { drop(stopped.await) }).await.unwrap() }
+        let (kms, audit) = (Arc::clone(&kms), Arc::clone(&audit));
+        async move { server::run(kms, audit, settings, async { drop(stopped.await) }).await.unwrap() }
     });
 
-    let operator = Operator { access_key, source: "127.0.0.1".parse().unwrap() };
+    let operator = Operator { access_key, source: "127.0.0.1".parse().unwrap(), trace: Arc::default() };
     let make = async |spec, usage| {
         let request = CreateKey { spec: Some(spec), usage: Some(usage), ..CreateKey::default() };
         kms.create_key(&operator, request).await.unwrap().key.id
@@ -227,6 +244,7 @@ pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
     let mut bench = Bench {
         client: Client { id: String::new(), key: KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap() },
         kms,
+        audit,
         clock,
         instance,
         other,
@@ -235,13 +253,14 @@ pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
         shared,
         telemetry,
         operator,
+        secret: SECRET.to_owned(),
         aes,
         rsa_encrypt,
         rsa_sign,
         roots: store_of_roots,
         stop: Some(stop),
         running: Some(running),
-        _directory: directory,
+        directory,
     };
     bench.access_point("everything", "key/*").await;
     bench.client = bench.client_key("everything", None).await;

@@ -1,11 +1,12 @@
 //! The server over real TLS: the instance protocol's checks and errors, bodies, transport, the OpenAPI's
-//! authentication, telemetry.
+//! authentication, telemetry, audit.
 
 mod bench;
 #[path = "../faults/isolated.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod isolated;
 
+mod audit;
 mod bodies;
 mod checks;
 mod operations;

@@ -4,10 +4,10 @@ use keystead::base::{Clock, SecretBytes, Timestamp};
 use keystead::wire::date;
 use keystead::wire::signing::{Acs, Acs4Scope, AcsScheme, RpcMethod, percent_encode, rpc_sign, rpc_string_to_sign, sha256_hex};
 
-use crate::bench::{Answer, Bench, Call, SECRET, bench};
+use crate::bench::{Answer, Bench, Call, bench};
 
-fn secret() -> SecretBytes {
-    SecretBytes::new(SECRET.as_bytes().to_vec())
+fn secret(bench: &Bench) -> SecretBytes {
+    SecretBytes::new(bench.secret.as_bytes().to_vec())
 }
 
 fn query(parameters: &[(&str, &str)]) -> String {
@@ -46,7 +46,7 @@ async fn acs(
     let pairs: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let hash = headers.iter().find(|(name, _)| name == "x-acs-content-sha256").map_or("", |(_, value)| value).to_owned();
     let signed = Acs { scheme, method: "POST", query: &pairs, headers: &headers, content_sha256: &hash };
-    let authorization = signed.authorization(bench.operator.access_key.as_str(), &secret());
+    let authorization = signed.authorization(bench.operator.access_key.as_str(), &secret(bench));
     headers.push(("authorization".to_owned(), authorization));
     bench.send_to(bench.shared, &query(parameters), Call { method: "POST", headers, body: Vec::new() }).await
 }
@@ -170,7 +170,7 @@ async fn rpc_signatures_are_served_in_query_and_form() {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();
-        let signature = rpc_sign(by, &rpc_string_to_sign(method, &parameters), &secret());
+        let signature = rpc_sign(by, &rpc_string_to_sign(method, &parameters), &secret(&bench));
         parameters.push(("Signature".to_owned(), signature));
         let pairs: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let encoded = query(&pairs);
@@ -189,7 +189,7 @@ async fn rpc_signatures_are_served_in_query_and_form() {
         // What is not signed does not name the operation.
         let mut unnamed = parameters.clone();
         unnamed.retain(|(name, _)| name != "Action" && name != "Signature");
-        let signature = rpc_sign(by, &rpc_string_to_sign(method, &unnamed), &secret());
+        let signature = rpc_sign(by, &rpc_string_to_sign(method, &unnamed), &secret(&bench));
         unnamed.push(("Signature".to_owned(), signature));
         let pairs: Vec<(&str, &str)> = unnamed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let headers_only =

@@ -1,5 +1,7 @@
 //! The instance protocol's checks, in the protocol's order, each with its own error.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,8 +10,8 @@ use hyper::http::request::Parts;
 
 use super::WINDOW;
 use crate::base::Timestamp;
+use crate::model::KeyVersionId;
 use crate::model::algorithm::SignatureAlgorithm;
-use crate::model::{ClientKeyId, KeyVersionId};
 use crate::server::respond::Refusal;
 use crate::service::{Kms, VerifiedClientKey};
 use crate::tier::public_key::{Validity, sha256};
@@ -21,7 +23,7 @@ pub(in crate::server) struct Authenticated {
     /// What it wants.
     pub(in crate::server) operation: Operation,
     /// Who.
-    pub(in crate::server) client_key: ClientKeyId,
+    pub(in crate::server) client_key: Arc<VerifiedClientKey>,
     /// The key version that a transfer client names.
     pub(in crate::server) version: Option<KeyVersionId>,
 }
@@ -89,7 +91,7 @@ pub(in crate::server) fn check(kms: &Kms, request: &Parts, body: &[u8]) -> Resul
     // Told to nobody but the holder of the key.
     check_validity(&client_key, now)?;
     client_key.last_use.note(now);
-    Ok(Authenticated { operation, client_key: client_key.id.clone(), version })
+    Ok(Authenticated { operation, client_key, version })
 }
 
 fn content_type<'a>(headers: &Headers<'a>) -> Result<&'a str, Refusal> {

@@ -1,6 +1,7 @@
 //! The OpenAPI's signatures: ACS3-HMAC-SHA256 and ACS4-HMAC-SHA256 in headers, RPC HMAC-SHA1 and HMAC-SHA256 in parameters.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
@@ -10,8 +11,8 @@ use crate::base::Timestamp;
 use crate::model::AccessKeyId;
 use crate::server::nonces::{Nonces, Novelty};
 use crate::server::respond::Refusal;
-use crate::service::Kms;
 use crate::service::requests::Operator;
+use crate::service::{Kms, Trace};
 use crate::wire::date;
 use crate::wire::openapi::{Action, Parameters, UNSERVED, VERSION};
 use crate::wire::signing::{self, Acs, Acs4Scope, AcsScheme, Authorization, RpcMethod};
@@ -48,8 +49,8 @@ fn header<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
 }
 
 impl Signed<'_> {
-    /// Checks everything that comes before the use case.
-    pub(in crate::server) fn check(&self, kms: &Kms, nonces: &Nonces) -> Result<Authenticated, Refusal> {
+    /// Checks everything that comes before the use case, which fills `trace`.
+    pub(in crate::server) fn check(&self, kms: &Kms, nonces: &Nonces, trace: Arc<Trace>) -> Result<Authenticated, Refusal> {
         let authorization = header(self.request, AUTHORIZATION.as_str());
         let name = self.named(authorization, "Action", "x-acs-action")?;
         let version = self.named(authorization, "Version", "x-acs-version")?;
@@ -67,7 +68,7 @@ impl Signed<'_> {
         })?;
         // A request dated at the far end of the window is good until the window has passed it twice.
         match nonces.take(access_key.as_str(), nonce, action.effect(), kms.now(), 2 * WINDOW) {
-            Novelty::New => Ok(Authenticated { action, operator: Operator { access_key, source: self.source } }),
+            Novelty::New => Ok(Authenticated { action, operator: Operator { access_key, source: self.source, trace } }),
             Novelty::Used => Err(Refusal::NonceUsed),
             Novelty::Full => Err(Refusal::TooManyNonces),
         }
