@@ -9,6 +9,7 @@ mod files;
 mod handing_out;
 mod hsm;
 mod init;
+mod operators;
 mod running;
 mod serve;
 mod starter;
@@ -71,6 +72,9 @@ enum Command {
     /// Make, list and delete the client keys of application access points.
     #[command(subcommand)]
     ClientKey(client_keys::ClientKeys),
+    /// Operators: who may call the OpenAPI, what they are permitted, their AccessKeys.
+    #[command(subcommand)]
+    Operator(operators::Operators),
     /// Look at HSMs.
     #[command(subcommand)]
     Hsm(Hsm),
@@ -307,6 +311,7 @@ fn run(arguments: Arguments) -> Result<i32> {
                 done(handing_out::create(config, new, &out).await)
             }
             Command::ClientKey(command) => done(client_keys::run(config, command).await),
+            Command::Operator(command) => done(operators::run(config, command).await),
             Command::Hsm(Hsm::List { module }) => done(hsm::list(config, module.as_deref())),
             Command::Hsm(Hsm::Probe { module, uri, pin_file }) => done(match (module, uri, pin_file) {
                 (Some(module), Some(uri), Some(pin_file)) => hsm::probe_token(module, uri, pin_file).await,

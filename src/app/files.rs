@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{Error, Kind, Result};
 use crate::config::Config;
+use crate::service::REFRESH;
 
 /// The data folder.
 pub(super) struct Files<'a>(&'a Path);
@@ -89,4 +90,16 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let _ = std::fs::remove_file(&beside);
     write_new_secret(&beside, bytes)?;
     std::fs::rename(&beside, path).map_err(|error| failed(path, &error))
+}
+
+/// That there is a folder for what is handed out.
+pub(super) fn check_folder(out: &Path) -> Result<()> {
+    if out.is_dir() { Ok(()) } else { Err(Error::invalid(format!("There is no folder {}.", out.display()))) }
+}
+
+/// A server that runs looks at the change counter this often; after twice that it knows what was written.
+pub(super) async fn until_known(config: &Config) {
+    if Files::of(config).is_served() {
+        tokio::time::sleep(2 * REFRESH).await;
+    }
 }

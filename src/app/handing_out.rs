@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::assembly;
 use super::audit::{Done, Witness};
-use super::files::{Files, failed, write_new_secret};
+use super::files::{check_folder, failed, until_known, write_new_secret};
 use crate::base::{Clock, Error, Kind, Result, SystemClock};
 use crate::config::Config;
 use crate::model::{InstanceId, Name};
-use crate::service::{HandedOut, Kms, NewAccess, REFRESH};
+use crate::service::{HandedOut, Kms, NewAccess};
 use crate::wire::date;
 
 /// Everything of one instance, from anywhere, for five years.
@@ -56,10 +56,6 @@ async fn make(path: &Path, operation: &'static str, new: NewAccess, out: &Path) 
     Ok(())
 }
 
-pub(super) fn check_folder(out: &Path) -> Result<()> {
-    if out.is_dir() { Ok(()) } else { Err(Error::invalid(format!("There is no folder {}.", out.display()))) }
-}
-
 /// The files of a client key. They are written before the store knows of it, since nobody gets it a second time.
 #[derive(Default)]
 pub(super) struct Written {
@@ -91,12 +87,5 @@ impl Written {
     pub(super) fn tell(&self, made: &HandedOut) {
         println!("client key                {}, valid until {}", self.key.display(), date::to_iso(made.client_key.not_after));
         println!("its password              {}", self.password.display());
-    }
-}
-
-/// A server that runs looks at the change counter this often; after twice that it knows what was written.
-pub(super) async fn until_known(config: &Config) {
-    if Files::of(config).is_served() {
-        tokio::time::sleep(2 * REFRESH).await;
     }
 }

@@ -2,30 +2,24 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
 use super::audit;
 use super::files::{self, Files, replace};
+use super::operators::access_key_file;
 use super::starter;
-use crate::base::{Clock, Result, SecretBytes, SystemClock, Timestamp, random};
+use crate::base::{Clock, Result, SystemClock, Timestamp, random};
 use crate::config::Config;
 use crate::model::{AccessKeyId, InstanceId};
-use crate::service::certificates::{self, AuthorityMaterial};
-use crate::store::{ADMINISTRATOR, AccessKey as StoredAccessKey, Authorities, RootKey, Store};
+use crate::service::{
+    self,
+    certificates::{self, AuthorityMaterial},
+};
+use crate::store::{ADMINISTRATOR, Authorities, RootKey, Store};
 
 /// What becomes of an administrator's AccessKey that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AccessKey {
     Keep,
     Replace,
-}
-
-/// The file of an AccessKey.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct AccessKeyFile<'a> {
-    access_key_id: &'a str,
-    access_key_secret: &'a str,
 }
 
 pub(super) async fn run(path: &Path, access_key: AccessKey) -> Result<()> {
@@ -53,10 +47,10 @@ pub(super) async fn run(path: &Path, access_key: AccessKey) -> Result<()> {
     let authorities = ensure_authorities(&store, now).await?;
     replace(&files.ca(), certificates::ca_chain_pem(&authorities).as_bytes())?;
     println!("CA certificates   {}", files.ca().display());
-    let known = store.access_keys().await?.into_iter().find(|key| key.owner == ADMINISTRATOR);
+    let known = store.access_keys().await?.into_iter().find(|key| key.info.owner.as_str() == ADMINISTRATOR);
     let made = match (known, access_key) {
         (Some(key), AccessKey::Keep) => {
-            println!("AccessKey         {} (--new-access-key makes another)", key.id);
+            println!("AccessKey         {} (--new-access-key makes another)", key.info.id);
             None
         }
         (None, AccessKey::Keep | AccessKey::Replace) | (Some(_), AccessKey::Replace) => {
@@ -89,17 +83,13 @@ async fn ensure_authorities(store: &Store, now: Timestamp) -> Result<AuthorityMa
             })
             .await?;
     }
-    crate::service::authorities(store).await
+    service::authorities(store).await
 }
 
 async fn new_access_key(store: &Store, files: &Files<'_>, now: Timestamp) -> Result<AccessKeyId> {
-    let id = AccessKeyId::from_entropy(random::bytes());
-    let secret = certificates::generate_password();
-    let text = std::str::from_utf8(secret.expose()).unwrap_or_default();
-    let file = AccessKeyFile { access_key_id: id.as_str(), access_key_secret: text };
-    let json = SecretBytes::new(serde_json::to_vec_pretty(&file).unwrap_or_default());
+    let key = service::new_access_key(ADMINISTRATOR.parse()?, now);
     // The file first: a secret that the store has and nobody knows is of no use.
-    replace(&files.access_key(), json.expose())?;
-    store.replace_administrator(&StoredAccessKey { id: id.clone(), secret, owner: ADMINISTRATOR.to_owned(), created: now }).await?;
-    Ok(id)
+    replace(&files.access_key(), access_key_file(&key).expose())?;
+    store.replace_administrator(&key).await?;
+    Ok(key.info.id)
 }

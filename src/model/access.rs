@@ -307,17 +307,17 @@ fn grants(policy: &Policy, directory: &impl Directory, wish: &Wish<'_>) -> Resul
             .iter()
             .filter_map(|name| directory.network_rule(name))
             .filter(|rule| rule.kind == NetworkRuleKind::Private)
-            .any(|rule| lists(rule, wish.source));
+            .any(|rule| lists(&rule.sources, wish.source));
     if listed { Ok(()) } else { Err(Reason::OtherAddress) }
 }
 
-/// Whether a rule lists an address. An IPv4 address that came in over an IPv6 socket is its IPv4 self.
-fn lists(rule: &NetworkRule, source: IpAddr) -> bool {
+/// Whether an address is in one of the blocks. An IPv4 address that came in over an IPv6 socket is its IPv4 self.
+pub fn lists(blocks: &[IpNet], source: IpAddr) -> bool {
     let source = match source {
         IpAddr::V6(v6) => unmapped(v6),
         v4 @ IpAddr::V4(_) => v4,
     };
-    rule.sources.iter().any(|block| block.contains(&source))
+    blocks.iter().any(|block| block.contains(&source))
 }
 
 fn unmapped(address: Ipv6Addr) -> IpAddr {

@@ -6,8 +6,10 @@ use crate::model::algorithm::{KeySpec, KeyUsage};
 use crate::{
     base::Timestamp,
     model::rotation::RotationInterval,
-    model::{InstanceId, KeyId, KeyVersionId},
+    model::{InstanceId, KeyId, KeyVersionId, operator::KeyPolicy},
 };
+#[cfg(feature = "server")]
+use std::sync::Arc;
 
 /// Where the material of a key version is and how its tier finds it again.
 pub enum Material {
@@ -211,6 +213,8 @@ pub struct Key {
     pub initial_version: KeyVersionId,
     /// The newest version, which the Advance operations and the OpenAPI encrypt with.
     pub primary_version: KeyVersionId,
+    /// Its key policy; without one the default holds.
+    pub policy: Option<Arc<KeyPolicy>>,
 }
 
 /// What fits together: a usage that the spec has.

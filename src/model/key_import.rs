@@ -127,6 +127,7 @@ mod tests {
             delete_at: (state == KeyState::PendingDeletion).then_some(LATER),
             deletion_protection: DeletionProtection::Disabled,
             rotation_interval: None,
+            policy: None,
             description: String::new(),
             creator: String::new(),
             created: NOW,

@@ -141,6 +141,7 @@ pub(super) mod tests {
             creator: String::new(),
             created: NOW,
             initial_version: version.clone(),
+            policy: None,
             primary_version: version,
             id,
         }

@@ -4,6 +4,8 @@
 pub mod access;
 pub mod algorithm;
 #[cfg(feature = "server")]
+pub mod arn;
+#[cfg(feature = "server")]
 pub mod ciphertext;
 mod ids;
 #[cfg(feature = "server")]
@@ -13,6 +15,8 @@ pub mod key;
 mod key_import;
 #[cfg(feature = "server")]
 mod key_life;
+#[cfg(feature = "server")]
+pub mod operator;
 #[cfg(feature = "server")]
 pub mod rotation;
 #[cfg(feature = "server")]

@@ -150,6 +150,8 @@ pub(super) enum Refusal {
     SignatureMethod(String),
     /// OpenAPI: there is no such AccessKey.
     UnknownAccessKey(String),
+    /// OpenAPI: the AccessKey is disabled.
+    InactiveAccessKey(String),
     /// OpenAPI: the signature is wrong; our string to sign.
     SignatureDoesNotMatch(String),
     /// OpenAPI: the date is malformed, or off by more than 15 minutes.
@@ -218,6 +220,11 @@ impl From<Refusal> for Failure {
             Refusal::UnknownAccessKey(id) => {
                 (StatusCode::NOT_FOUND, "InvalidAccessKeyId.NotFound", format!("The AccessKey \"{id}\" is not known."))
             }
+            Refusal::InactiveAccessKey(id) => (
+                StatusCode::FORBIDDEN,
+                "Forbidden.AccessKey",
+                format!("The AccessKey {id} is disabled: `keystead operator access-key enable` lets it be used again."),
+            ),
             // One SDK splits this text at the colon and takes the second part.
             Refusal::SignatureDoesNotMatch(ours) => (
                 StatusCode::BAD_REQUEST,

@@ -76,7 +76,10 @@ impl Kms {
     }
 
     /// Reads what was written, here or elsewhere, since the last time.
-    pub(super) async fn refresh(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn refresh(&self) -> Result<()> {
         self.snapshot.refresh(&self.store).await
     }
 

@@ -59,6 +59,7 @@ impl Kms {
             created: self.now(),
             initial_version: version.clone(),
             primary_version: version,
+            policy: request.policy.map(Arc::new),
             id,
         };
         if key.rotation_interval.is_some() {

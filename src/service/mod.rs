@@ -17,11 +17,14 @@ mod health;
 mod import;
 mod instances;
 mod key_life;
+mod key_policies;
 mod key_versions;
 mod keys;
 mod last_use;
 mod macs;
 mod operator_crypto;
+mod operators;
+mod permit;
 pub mod requests;
 mod rotation;
 mod snapshot;
@@ -34,9 +37,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use crate::base::{Clock, Error, Kind, Result, Retry, SecretBytes, Timestamp};
+use crate::base::{Clock, Error, Kind, Result, Retry, Timestamp};
+use crate::model::InstanceId;
 use crate::model::instance::{Instance, InstanceKind};
-use crate::model::{AccessKeyId, InstanceId};
 use crate::store::{Authorities, Store};
 use crate::tier::Tier;
 use certificates::AuthorityMaterial;
@@ -46,8 +49,10 @@ pub use background::REFRESH;
 pub use handing_out::{HandedOut, NewAccess};
 pub use health::{Health, InstanceSlots};
 pub use key_life::DELETION_WINDOW_DAYS;
+pub use operators::{new_access_key, policy_of};
+pub use permit::{Permitted, Subject};
 pub use rotation::InstanceRotations;
-pub use snapshot::VerifiedClientKey;
+pub use snapshot::{KnownAccessKey, VerifiedClientKey};
 pub use trace::Trace;
 
 /// An instance to be served.
@@ -151,8 +156,8 @@ impl Kms {
         self.snapshot.client_key(id)
     }
 
-    /// The AccessKey of this id with its secret.
-    pub fn access_key(&self, id: &str) -> Option<(AccessKeyId, Arc<SecretBytes>)> {
+    /// The AccessKey of this id. Whether it may be used is not looked at here.
+    pub fn access_key(&self, id: &str) -> Option<Arc<KnownAccessKey>> {
         self.snapshot.access_key(id)
     }
 

@@ -8,6 +8,7 @@ use crate::base::{SecretBytes, Timestamp};
 use crate::model::access::{AuthenticationMethod, ClientKey, NetworkRuleKind, Permission, ResourcePattern, Scope};
 use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
 use crate::model::key::{Key, KeyAttributes, KeyState, Origin, SubjectPublicKeyInfo};
+use crate::model::operator::KeyPolicy;
 use crate::model::rotation::{AutomaticRotation, RotationInterval};
 use crate::model::tags::{TagKey, TagValue, TaggedResource, Tags};
 use crate::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
@@ -273,6 +274,8 @@ pub struct CreateKey {
     pub rotation: Option<RotationInterval>,
     /// What people put on it.
     pub tags: Tags,
+    /// The default one without it.
+    pub policy: Option<KeyPolicy>,
 }
 
 /// ImportKeyMaterial.

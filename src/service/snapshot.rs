@@ -12,6 +12,7 @@ use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::access::{AccessPoint, ClientKey, Directory, NetworkRule, Policy};
 use crate::model::algorithm::KeySpec;
 use crate::model::key::{Key, KeyAttributes, Material, SubjectPublicKeyInfo};
+use crate::model::operator::{AccessKeyInfo, Identity};
 use crate::model::tags::{TaggedResource, Tags};
 use crate::model::{AccessKeyId, Alias, ClientKeyId, KeyId, KeyVersionId, Name};
 use crate::store::{KeyVersion, Store};
@@ -41,6 +42,14 @@ pub struct VerifiedClientKey {
     pub last_use: Arc<LastUse>,
 }
 
+/// An AccessKey with what its requests are verified by.
+pub struct KnownAccessKey {
+    /// Whose it is, and whether it may be used.
+    pub info: AccessKeyInfo,
+    /// What they are signed with.
+    pub secret: SecretBytes,
+}
+
 /// All that is in memory.
 pub(super) struct Snapshot {
     access: ArcSwap<Access>,
@@ -58,8 +67,10 @@ pub(super) struct Access {
     pub(super) client_keys: Vec<ClientKey>,
     /// The key of each alias.
     pub(super) aliases: BTreeMap<Alias, KeyId>,
+    /// Who may have permissions at the shared gateway.
+    pub(super) identities: HashMap<Name, Identity>,
     verified: HashMap<String, Arc<VerifiedClientKey>>,
-    access_keys: HashMap<String, (AccessKeyId, Arc<SecretBytes>)>,
+    access_keys: HashMap<String, Arc<KnownAccessKey>>,
 }
 
 /// A key with its versions and tags.
@@ -92,6 +103,11 @@ impl Directory for Access {
 }
 
 impl Access {
+    /// The owner of an AccessKey, if both are still there.
+    pub(super) fn identity_of(&self, access_key: &AccessKeyId) -> Option<&Identity> {
+        self.identities.get(&self.access_keys.get(access_key.as_str())?.info.owner)
+    }
+
     /// The access point of a client key, if both are still there.
     pub(super) fn access_point_of(&self, client_key: &ClientKeyId) -> Option<&AccessPoint> {
         let client_key = self.verified.get(client_key.as_str())?;
@@ -176,7 +192,7 @@ impl Snapshot {
         self.access.load().verified.values().cloned().collect()
     }
 
-    pub(super) fn access_key(&self, id: &str) -> Option<(AccessKeyId, Arc<SecretBytes>)> {
+    pub(super) fn access_key(&self, id: &str) -> Option<Arc<KnownAccessKey>> {
         self.access.load().access_keys.get(id).cloned()
     }
 }
@@ -184,7 +200,8 @@ impl Snapshot {
 /// Reads anew; uses of client keys that the store does not know yet are taken over from what was known.
 async fn load_access(store: &Store, known: Option<&Access>) -> Result<Access> {
     let tables = store.access().await?;
-    let access_keys = store.access_keys().await?;
+    let identities = store.identities().await?;
+    let access_keys = store.access_keys().await?.into_iter().map(|key| KnownAccessKey { info: key.info, secret: key.secret });
     let aliases = store.aliases().await?;
     Ok(Access {
         verified: tables
@@ -198,7 +215,8 @@ async fn load_access(store: &Store, known: Option<&Access>) -> Result<Access> {
         access_points: tables.access_points.into_iter().map(|point| (point.name.clone(), point)).collect(),
         client_keys: tables.client_keys,
         aliases: aliases.into_iter().collect(),
-        access_keys: access_keys.into_iter().map(|key| (key.id.to_string(), (key.id, Arc::new(key.secret)))).collect(),
+        identities: identities.into_iter().map(|identity| (identity.name.clone(), identity)).collect(),
+        access_keys: access_keys.map(|key| (key.info.id.to_string(), Arc::new(key))).collect(),
     })
 }
 

@@ -12,7 +12,8 @@ use crate::model::key::{DeletionProtection, Key, Presence};
 use crate::model::tags::TaggedResource;
 
 impl Store {
-    /// Changes what may change of a key: state, deletion, protection, rotation, description. `change` sees the key as it is in this moment.
+    /// Changes what may change of a key: state, deletion, protection, rotation, description, policy. `change` sees the key as it is in this
+    /// moment.
     ///
     /// # Errors
     /// [`Kind::KeyNotFound`]; what `change` says, and then nothing is changed; the database fails.
@@ -76,8 +77,8 @@ pub(super) async fn update(connection: &mut SqliteConnection, key: &Key, revisio
         DeletionProtection::Enabled(why) => Some(why),
     };
     let statement =
-        "UPDATE keys SET state = $2, delete_at = $3, deletion_protection = $4, rotation_interval = $5, description = $6,
-        revision = $7, has_material = $8, material_expires = $9 WHERE id = $1";
+        "UPDATE keys SET state = $2, delete_at = $3, deletion_protection = $4, rotation_interval = $5, description = $6, policy = $7,
+        revision = $8, has_material = $9, material_expires = $10 WHERE id = $1";
     let (has_material, material_expires) = presence_columns(key.presence);
     sqlx::query(statement)
         .bind(key.id.as_str())
@@ -86,6 +87,7 @@ pub(super) async fn update(connection: &mut SqliteConnection, key: &Key, revisio
         .bind(protection)
         .bind(interval_column(key))
         .bind(&key.description)
+        .bind(key.policy.as_ref().map(|policy| policy.text()))
         .bind(revision)
         .bind(has_material)
         .bind(material_expires)

@@ -1,6 +1,8 @@
 //! Keys and their versions. A key is made in three steps, intent, tier, commit, so that a crash in between leaves something that
 //! can be found.
 
+use std::sync::Arc;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
@@ -13,6 +15,7 @@ use super::{Store, corrupt, failed};
 use crate::base::{Error, Result, Timestamp};
 use crate::model::algorithm::{KeySpec, KeyUsage};
 use crate::model::key::{DeletionProtection, Key, KeyAttributes, Material, SubjectPublicKeyInfo};
+use crate::model::operator::KeyPolicy;
 use crate::model::rotation::RotationInterval;
 use crate::model::tags::{TaggedResource, Tags};
 use crate::model::{InstanceId, KeyId, KeyVersionId};
@@ -67,8 +70,8 @@ pub(super) struct MaterialColumns {
     pub(super) held: Option<Vec<u8>>,
 }
 
-pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, rotation_interval, description, creator, created, initial_version, primary_version, has_material, material_expires";
-const VERSION_COLUMNS: &str = "id, key_id, created, object_id, held, public_key, local, sensitive, always_sensitive, extractable, \\
+pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, rotation_interval, description, creator, created, initial_version, primary_version, has_material, material_expires, policy";
+const VERSION_COLUMNS: &str = "id, key_id, created, object_id, held, public_key, local, sensitive, always_sensitive, extractable, \
                                never_extractable, encryptions";
 
 impl Store {
@@ -276,8 +279,8 @@ fn held_place(version: &str) -> Place<'_> {
 
 async fn insert_key(connection: &mut SqliteConnection, key: &Key, revision: i64) -> Result<(), Fault> {
     let statement = "INSERT INTO keys (id, instance, spec, usage, origin, state, rotation_interval, description, creator, created,
-        initial_version, primary_version, revision, has_material, material_expires)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+        initial_version, primary_version, policy, revision, has_material, material_expires)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
     let (has_material, material_expires) = presence_columns(key.presence);
     sqlx::query(statement)
         .bind(key.id.as_str())
@@ -292,6 +295,7 @@ async fn insert_key(connection: &mut SqliteConnection, key: &Key, revision: i64)
         .bind(key.created.unix())
         .bind(key.initial_version.as_str())
         .bind(key.primary_version.as_str())
+        .bind(key.policy.as_ref().map(|policy| policy.text()))
         .bind(revision)
         .bind(has_material)
         .bind(material_expires)
@@ -386,6 +390,10 @@ impl FromRow<'_, SqliteRow> for KeyIntent {
     }
 }
 
+fn policy(text: &str) -> Result<Arc<KeyPolicy>, sqlx::Error> {
+    text.parse().map(Arc::new).map_err(|error: Error| sqlx::Error::Decode(error.into()))
+}
+
 impl FromRow<'_, SqliteRow> for Key {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
@@ -406,6 +414,7 @@ impl FromRow<'_, SqliteRow> for Key {
             created: Timestamp::from_unix(row.try_get("created")?),
             initial_version: parsed(row, "initial_version")?,
             primary_version: parsed(row, "primary_version")?,
+            policy: row.try_get::<Option<String>, _>("policy")?.map(|text| policy(&text)).transpose()?,
         })
     }
 }

@@ -1,98 +1,82 @@
-//! The operators' AccessKeys and the authorities that sign certificates.
+//! Identities with their policies and AccessKeys.
+
+use sqlx::SqliteConnection;
 
 use super::seal::Place;
+use super::transaction::{Fault, is_taken};
 use super::{Store, corrupt, failed};
-use crate::base::{Result, SecretBytes, Timestamp};
-use crate::model::AccessKeyId;
+use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
+use crate::model::operator::{
+    ACCESS_KEYS_PER_IDENTITY, AccessKeyInfo, AccessKeyState, AttachedPolicy, IDENTITIES, Identity, IdentityKind,
+    POLICIES_PER_IDENTITY,
+};
+use crate::model::{AccessKeyId, Name};
 
-/// The owner of the AccessKey that `keystead init` makes.
+/// The name of the root, the owner of the AccessKey that `keystead init` makes.
 pub const ADMINISTRATOR: &str = "administrator";
 
 /// An AccessKey.
 pub struct AccessKey {
-    /// Its id.
-    pub id: AccessKeyId,
+    /// What may be seen of it.
+    pub info: AccessKeyInfo,
     /// What requests are signed with.
     pub secret: SecretBytes,
-    /// Whose it is.
-    pub owner: String,
-    /// When it was made.
-    pub created: Timestamp,
-}
-
-/// The root and the issuing CA of an installation.
-pub struct Authorities {
-    /// DER.
-    pub root_certificate: Vec<u8>,
-    /// PKCS #8, DER.
-    pub root_key: SecretBytes,
-    /// DER.
-    pub issuing_certificate: Vec<u8>,
-    /// PKCS #8, DER.
-    pub issuing_key: SecretBytes,
 }
 
 impl Store {
-    /// Keeps an AccessKey; the former ones of its owner go.
+    /// Keeps an AccessKey of the root, which is made with its first one; the former ones go.
     ///
     /// # Errors
     /// The database fails.
     pub async fn replace_administrator(&self, key: &AccessKey) -> Result<()> {
-        let secret = self.sealer.seal(secret_place(key.id.as_str()), &key.secret)?;
-        let secret = secret.as_slice();
+        let secret = self.sealed_secret(key)?;
+        let (owner, secret) = (key.info.owner.as_str(), secret.as_slice());
         self.write("replace administrator", |writing| {
             Box::pin(async move {
                 let connection = writing.connection;
-                sqlx::query("DELETE FROM access_keys WHERE owner = $1").bind(&key.owner).execute(&mut *connection).await?;
-                sqlx::query("INSERT INTO access_keys (id, secret, owner, created) VALUES ($1, $2, $3, $4)")
-                    .bind(key.id.as_str())
-                    .bind(secret)
-                    .bind(&key.owner)
-                    .bind(key.created.unix())
-                    .execute(connection)
+                let statement = "INSERT INTO identities (name, kind, description, created) VALUES ($1, $2, $3, $4)
+                    ON CONFLICT (name) DO NOTHING";
+                sqlx::query(statement)
+                    .bind(owner)
+                    .bind(IdentityKind::Root.name())
+                    .bind("Made by keystead init.")
+                    .bind(key.info.created.unix())
+                    .execute(&mut *connection)
                     .await?;
-                Ok(())
+                sqlx::query("DELETE FROM access_keys WHERE owner = $1").bind(owner).execute(&mut *connection).await?;
+                insert_access_key(connection, &key.info, secret).await
             })
         })
         .await
     }
 
-    /// All AccessKeys.
+    /// Keeps an identity with its policies.
     ///
     /// # Errors
-    /// The database fails, or holds what does not open under the root key.
-    pub async fn access_keys(&self) -> Result<Vec<AccessKey>> {
-        let statement = "SELECT id, secret, owner, created FROM access_keys ORDER BY created, id";
-        let rows: Vec<(String, Vec<u8>, String, i64)> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
-        rows.into_iter()
-            .map(|(id, secret, owner, created)| {
-                let secret = self.sealer.open(secret_place(&id), &secret)?;
-                Ok(AccessKey { id: id.parse().map_err(corrupt)?, secret, owner, created: Timestamp::from_unix(created) })
-            })
-            .collect()
-    }
-
-    /// Keeps the authorities of the installation, once: when there are some already, those stay.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn put_authorities(&self, authorities: &Authorities) -> Result<()> {
-        let root_key = self.sealer.seal(key_place("root"), &authorities.root_key)?;
-        let issuing_key = self.sealer.seal(key_place("issuing"), &authorities.issuing_key)?;
-        let rows = [("root", &authorities.root_certificate, root_key), ("issuing", &authorities.issuing_certificate, issuing_key)];
-        let rows = &rows;
-        self.write("put authorities", |writing| {
+    /// [`Kind::ResourceExists`] when the name is taken, [`Kind::LimitExceeded`] when there are too many, or it has too many policies.
+    pub async fn create_identity(&self, identity: &Identity) -> Result<()> {
+        self.write("create identity", |writing| {
             Box::pin(async move {
                 let connection = writing.connection;
-                for (name, certificate, key) in rows {
-                    let statement = "INSERT INTO authorities (name, certificate, private_key) VALUES ($1, $2, $3)
-                        ON CONFLICT (name) DO NOTHING";
-                    sqlx::query(statement)
-                        .bind(*name)
-                        .bind(certificate.as_slice())
-                        .bind(key.as_slice())
-                        .execute(&mut *connection)
-                        .await?;
+                let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM identities").fetch_one(&mut *connection).await?;
+                within(count, IDENTITIES, || format!("There are {IDENTITIES} operators already."))?;
+                let made = sqlx::query("INSERT INTO identities (name, kind, description, created) VALUES ($1, $2, $3, $4)")
+                    .bind(identity.name.as_str())
+                    .bind(identity.kind.name())
+                    .bind(&identity.description)
+                    .bind(identity.created.unix())
+                    .execute(&mut *connection)
+                    .await;
+                match made {
+                    Ok(_) => {}
+                    Err(error) if is_taken(&error) => {
+                        let text = format!("There is an operator {} already.", identity.name);
+                        return Err(Error::new(Kind::ResourceExists, text).into());
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                for policy in &identity.policies {
+                    put_policy(connection, &identity.name, policy).await?;
                 }
                 Ok(())
             })
@@ -100,30 +84,234 @@ impl Store {
         .await
     }
 
-    /// The authorities of the installation, if there are any yet.
+    /// Forgets an identity, its policies and its AccessKeys, which stop working.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`]; [`Kind::UnsupportedOperation`] for the root.
+    pub async fn delete_identity(&self, name: &Name) -> Result<()> {
+        self.write("delete identity", |writing| {
+            Box::pin(async move {
+                changeable(writing.connection, name).await?;
+                sqlx::query("DELETE FROM identities WHERE name = $1").bind(name.as_str()).execute(writing.connection).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Gives an identity a policy; one of the same name is replaced.
+    ///
+    /// # Errors
+    /// As [`Store::delete_identity`]; [`Kind::LimitExceeded`] when it has too many already.
+    pub async fn attach_policy(&self, identity: &Name, policy: &AttachedPolicy) -> Result<()> {
+        self.write("attach policy", |writing| {
+            Box::pin(async move {
+                changeable(writing.connection, identity).await?;
+                put_policy(writing.connection, identity, policy).await
+            })
+        })
+        .await
+    }
+
+    /// Takes a policy from an identity.
+    ///
+    /// # Errors
+    /// As [`Store::delete_identity`]; [`Kind::ResourceNotFound`] when it does not have it.
+    pub async fn detach_policy(&self, identity: &Name, policy: &Name) -> Result<()> {
+        self.write("detach policy", |writing| {
+            Box::pin(async move {
+                changeable(writing.connection, identity).await?;
+                let statement = "DELETE FROM identity_policies WHERE identity = $1 AND name = $2";
+                let query = sqlx::query(statement).bind(identity.as_str()).bind(policy.as_str());
+                let text = || format!("The operator {identity} has no policy {policy}.");
+                found(query.execute(writing.connection).await?.rows_affected(), text)
+            })
+        })
+        .await
+    }
+
+    /// All identities with their policies, by name.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn identities(&self) -> Result<Vec<Identity>> {
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let statement = "SELECT name, kind, description, created FROM identities ORDER BY name";
+        let rows: Vec<(String, String, String, i64)> =
+            sqlx::query_as(statement).fetch_all(&mut *transaction).await.map_err(failed)?;
+        let statement = "SELECT identity, name, document FROM identity_policies ORDER BY identity, name";
+        let policies: Vec<(String, String, Option<String>)> =
+            sqlx::query_as(statement).fetch_all(&mut *transaction).await.map_err(failed)?;
+        rows.into_iter()
+            .map(|(name, kind, description, created)| {
+                let of_it = policies.iter().filter(|(identity, ..)| *identity == name);
+                Ok(Identity {
+                    policies: of_it.map(|(_, name, document)| attached(name, document.as_deref())).collect::<Result<_>>()?,
+                    name: name.parse().map_err(corrupt)?,
+                    kind: kind.parse().map_err(corrupt)?,
+                    description,
+                    created: Timestamp::from_unix(created),
+                })
+            })
+            .collect()
+    }
+
+    /// Keeps an AccessKey.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`] without its owner, [`Kind::UnsupportedOperation`] for a role, [`Kind::LimitExceeded`] when the owner has
+    /// two already.
+    pub async fn create_access_key(&self, key: &AccessKey) -> Result<()> {
+        let secret = self.sealed_secret(key)?;
+        let (owner, secret) = (&key.info.owner, secret.as_slice());
+        self.write("create access key", |writing| {
+            Box::pin(async move {
+                let connection = writing.connection;
+                match kind_of(connection, owner).await? {
+                    IdentityKind::Root | IdentityKind::User => {}
+                    IdentityKind::Role => {
+                        return Err(Error::unsupported(format!("{owner} is a role and has no AccessKeys: it is assumed.")).into());
+                    }
+                }
+                let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM access_keys WHERE owner = $1")
+                    .bind(owner.as_str())
+                    .fetch_one(&mut *connection)
+                    .await?;
+                within(count, ACCESS_KEYS_PER_IDENTITY, || {
+                    format!("The operator {owner} has {ACCESS_KEYS_PER_IDENTITY} AccessKeys already: delete one first.")
+                })?;
+                insert_access_key(connection, &key.info, secret).await
+            })
+        })
+        .await
+    }
+
+    /// Lets an AccessKey be used, or not.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`].
+    pub async fn set_access_key_state(&self, id: &AccessKeyId, state: AccessKeyState) -> Result<()> {
+        self.write("set access key state", |writing| {
+            Box::pin(async move {
+                let query = sqlx::query("UPDATE access_keys SET state = $2 WHERE id = $1").bind(id.as_str()).bind(state.name());
+                found(query.execute(writing.connection).await?.rows_affected(), || format!("There is no AccessKey {id}."))
+            })
+        })
+        .await
+    }
+
+    /// Forgets an AccessKey.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`].
+    pub async fn delete_access_key(&self, id: &AccessKeyId) -> Result<()> {
+        self.write("delete access key", |writing| {
+            Box::pin(async move {
+                let query = sqlx::query("DELETE FROM access_keys WHERE id = $1").bind(id.as_str());
+                found(query.execute(writing.connection).await?.rows_affected(), || format!("There is no AccessKey {id}."))
+            })
+        })
+        .await
+    }
+
+    /// All AccessKeys, the oldest first.
     ///
     /// # Errors
     /// The database fails, or holds what does not open under the root key.
-    pub async fn authorities(&self) -> Result<Option<Authorities>> {
-        let Some((root_certificate, root_key)) = self.authority("root").await? else { return Ok(None) };
-        let Some((issuing_certificate, issuing_key)) = self.authority("issuing").await? else { return Ok(None) };
-        Ok(Some(Authorities { root_certificate, root_key, issuing_certificate, issuing_key }))
+    pub async fn access_keys(&self) -> Result<Vec<AccessKey>> {
+        let statement = "SELECT id, secret, owner, state, created FROM access_keys ORDER BY created, id";
+        let rows: Vec<(String, Vec<u8>, String, String, i64)> =
+            sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        rows.into_iter()
+            .map(|(id, secret, owner, state, created)| {
+                let secret = self.sealer.open(secret_place(&id), &secret)?;
+                let info = AccessKeyInfo {
+                    id: id.parse().map_err(corrupt)?,
+                    owner: owner.parse().map_err(corrupt)?,
+                    state: state.parse().map_err(corrupt)?,
+                    created: Timestamp::from_unix(created),
+                };
+                Ok(AccessKey { info, secret })
+            })
+            .collect()
     }
 
-    async fn authority(&self, name: &str) -> Result<Option<(Vec<u8>, SecretBytes)>> {
-        let row: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as("SELECT certificate, private_key FROM authorities WHERE name = $1")
-            .bind(name)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(failed)?;
-        row.map(|(certificate, key)| Ok((certificate, self.sealer.open(key_place(name), &key)?))).transpose()
+    fn sealed_secret(&self, key: &AccessKey) -> Result<Vec<u8>> {
+        self.sealer.seal(secret_place(key.info.id.as_str()), &key.secret)
+    }
+}
+
+fn attached(name: &str, document: Option<&str>) -> Result<AttachedPolicy> {
+    Ok(match document {
+        None => AttachedPolicy::BuiltIn(name.parse().map_err(corrupt)?),
+        Some(document) => {
+            AttachedPolicy::Custom { name: name.parse().map_err(corrupt)?, document: document.parse().map_err(corrupt)? }
+        }
+    })
+}
+
+async fn kind_of(connection: &mut SqliteConnection, name: &Name) -> Result<IdentityKind, Fault> {
+    let kind: Option<String> =
+        sqlx::query_scalar("SELECT kind FROM identities WHERE name = $1").bind(name.as_str()).fetch_optional(connection).await?;
+    let kind = kind.ok_or_else(|| Error::new(Kind::ResourceNotFound, format!("There is no operator {name}.")))?;
+    Ok(kind.parse().map_err(corrupt)?)
+}
+
+/// An identity whose permissions are its policies.
+async fn changeable(connection: &mut SqliteConnection, name: &Name) -> Result<(), Fault> {
+    match kind_of(connection, name).await? {
+        IdentityKind::User | IdentityKind::Role => Ok(()),
+        IdentityKind::Root => {
+            let text =
+                format!("{name} is the root: it is allowed everything, has no policies and stays. Disable its AccessKeys instead.");
+            Err(Error::unsupported(text).into())
+        }
+    }
+}
+
+async fn put_policy(connection: &mut SqliteConnection, identity: &Name, policy: &AttachedPolicy) -> Result<(), Fault> {
+    let document = match policy {
+        AttachedPolicy::BuiltIn(_) => None,
+        AttachedPolicy::Custom { document, .. } => Some(document.text()),
+    };
+    let statement = "INSERT INTO identity_policies (identity, name, document) VALUES ($1, $2, $3)
+        ON CONFLICT (identity, name) DO UPDATE SET document = excluded.document";
+    sqlx::query(statement).bind(identity.as_str()).bind(policy.name()).bind(document).execute(&mut *connection).await?;
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM identity_policies WHERE identity = $1")
+        .bind(identity.as_str())
+        .fetch_one(connection)
+        .await?;
+    within(count - 1, POLICIES_PER_IDENTITY, || format!("The operator {identity} has at most {POLICIES_PER_IDENTITY} policies."))
+}
+
+async fn insert_access_key(connection: &mut SqliteConnection, info: &AccessKeyInfo, secret: &[u8]) -> Result<(), Fault> {
+    sqlx::query("INSERT INTO access_keys (id, secret, owner, state, created) VALUES ($1, $2, $3, $4, $5)")
+        .bind(info.id.as_str())
+        .bind(secret)
+        .bind(info.owner.as_str())
+        .bind(info.state.name())
+        .bind(info.created.unix())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether one more may come to so many.
+fn within(count: i64, limit: usize, text: impl Fn() -> String) -> Result<(), Fault> {
+    if usize::try_from(count).is_ok_and(|count| count < limit) {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::LimitExceeded, text()).into())
+    }
+}
+
+fn found(rows: u64, text: impl Fn() -> String) -> Result<(), Fault> {
+    match rows {
+        0 => Err(Error::new(Kind::ResourceNotFound, text()).into()),
+        _ => Ok(()),
     }
 }
 
 fn secret_place(id: &str) -> Place<'_> {
     Place { table: "access_keys", row: id, column: "secret" }
-}
-
-fn key_place(name: &str) -> Place<'_> {
-    Place { table: "authorities", row: name, column: "private_key" }
 }

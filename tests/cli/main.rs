@@ -17,6 +17,7 @@ mod commands;
 mod crash;
 mod measuring;
 mod mistakes;
+mod operators;
 mod outage;
 mod rotation;
 mod sending;

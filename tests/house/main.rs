@@ -164,6 +164,7 @@ const MAY_EXPOSE: &[&str] = &[
     "app/init.rs",
     "app/handing_out.rs",
     "audit/chain.rs",
+    "app/operators.rs",
     "base/secret.rs",
     "config/pin.rs",
     "server/instance_operations.rs",

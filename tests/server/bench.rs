@@ -17,6 +17,7 @@ use keystead::base::{Clock, FixedClock, SecretBytes, SystemClock, Timestamp, ran
 use keystead::model::access::{AuthenticationMethod, Permission, Scope};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::instance::InstanceKind;
+use keystead::model::operator::{AccessKeyInfo, AccessKeyState};
 use keystead::model::{AccessKeyId, InstanceId, KeyId, Name};
 use keystead::server::{self, Listening, Settings};
 use keystead::service::requests::{CreateAccessPoint, CreateClientKey, CreateKey, CreatePolicy, Operator};
@@ -40,6 +41,7 @@ const SECRET: &str = "testsecret";
 pub struct Bench {
     pub kms: Arc<Kms>,
     pub audit: Arc<Log>,
+    pub store: Store,
     pub clock: Arc<FixedClock>,
     pub instance: InstanceId,
     pub other: InstanceId,
@@ -179,7 +181,9 @@ pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
         .unwrap();
     let access_key = AccessKeyId::from_entropy(random::bytes());
     let secret = SecretBytes::new(SECRET.as_bytes().to_vec());
-    let stored = AccessKey { id: access_key.clone(), secret, owner: "administrator".to_owned(), created: clock.now() };
+    let info =
+        AccessKeyInfo { id: access_key.clone(), owner: name("administrator"), state: AccessKeyState::Active, created: clock.now() };
+    let stored = AccessKey { info, secret };
     store.replace_administrator(&stored).await.unwrap();
     let [instance, other] = [(); 2].map(|()| InstanceId::from_entropy(random::bytes()));
     let served = [&instance, &other].into_iter().zip(tiers).map(|(id, tier)| ServedInstance {
@@ -189,7 +193,7 @@ pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
         tier,
     });
     let kms = Kms::start(Parts {
-        store,
+        store: store.clone(),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         instances: served.collect(),
         default_instance: Some(instance.clone()),
@@ -245,6 +249,7 @@ pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
         client: Client { id: String::new(), key: KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap() },
         kms,
         audit,
+        store,
         clock,
         instance,
         other,

@@ -10,6 +10,7 @@ mod audit;
 mod bodies;
 mod checks;
 mod operations;
+mod permissions;
 mod puppet;
 mod rotation;
 mod shared;

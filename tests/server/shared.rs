@@ -6,11 +6,11 @@ use keystead::wire::signing::{Acs, Acs4Scope, AcsScheme, RpcMethod, percent_enco
 
 use crate::bench::{Answer, Bench, Call, bench};
 
-fn secret(bench: &Bench) -> SecretBytes {
+pub fn secret(bench: &Bench) -> SecretBytes {
     SecretBytes::new(bench.secret.as_bytes().to_vec())
 }
 
-fn query(parameters: &[(&str, &str)]) -> String {
+pub fn query(parameters: &[(&str, &str)]) -> String {
     let pairs: Vec<_> =
         parameters.iter().map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value))).collect();
     format!("/?{}", pairs.join("&"))
@@ -29,6 +29,41 @@ async fn acs(
     parameters: &[(&str, &str)],
     change: impl Fn(&mut Vec<(String, String)>),
 ) -> Answer {
+    acs_by(bench, (bench.operator.access_key.as_str(), &secret(bench)), scheme, action, parameters, change).await
+}
+
+/// An ACS3 request by any AccessKey.
+pub async fn acs3_by(
+    bench: &Bench,
+    access_key: (&str, &SecretBytes),
+    action: &str,
+    parameters: &[(&str, &str)],
+    change: impl Fn(&mut Vec<(String, String)>),
+) -> Answer {
+    acs_by(bench, access_key, AcsScheme::V3, action, parameters, change).await
+}
+
+async fn acs_by(
+    bench: &Bench,
+    (id, secret): (&str, &SecretBytes),
+    scheme: AcsScheme<'_>,
+    action: &str,
+    parameters: &[(&str, &str)],
+    change: impl Fn(&mut Vec<(String, String)>),
+) -> Answer {
+    let call = signed_call(bench, (id, secret), scheme, action, parameters, change);
+    bench.send_to(bench.shared, &query(parameters), call).await
+}
+
+/// A request that is signed and not sent yet.
+pub fn signed_call(
+    bench: &Bench,
+    (id, secret): (&str, &SecretBytes),
+    scheme: AcsScheme<'_>,
+    action: &str,
+    parameters: &[(&str, &str)],
+    change: impl Fn(&mut Vec<(String, String)>),
+) -> Call {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let date = date::to_iso(bench.clock.now());
     let hash = sha256_hex(b"");
@@ -46,9 +81,9 @@ async fn acs(
     let pairs: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let hash = headers.iter().find(|(name, _)| name == "x-acs-content-sha256").map_or("", |(_, value)| value).to_owned();
     let signed = Acs { scheme, method: "POST", query: &pairs, headers: &headers, content_sha256: &hash };
-    let authorization = signed.authorization(bench.operator.access_key.as_str(), &secret(bench));
+    let authorization = signed.authorization(id, secret);
     headers.push(("authorization".to_owned(), authorization));
-    bench.send_to(bench.shared, &query(parameters), Call { method: "POST", headers, body: Vec::new() }).await
+    Call { method: "POST", headers, body: Vec::new() }
 }
 
 pub async fn ask(bench: &Bench, action: &str, parameters: &[(&str, &str)]) -> Answer {

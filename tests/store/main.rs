@@ -1,6 +1,7 @@
 //! The store through its public doors, on SQLite.
 
 mod import;
+mod operators;
 mod rotation;
 mod tags;
 
@@ -14,6 +15,7 @@ use keystead::model::access::{
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::instance::InstanceKind;
 use keystead::model::key::{DeletionProtection, Key, KeyAttributes, KeyState, Material, Origin, Presence, SubjectPublicKeyInfo};
+use keystead::model::operator::{AccessKeyInfo, AccessKeyState, IdentityKind};
 use keystead::model::tags::Tags;
 use keystead::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
 use keystead::store::{AccessKey, Authorities, KeyIntent, KeyVersion, PolicyChange, RootKey, Store};
@@ -77,6 +79,7 @@ fn key() -> (Key, KeyVersionId) {
         created: NOW,
         initial_version: version.clone(),
         primary_version: version.clone(),
+        policy: None,
     };
     (key, version)
 }
@@ -133,6 +136,12 @@ fn access_point(text: &str) -> AccessPoint {
         policies: vec![name("policy_a")],
         description: "für alle".to_owned(),
     }
+}
+
+fn access_key(owner: &str) -> AccessKey {
+    let id = AccessKeyId::from_entropy(random::bytes());
+    let info = AccessKeyInfo { id, owner: name(owner), state: AccessKeyState::Active, created: NOW };
+    AccessKey { info, secret: SecretBytes::new(SECRET.to_vec()) }
 }
 
 fn client_key(access_point: &str) -> ClientKey {
@@ -420,19 +429,15 @@ async fn an_instance_keeps_its_kind() {
 #[tokio::test]
 async fn a_new_administrator_replaces_the_former() {
     let bench = bench().await;
-    let make = || AccessKey {
-        id: AccessKeyId::from_entropy(random::bytes()),
-        secret: SecretBytes::new(SECRET.to_vec()),
-        owner: "administrator".to_owned(),
-        created: NOW,
-    };
-    let (first, second) = (make(), make());
+    let (first, second) = (access_key("administrator"), access_key("administrator"));
     bench.store.replace_administrator(&first).await.unwrap();
     bench.store.replace_administrator(&second).await.unwrap();
     let keys = bench.again().await.access_keys().await.unwrap();
     assert_eq!(keys.len(), 1);
-    assert_eq!(keys[0].id, second.id);
+    assert_eq!(keys[0].info, second.info);
     assert!(keys[0].secret.constant_time_eq(SECRET));
+    let root = bench.store.identities().await.unwrap();
+    assert_eq!((root.len(), root[0].name.as_str(), root[0].kind), (1, "administrator", IdentityKind::Root));
 }
 
 #[tokio::test]
@@ -457,13 +462,7 @@ async fn secrets_do_not_stand_in_the_file() {
     let bench = bench().await;
     let (key, version) = key();
     bench.store.commit_key(&key, &held(&version), &Tags::default()).await.unwrap();
-    let access_key = AccessKey {
-        id: AccessKeyId::from_entropy(random::bytes()),
-        secret: SecretBytes::new(SECRET.to_vec()),
-        owner: "o".to_owned(),
-        created: NOW,
-    };
-    bench.store.replace_administrator(&access_key).await.unwrap();
+    bench.store.replace_administrator(&access_key("o")).await.unwrap();
     let mut searched = 0;
     for entry in std::fs::read_dir(bench.directory.path()).unwrap() {
         let path = entry.unwrap().path();

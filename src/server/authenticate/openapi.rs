@@ -8,11 +8,11 @@ use hyper::http::request::Parts;
 
 use super::WINDOW;
 use crate::base::Timestamp;
-use crate::model::AccessKeyId;
+use crate::model::operator::AccessKeyState;
 use crate::server::nonces::{Nonces, Novelty};
 use crate::server::respond::Refusal;
 use crate::service::requests::Operator;
-use crate::service::{Kms, Trace};
+use crate::service::{Kms, KnownAccessKey, Trace};
 use crate::wire::date;
 use crate::wire::openapi::{Action, Parameters, UNSERVED, VERSION};
 use crate::wire::signing::{self, Acs, Acs4Scope, AcsScheme, Authorization, RpcMethod};
@@ -61,6 +61,11 @@ impl Signed<'_> {
             Some(authorization) => self.check_acs(kms, authorization)?,
             None => self.check_rpc(kms)?,
         };
+        // Told to nobody but the holder of the secret.
+        let access_key = match access_key.info.state {
+            AccessKeyState::Active => access_key.info.id.clone(),
+            AccessKeyState::Inactive => return Err(Refusal::InactiveAccessKey(access_key.info.id.to_string())),
+        };
         // Which operations there are is told to who may call one.
         let action: Action = name.parse().map_err(|()| match UNSERVED.contains(&name) {
             true => Refusal::UnservedAction(name.to_owned()),
@@ -82,16 +87,14 @@ impl Signed<'_> {
     }
 
     /// The AccessKey that signed in the headers, and the nonce.
-    fn check_acs(&self, kms: &Kms, authorization: &str) -> Result<(AccessKeyId, &str), Refusal> {
+    fn check_acs(&self, kms: &Kms, authorization: &str) -> Result<(Arc<KnownAccessKey>, &str), Refusal> {
         let scheme = || authorization.split(' ').next().unwrap_or_default().chars().take(64).collect::<String>();
         let parsed = Authorization::parse(authorization).ok_or_else(|| Refusal::SignatureMethod(scheme()))?;
         let date = header(self.request, "x-acs-date").ok_or(Refusal::Missing("x-acs-date"))?;
         let nonce = header(self.request, "x-acs-signature-nonce").ok_or(Refusal::Missing("x-acs-signature-nonce"))?;
         let hash = header(self.request, "x-acs-content-sha256").ok_or(Refusal::Missing("x-acs-content-sha256"))?;
         check_date(date, kms.now())?;
-        let (access_key, secret) = kms
-            .access_key(parsed.credential)
-            .ok_or_else(|| Refusal::UnknownAccessKey(parsed.credential.chars().take(64).collect()))?;
+        let access_key = access_key(kms, parsed.credential)?;
         let mut headers = Vec::new();
         for name in &parsed.signed_headers {
             // A header that is named and not there, or there twice, cannot have been signed.
@@ -117,7 +120,11 @@ impl Signed<'_> {
             .all(|name| covers(name) || header(self.request, name).is_none())
             // It says whether the body is parameters.
             && (self.body.is_empty() || covers("content-type"));
-        if !complete || !in_scope || hash != signing::sha256_hex(self.body) || !signed.verifies(&secret, parsed.signature) {
+        if !complete
+            || !in_scope
+            || hash != signing::sha256_hex(self.body)
+            || !signed.verifies(&access_key.secret, parsed.signature)
+        {
             return Err(Refusal::SignatureDoesNotMatch(signed.string_to_sign()));
         }
         Ok((access_key, nonce))
@@ -130,7 +137,7 @@ impl Signed<'_> {
     }
 
     /// The AccessKey that signed in the parameters, and the nonce.
-    fn check_rpc(&self, kms: &Kms) -> Result<(AccessKeyId, &str), Refusal> {
+    fn check_rpc(&self, kms: &Kms) -> Result<(Arc<KnownAccessKey>, &str), Refusal> {
         let parameter = |name: &'static str| self.all.optional(name).ok_or(Refusal::Missing(name));
         let signature = parameter("Signature")?;
         let named = parameter("SignatureMethod")?;
@@ -139,13 +146,17 @@ impl Signed<'_> {
         let method = method.ok_or_else(|| Refusal::SignatureMethod(named.chars().take(64).collect()))?;
         let (id, nonce) = (parameter("AccessKeyId")?, parameter("SignatureNonce")?);
         check_date(parameter("Timestamp")?, kms.now())?;
-        let (access_key, secret) = kms.access_key(id).ok_or_else(|| Refusal::UnknownAccessKey(id.chars().take(64).collect()))?;
+        let access_key = access_key(kms, id)?;
         let text = signing::rpc_string_to_sign(self.request.method.as_str(), self.all.pairs());
-        if !signing::rpc_verifies(method, &text, &secret, signature) {
+        if !signing::rpc_verifies(method, &text, &access_key.secret, signature) {
             return Err(Refusal::SignatureDoesNotMatch(text));
         }
         Ok((access_key, nonce))
     }
+}
+
+fn access_key(kms: &Kms, id: &str) -> Result<Arc<KnownAccessKey>, Refusal> {
+    kms.access_key(id).ok_or_else(|| Refusal::UnknownAccessKey(id.chars().take(64).collect()))
 }
 
 fn check_date(text: &str, now: Timestamp) -> Result<(), Refusal> {

@@ -29,6 +29,7 @@ pub(super) async fn create_key(call: &Call<'_>) -> Result<Vec<u8>> {
         description: parameters.optional("Description").unwrap_or_default().to_owned(),
         rotation: rotation::interval(call)?,
         tags: parameters.json_tags("Tags")?,
+        policy: parameters.optional_as("Policy")?,
     };
     refuse_unserved(call)?;
     let description = call.kms.create_key(call.operator, request).await?;
@@ -39,8 +40,7 @@ pub(super) async fn create_key(call: &Call<'_>) -> Result<Vec<u8>> {
 fn refuse_unserved(call: &Call<'_>) -> Result<()> {
     let parameters = call.parameters;
     let is = |name: &str, default: &str| parameters.optional(name).is_none_or(|value| value.eq_ignore_ascii_case(default));
-    let served =
-        [("KeyStorageMechanism", is("KeyStorageMechanism", "HsmInternal")), ("Policy", parameters.optional("Policy").is_none())];
+    let served = [("KeyStorageMechanism", is("KeyStorageMechanism", "HsmInternal"))];
     match served.iter().find(|(_, served)| !served) {
         None => Ok(()),
         Some((name, _)) => {

@@ -6,7 +6,9 @@ mod access;
 mod crypto;
 mod import;
 mod key_life;
+mod key_policies;
 mod keys;
+mod permissions;
 mod rotation;
 mod tags;
 
@@ -23,6 +25,7 @@ use crate::wire::openapi::answers::{AccountStatusAnswer, Answer, Done, ListAnswe
 use crate::wire::openapi::{Action, DRY_RUN, Parameters};
 
 /// One request of a known operator.
+#[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) kms: &'a Arc<Kms>,
     pub(super) operator: &'a Operator,
@@ -56,8 +59,14 @@ impl Call<'_> {
         }
     }
 
-    /// One arm, one function.
+    /// Serves an operation, if the operator may.
     async fn serve(&self, action: Action) -> Result<Vec<u8>> {
+        let parameters = permissions::check(self, action)?;
+        Call { parameters: &parameters, ..*self }.permitted(action).await
+    }
+
+    /// One arm, one function.
+    async fn permitted(&self, action: Action) -> Result<Vec<u8>> {
         match action {
             Action::CreateKey => keys::create_key(self).await,
             Action::DescribeKey => keys::describe_key(self),
@@ -100,6 +109,8 @@ impl Call<'_> {
             Action::GenerateAndExportDataKey => crypto::generate_and_export_data_key(self).await,
             Action::GenerateMac => crypto::generate_mac(self).await,
             Action::VerifyMac => crypto::verify_mac(self).await,
+            Action::GetKeyPolicy => key_policies::get_key_policy(self),
+            Action::SetKeyPolicy => key_policies::set_key_policy(self).await,
             Action::ListKmsInstances => keys::list_kms_instances(self),
             Action::GetKmsInstance => keys::get_kms_instance(self),
             Action::GetDefaultKmsInstance => keys::get_default_kms_instance(self),

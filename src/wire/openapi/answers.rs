@@ -19,6 +19,14 @@ pub struct ErrorAnswer<'a> {
     pub http_status: u16,
 }
 
+/// GetKeyPolicy.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PolicyTextAnswer {
+    /// JSON, as it was given.
+    pub policy: String,
+}
+
 /// Any success: its fields and the request's id.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

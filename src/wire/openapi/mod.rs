@@ -50,6 +50,13 @@ macro_rules! actions {
             /// Every one of them.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
+            /// What policies call it.
+            pub const fn permission(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!("kms:", stringify!($name))),+
+                }
+            }
+
             /// The API's name.
             pub const fn name(self) -> &'static str {
                 match self {
@@ -102,6 +109,8 @@ actions![
     GenerateAndExportDataKey,
     GenerateMac,
     VerifyMac,
+    GetKeyPolicy,
+    SetKeyPolicy,
     ListKmsInstances,
     GetKmsInstance,
     GetDefaultKmsInstance,
@@ -160,6 +169,7 @@ impl Action {
             | Self::AsymmetricSign
             | Self::AsymmetricVerify
             | Self::GetPublicKey
+            | Self::GetKeyPolicy
             | Self::ExportDataKey
             | Self::GenerateAndExportDataKey
             | Self::GenerateMac
@@ -197,6 +207,7 @@ impl Action {
             | Self::GetParametersForImport
             | Self::ImportKeyMaterial
             | Self::DeleteKeyMaterial
+            | Self::SetKeyPolicy
             | Self::CreateNetworkRule
             | Self::UpdateNetworkRule
             | Self::DeleteNetworkRule
@@ -247,7 +258,6 @@ pub const UNSERVED: &[&str] = &[
     "DescribeSecret",
     "GetCertificate",
     "GetChallenge",
-    "GetKeyPolicy",
     "GetKmsInstanceQuotaInfos",
     "GetManagedDataKey",
     "GetRandomPassword",
@@ -260,7 +270,6 @@ pub const UNSERVED: &[&str] = &[
     "ReleaseKmsInstance",
     "RestoreSecret",
     "RotateSecret",
-    "SetKeyPolicy",
     "SetSecretPolicy",
     "UpdateCertificateStatus",
     "UpdateKmsInstance",

@@ -39,6 +39,13 @@ impl Parameters {
         }
     }
 
+    /// The same, with another value for one that is there.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let pairs = self.0.iter().map(|(known, is)| (known.clone(), if known == name { value } else { is }.to_owned()));
+        Self(pairs.collect())
+    }
+
     /// As they came, decoded.
     pub fn pairs(&self) -> &[(String, String)] {
         &self.0

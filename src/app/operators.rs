@@ -1,0 +1,304 @@
+//! `keystead operator ...`: who may call the OpenAPI, by which policies, and the AccessKeys that they get. Needs the root key and no
+//! AccessKey; a running server knows of changes within a second.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::assembly;
+use super::files::{check_folder, until_known, write_new_secret};
+use crate::base::{Clock, Error, Kind, Result, SecretBytes, SystemClock};
+use crate::config::Config;
+use crate::model::operator::{AccessKeyState, AttachedPolicy, BuiltIn, DOCUMENT_BYTES, Document, Identity, IdentityKind, Pattern};
+use crate::model::{AccessKeyId, Name};
+use crate::service::{self, Kms};
+use crate::store::{AccessKey, Store};
+use crate::wire::date;
+use crate::wire::openapi::{Action, UNSERVED};
+
+#[derive(Subcommand)]
+pub(super) enum Operators {
+    /// Make an operator. Without a policy it is permitted nothing.
+    Create {
+        /// Its name.
+        name: Name,
+        #[command(flatten)]
+        policies: Policies,
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// List the operators with their policies.
+    List,
+    /// Show an operator with its policies, word for word.
+    Show {
+        /// Its name.
+        name: Name,
+    },
+    /// Delete an operator with its policies and AccessKeys: they stop working.
+    Delete {
+        /// Its name.
+        name: Name,
+    },
+    /// Give an operator policies; one that it has by the same name is replaced.
+    Attach {
+        /// The operator.
+        name: Name,
+        #[command(flatten)]
+        policies: Policies,
+    },
+    /// Take a policy from an operator.
+    Detach {
+        /// The operator.
+        name: Name,
+        /// The name of the policy.
+        policy: Name,
+    },
+    /// Make, list, disable and delete the AccessKeys of operators.
+    #[command(subcommand)]
+    AccessKey(AccessKeys),
+}
+
+/// Which policies.
+#[derive(clap::Args)]
+pub(super) struct Policies {
+    /// A built-in policy: AliyunKMSFullAccess or AliyunKMSReadOnlyAccess. May be given again.
+    #[arg(long = "policy", value_name = "NAME")]
+    built_in: Vec<BuiltIn>,
+    /// A file with a policy: {"Version":"1","Statement":[{"Effect":"Allow","Action":["kms:Encrypt"],
+    /// "Resource":["acs:kms:*:*:key/key-..."]}]}. It is called like the file, without its extension. May be given again.
+    #[arg(long = "policy-file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum AccessKeys {
+    /// Make an AccessKey; an operator has two at the most, one in use and one to change to.
+    Create {
+        /// The operator.
+        operator: Name,
+        /// The folder that its file goes to: accessKey_<id>.json, which `keystead api --access-key-file` takes.
+        #[arg(long, default_value = ".", value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// List AccessKeys.
+    List {
+        /// The operator; without it those of all.
+        operator: Option<Name>,
+    },
+    /// Let an AccessKey be used no more, until it is enabled.
+    Disable {
+        /// The AccessKey.
+        id: AccessKeyId,
+    },
+    /// Let a disabled AccessKey be used again.
+    Enable {
+        /// The AccessKey.
+        id: AccessKeyId,
+    },
+    /// Delete an AccessKey: it stops working.
+    Delete {
+        /// The AccessKey.
+        id: AccessKeyId,
+    },
+}
+
+pub(super) async fn run(path: &Path, command: Operators) -> Result<()> {
+    let config = Config::load(path)?;
+    match command {
+        Operators::Create { name, policies, description } => create(&config, name, policies, description).await,
+        Operators::List => list(&config).await,
+        Operators::Show { name } => show(&config, &name).await,
+        Operators::Delete { name } => {
+            change(&config, async |store| store.delete_identity(&name).await).await?;
+            println!("The operator {name} is deleted: its AccessKeys work no more.");
+            Ok(())
+        }
+        Operators::Attach { name, policies } => attach(&config, &name, policies).await,
+        Operators::Detach { name, policy } => {
+            change(&config, async |store| store.detach_policy(&name, &policy).await).await?;
+            println!("The operator {name} has no policy {policy} any more.");
+            Ok(())
+        }
+        Operators::AccessKey(AccessKeys::Create { operator, out }) => create_access_key(&config, &operator, &out).await,
+        Operators::AccessKey(AccessKeys::List { operator }) => list_access_keys(&config, operator.as_ref()).await,
+        Operators::AccessKey(AccessKeys::Disable { id }) => {
+            change(&config, async |store| store.set_access_key_state(&id, AccessKeyState::Inactive).await).await?;
+            println!("The AccessKey {id} is disabled: requests that it signs are refused.");
+            Ok(())
+        }
+        Operators::AccessKey(AccessKeys::Enable { id }) => {
+            change(&config, async |store| store.set_access_key_state(&id, AccessKeyState::Active).await).await?;
+            println!("The AccessKey {id} is enabled.");
+            Ok(())
+        }
+        Operators::AccessKey(AccessKeys::Delete { id }) => {
+            change(&config, async |store| store.delete_access_key(&id).await).await?;
+            println!("The AccessKey {id} is deleted: requests that it signs are refused.");
+            Ok(())
+        }
+    }
+}
+
+/// Opens the store for one change, and returns when a running server knows of it.
+async fn change<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result<T>) -> Result<T> {
+    let store = assembly::store(config).await?;
+    let done = work(&store).await;
+    store.close().await;
+    let done = done?;
+    until_known(config).await;
+    Ok(done)
+}
+
+async fn create(config: &Config, name: Name, policies: Policies, description: String) -> Result<()> {
+    let identity = Identity { name, kind: IdentityKind::User, policies: policies.read()?, description, created: SystemClock.now() };
+    change(config, async |store| store.create_identity(&identity).await).await?;
+    println!("operator  {}", identity.name);
+    tell(&identity.policies);
+    println!("Give it an AccessKey: `keystead operator access-key create {}`.", identity.name);
+    Ok(())
+}
+
+async fn attach(config: &Config, name: &Name, policies: Policies) -> Result<()> {
+    let policies = policies.read()?;
+    if policies.is_empty() {
+        return Err(Error::invalid("Name a policy: --policy or --policy-file."));
+    }
+    change(config, async |store| {
+        for policy in &policies {
+            store.attach_policy(name, policy).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    println!("operator  {name}");
+    tell(&policies);
+    Ok(())
+}
+
+fn tell(policies: &[AttachedPolicy]) {
+    for policy in policies {
+        println!("policy    {}", policy.name());
+        for action in policy.document().actions().filter(|action| !is_known(action)) {
+            println!("          note: no operation fits the action {action}");
+        }
+    }
+    if policies.is_empty() {
+        println!("policy    none: it is permitted nothing");
+    }
+}
+
+/// Whether any operation of the API fits.
+fn is_known(action: &Pattern) -> bool {
+    let split = ["ReEncryptFrom", "ReEncryptTo"];
+    let names = Action::ALL.iter().map(|action| action.name()).chain(UNSERVED.iter().copied()).chain(split);
+    names.filter(|name| *name != Action::ReEncrypt.name()).any(|name| action.matches(&format!("kms:{}", name.to_ascii_lowercase())))
+}
+
+impl Policies {
+    fn read(self) -> Result<Vec<AttachedPolicy>> {
+        let mut policies: Vec<_> = self.built_in.into_iter().map(AttachedPolicy::BuiltIn).collect();
+        for file in &self.files {
+            policies.push(policy_in(file)?);
+        }
+        Ok(policies)
+    }
+}
+
+/// The policy in a file, called like it.
+fn policy_in(file: &Path) -> Result<AttachedPolicy> {
+    let shown = file.display();
+    let wrong = |error: &Error| Error::new(error.kind(), format!("{shown}: {}", error.message()));
+    let unread = |error: &dyn std::fmt::Display| Error::new(Kind::Unavailable, format!("{shown} cannot be read: {error}."));
+    let length = std::fs::metadata(file).map_err(|error| unread(&error))?.len();
+    if length > DOCUMENT_BYTES as u64 {
+        return Err(Error::invalid(format!("{shown}: a policy has at most {DOCUMENT_BYTES} bytes.")));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| unread(&error))?;
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let name: Name = stem.parse().map_err(|error| wrong(&error))?;
+    service::policy_of(name, &text).map_err(|error| wrong(&error))
+}
+
+async fn list(config: &Config) -> Result<()> {
+    let store = assembly::store(config).await?;
+    let identities = store.identities().await?;
+    store.close().await;
+    println!("{:<32} {:<6} {:<21} policies", "operator", "kind", "since");
+    for identity in identities {
+        let policies: Vec<_> = identity.policies.iter().map(AttachedPolicy::name).collect();
+        let policies = match identity.kind {
+            IdentityKind::Root => "everything".to_owned(),
+            IdentityKind::User | IdentityKind::Role => policies.join(", "),
+        };
+        println!("{:<32} {:<6} {:<21} {policies}", identity.name, identity.kind.name(), date::to_iso(identity.created));
+    }
+    Ok(())
+}
+
+async fn show(config: &Config, name: &Name) -> Result<()> {
+    let store = assembly::store(config).await?;
+    let identity = Kms::operator(&store, name).await;
+    store.close().await;
+    let identity = identity?;
+    println!("operator     {} ({})", identity.name, identity.kind.name());
+    println!("since        {}", date::to_iso(identity.created));
+    println!("description  {}", identity.description);
+    if identity.kind == IdentityKind::Root {
+        println!("It is allowed everything.");
+    }
+    for policy in &identity.policies {
+        let document: &Document = policy.document();
+        println!("policy       {}\n{}", policy.name(), document.text().trim_end());
+    }
+    Ok(())
+}
+
+async fn create_access_key(config: &Config, operator: &Name, out: &Path) -> Result<()> {
+    check_folder(out)?;
+    let mut file = None;
+    let made = change(config, async |store| {
+        Kms::hand_out_access_key(store, operator, SystemClock.now(), |key| {
+            let path = out.join(format!("accessKey_{}.json", key.info.id));
+            write_new_secret(&path, access_key_file(key).expose())?;
+            file = Some(path);
+            Ok(())
+        })
+        .await
+    })
+    .await;
+    let file = file.unwrap_or_default();
+    // The store did not take it: nobody may believe that it works.
+    let key = made.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
+    println!("AccessKey  {} of {operator}", key.info.id);
+    println!("secret     {}", file.display());
+    Ok(())
+}
+
+async fn list_access_keys(config: &Config, operator: Option<&Name>) -> Result<()> {
+    let store = assembly::store(config).await?;
+    if let Some(name) = operator {
+        Kms::operator(&store, name).await?;
+    }
+    let keys = store.access_keys().await?;
+    store.close().await;
+    println!("{:<26} {:<8} {:<21} operator", "AccessKey", "state", "since");
+    for AccessKey { info, .. } in keys.iter().filter(|key| operator.is_none_or(|name| key.info.owner == *name)) {
+        println!("{:<26} {:<8} {:<21} {}", info.id, info.state.name(), date::to_iso(info.created), info.owner);
+    }
+    Ok(())
+}
+
+/// The file of an AccessKey.
+pub(super) fn access_key_file(key: &AccessKey) -> SecretBytes {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct File<'a> {
+        access_key_id: &'a str,
+        access_key_secret: &'a str,
+    }
+    let text = std::str::from_utf8(key.secret.expose()).unwrap_or_default();
+    let file = File { access_key_id: key.info.id.as_str(), access_key_secret: text };
+    SecretBytes::new(serde_json::to_vec_pretty(&file).unwrap_or_default())
+}

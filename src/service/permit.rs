@@ -1,0 +1,90 @@
+//! Whether an operator may: its policies and the key's decide, deny is the default. Called once for each request of the OpenAPI,
+//! before its use case.
+
+use super::Kms;
+use super::aliases::{is_alias, resource_of};
+use super::requests::Operator;
+use crate::base::{Error, Kind, Result};
+use crate::model::KeyId;
+use crate::model::arn::arn;
+use crate::model::operator::{Decision, Demand, KeyPolicy};
+use crate::model::tags::Tags;
+
+/// The most characters of a resource that is decided about: what is longer is the name of nothing.
+const RESOURCE: usize = 512;
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// Everything: lists, and what belongs to the account.
+    Everything,
+    /// A key as a request names it: an id, an alias, or the ARN of either; empty when it names none.
+    Key(&'a str),
+    /// Something else of this kind and name, as ARNs call it.
+    Named(&'static str, &'a str),
+}
+
+/// What was permitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Permitted {
+    /// What the request names.
+    AsNamed,
+    /// The key that the alias in the request points to. The use case takes it by this id: the alias may point elsewhere by then.
+    Key(KeyId),
+}
+
+impl Kms {
+    /// Whether an operator may do this; `action` is `kms:` and an operation. What is not there is decided about like what is, by its
+    /// name: who may not use it does not learn of it.
+    ///
+    /// # Errors
+    /// [`Kind::NoPermission`], naming action and resource as the request did; the reason goes to the log.
+    pub fn permit_operator(&self, operator: &Operator, action: &'static str, subject: &Subject<'_>) -> Result<Permitted> {
+        let alias = match subject {
+            Subject::Key(text) if is_alias(text) => self.resolve(text).ok(),
+            Subject::Everything | Subject::Key(_) | Subject::Named(..) => None,
+        };
+        let named = match subject {
+            Subject::Everything => "*".to_owned(),
+            // The path of an alias is its name.
+            Subject::Key(text) if is_alias(text) => shortened(resource_of(text)),
+            Subject::Key(text) => format!("key/{}", shortened(resource_of(text))),
+            Subject::Named(kind, name) => format!("{kind}/{}", shortened(name)),
+        };
+        let key = match (&alias, subject) {
+            (Some(id), _) => Some(id.clone()),
+            (None, Subject::Key(text)) => resource_of(text).parse().ok(),
+            (None, Subject::Everything | Subject::Named(..)) => None,
+        };
+        let resource = alias.as_ref().map_or_else(|| named.clone(), |id| format!("key/{id}"));
+        let entry = key.and_then(|id| self.snapshot.key(&id));
+        let untagged = Tags::default();
+        let demand = Demand {
+            action,
+            resource: &resource,
+            source: operator.source,
+            now: self.now(),
+            tags: entry.as_ref().map_or(&untagged, |entry| &entry.tags),
+        };
+        let policy: Option<&KeyPolicy> = entry.as_ref().and_then(|entry| entry.key.policy.as_deref());
+        let why = match self.snapshot.access().identity_of(&operator.access_key) {
+            Some(identity) => match identity.decide(&demand, policy) {
+                Decision::Allow => return Ok(alias.map_or(Permitted::AsNamed, Permitted::Key)),
+                Decision::Deny(reason) => format!("{reason:?}"),
+            },
+            None => "the AccessKey or its owner is gone".to_owned(),
+        };
+        let shown = match subject {
+            Subject::Everything => named,
+            Subject::Key(_) | Subject::Named(..) => {
+                let (kind, name) = named.split_once('/').unwrap_or((&named, ""));
+                arn(kind, &name)
+            }
+        };
+        Err(Error::new(Kind::NoPermission, format!("The operator is not permitted {action} on {shown}.")).caused_by(why))
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(RESOURCE).collect()
+}
