@@ -16,7 +16,9 @@ use serde::Deserialize;
 use crate::audit::{self, Commit, WhenFull};
 use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
+use crate::model::access::parse_source;
 use crate::model::instance::InstanceKind;
+use crate::model::proxies::Proxies;
 use crate::tier::pkcs11::{self, FlagsPolicy, OaepPolicy, Oversubscription, RefusedPins, TokenUri};
 
 pub use pin::PinSource;
@@ -59,6 +61,8 @@ pub struct Endpoint {
     pub listen: SocketAddr,
     /// The names and addresses of its certificate.
     pub names: Vec<String>,
+    /// What stands before it, and how that says who called.
+    pub proxies: Proxies,
 }
 
 /// An instance.
@@ -160,6 +164,16 @@ struct SharedTable {
     #[serde(default)]
     names: Vec<String>,
     default_instance: Option<String>,
+    proxies: Option<ProxiesTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProxiesTable {
+    addresses: Vec<String>,
+    header: Option<String>,
+    #[serde(default)]
+    proxy_protocol: bool,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +215,7 @@ struct InstanceTable {
     listen: SocketAddr,
     #[serde(default)]
     names: Vec<String>,
+    proxies: Option<ProxiesTable>,
     slot: Option<SlotTable>,
 }
 
@@ -281,7 +296,7 @@ impl Config {
             audit: audit_of(file.audit, &data_dir, folder)?,
             data_dir,
             root_key_file: at(file.root_key_file),
-            shared: endpoint(file.shared.listen, file.shared.names),
+            shared: endpoint(file.shared.listen, file.shared.names, proxies(file.shared.proxies, "shared")?),
             default_instance,
             telemetry: file.telemetry.map(|telemetry| telemetry.listen),
             instances,
@@ -327,7 +342,7 @@ fn instance(table: InstanceTable, folder: &Path) -> Result<Instance> {
             return Err(wrong(format!("the instance {id} of the kind Software has an [instance.slot].")));
         }
     };
-    let mut endpoint = endpoint(table.listen, table.names);
+    let mut endpoint = endpoint(table.listen, table.names, proxies(table.proxies, "instance")?);
     // Some clients look at the end of the name; a line in their hosts file then suffices. Only our own CA signs for it.
     endpoint.names.push(format!("{id}.cryptoservice.kms.aliyuncs.com"));
     Ok(Instance { id, name: table.name, endpoint, keys })
@@ -374,8 +389,28 @@ fn slot(table: SlotTable, folder: &Path, id: &InstanceId) -> Result<Slot> {
     })
 }
 
+/// Which proxies are believed, and in which of the two ways.
+fn proxies(table: Option<ProxiesTable>, of: &str) -> Result<Proxies> {
+    let Some(table) = table else { return Ok(Proxies::default()) };
+    let addresses = table.addresses.iter().map(|text| parse_source(text)).collect::<Result<Vec<_>>>()?;
+    if addresses.is_empty() {
+        return Err(wrong(format!("addresses of [{of}.proxies] names the proxies that are believed, at least one.")));
+    }
+    match (table.header, table.proxy_protocol) {
+        (Some(header), false) => {
+            let header =
+                header.parse().map_err(|_| wrong(format!("header = {header:?} of [{of}.proxies] is no header's name.")))?;
+            Ok(Proxies::Header { addresses, header })
+        }
+        (None, true) => Ok(Proxies::Protocol { addresses }),
+        (Some(_), true) | (None, false) => {
+            Err(wrong(format!("[{of}.proxies] has exactly one of header = \"X-Forwarded-For\" and proxy_protocol = true.")))
+        }
+    }
+}
+
 /// The address itself is a name of the certificate, and on a loopback address so is localhost.
-fn endpoint(listen: SocketAddr, mut names: Vec<String>) -> Endpoint {
+fn endpoint(listen: SocketAddr, mut names: Vec<String>, proxies: Proxies) -> Endpoint {
     if !listen.ip().is_unspecified() {
         names.push(listen.ip().to_string());
     }
@@ -384,7 +419,7 @@ fn endpoint(listen: SocketAddr, mut names: Vec<String>) -> Endpoint {
     }
     let mut seen = HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
-    Endpoint { listen, names }
+    Endpoint { listen, names, proxies }
 }
 
 #[cfg(test)]
@@ -464,6 +499,18 @@ pin_file = "pin.txt"
     }
 
     #[test]
+    fn proxies_are_of_one_listener() {
+        let table =
+            |listener: &str, how: &str| format!("[{listener}.proxies]\naddresses = [\"10.0.0.5\", \"10.0.1.0/24\"]\n{how}\n");
+        let shared = GOOD.replace("[[instance]]", &format!("{}[[instance]]", table("shared", "header = \"X-Forwarded-For\"")));
+        let config = Config::parse(&(shared + &table("instance", "proxy_protocol = true")), Path::new("/srv")).unwrap();
+        assert_eq!(config.shared.proxies.header(), Some("x-forwarded-for"));
+        let proxies = &config.instances[0].endpoint.proxies;
+        assert!(proxies.begin_connections("10.0.1.7".parse().unwrap()) && !proxies.begin_connections("10.0.0.6".parse().unwrap()));
+        assert_eq!(Config::parse(GOOD, Path::new("/srv")).unwrap().shared.proxies, Proxies::None);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line() {
         let text = refusal(&GOOD.replace("name = \"payments\"", "nmae = \"payments\""));
         assert!(text.contains("line 8") && text.contains("nmae"), "{text}");
@@ -484,6 +531,17 @@ pin_file = "pin.txt"
             let text = refusal(&GOOD.replacen(from, to, 1));
             assert!(text.contains(said), "{said} is not in: {text}");
             assert!(!text.contains('\n'), "{text}");
+        }
+        let proxied = |table: &str| refusal(&GOOD.replace("[[instance]]", &format!("[shared.proxies]\n{table}\n[[instance]]")));
+        for (table, said) in [
+            ("addresses = []\nproxy_protocol = true", "at least one"),
+            ("addresses = [\"10.0.0.256\"]\nproxy_protocol = true", "10.0.0.256"),
+            ("addresses = [\"10.0.0.1\"]", "exactly one of"),
+            ("addresses = [\"10.0.0.1\"]\nheader = \"Forwarded\"\nproxy_protocol = true", "exactly one of"),
+            ("addresses = [\"10.0.0.1\"]\nheader = \"a b\"", "a b"),
+            ("addresses = [\"10.0.0.1\"]\nhaeder = \"a\"", "haeder"),
+        ] {
+            assert!(proxied(table).contains(said), "{said} is not in: {}", proxied(table));
         }
         assert!(refusal(&GOOD.replace("kind = \"Hardware\"", "kind = \"Software\"")).contains("has an [instance.slot]"));
         assert!(refusal(GOOD.split("[[instance]]").next().unwrap()).contains("no [[instance]]"));

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::base::{Error, Result, SystemClock};
-use crate::config::{Config, Keys};
+use crate::config::{Config, Endpoint, Keys};
 use crate::server::{self, Listening, Settings};
 use crate::service::{Kms, Parts, ServedInstance};
 use crate::store::{RootKey, Store};
@@ -82,12 +83,16 @@ pub(super) async fn listeners(config: &Config) -> Result<Settings> {
     let mut instances = Vec::new();
     for instance in &config.instances {
         let listener = server::bind(instance.endpoint.listen).await?;
-        instances.push((instance.id.clone(), Listening { listener, names: instance.endpoint.names.clone() }));
+        instances.push((instance.id.clone(), listening(listener, &instance.endpoint)));
     }
-    let shared = Listening { listener: server::bind(config.shared.listen).await?, names: config.shared.names.clone() };
+    let shared = listening(server::bind(config.shared.listen).await?, &config.shared);
     let telemetry = match config.telemetry {
         Some(address) => Some(server::bind(address).await?),
         None => None,
     };
     Ok(Settings { instances, shared, telemetry, drain: server::DRAIN })
+}
+
+fn listening(listener: TcpListener, endpoint: &Endpoint) -> Listening {
+    Listening { listener, names: endpoint.names.clone(), proxies: endpoint.proxies.clone() }
 }

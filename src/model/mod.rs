@@ -18,6 +18,8 @@ mod key_life;
 #[cfg(feature = "server")]
 pub mod operator;
 #[cfg(feature = "server")]
+pub mod proxies;
+#[cfg(feature = "server")]
 pub mod rotation;
 #[cfg(feature = "server")]
 pub mod tags;

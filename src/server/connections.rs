@@ -17,9 +17,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::body::Body;
+use super::client_address::{of_connection, of_request};
 use super::instance_gateway::InstanceGateway;
 use super::shared_gateway::SharedGateway;
 use super::telemetry::Telemetry;
+use crate::model::proxies::Proxies;
 
 /// The most connections of a listener; more wait in the system's queue.
 const CONNECTIONS: usize = 10_000;
@@ -57,6 +59,8 @@ impl Endpoint {
 pub(super) struct Connections {
     pub(super) listener: TcpListener,
     pub(super) endpoint: Endpoint,
+    /// What stands before the listener.
+    pub(super) proxies: Arc<Proxies>,
     pub(super) stopping: watch::Receiver<()>,
     pub(super) drain: Duration,
 }
@@ -65,23 +69,29 @@ impl Connections {
     /// Serves over TLS until the server ends, then drains.
     pub(super) async fn serve_tls(self, config: Arc<ServerConfig>) {
         let acceptor = TlsAcceptor::from(config);
-        self.serve(move |stream| {
-            let acceptor = acceptor.clone();
-            async move { tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await.ok()?.ok() }
+        let proxies = Arc::clone(&self.proxies);
+        self.serve(move |mut stream, peer| {
+            let (acceptor, proxies) = (acceptor.clone(), Arc::clone(&proxies));
+            let shaking_hands = async move {
+                // What a proxy says comes before TLS.
+                let peer = of_connection(&proxies, &mut stream, peer).await?;
+                Some((acceptor.accept(stream).await.ok()?, peer))
+            };
+            async move { tokio::time::timeout(HANDSHAKE, shaking_hands).await.ok()? }
         })
         .await;
     }
 
     /// Serves without TLS until the server ends, then drains.
     pub(super) async fn serve_plain(self) {
-        self.serve(|stream| async { Some(stream) }).await;
+        self.serve(|stream, peer| async move { Some((stream, peer)) }).await;
     }
 
     async fn serve<S, F, H>(mut self, handshake: H)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        F: Future<Output = Option<S>> + Send + 'static,
-        H: Fn(TcpStream) -> F,
+        F: Future<Output = Option<(S, SocketAddr)>> + Send + 'static,
+        H: Fn(TcpStream, SocketAddr) -> F,
     {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let graceful = GracefulShutdown::new();
@@ -91,14 +101,15 @@ impl Connections {
                 accepted = accept(&self.listener, &places) => accepted,
             };
             let Some((stream, peer, place)) = accepted else { continue };
-            let handshake = handshake(stream);
-            let endpoint = self.endpoint.clone();
+            let handshake = handshake(stream, peer);
+            let (endpoint, proxies) = (self.endpoint.clone(), Arc::clone(&self.proxies));
             let watcher = graceful.watcher();
             tokio::spawn(async move {
                 let _place = place;
-                let Some(stream) = handshake.await else { return };
-                let service = service_fn(move |request| {
+                let Some((stream, peer)) = handshake.await else { return };
+                let service = service_fn(move |request: Request<Incoming>| {
                     let endpoint = endpoint.clone();
+                    let peer = of_request(&proxies, request.headers(), peer);
                     async move { Ok::<_, std::convert::Infallible>(endpoint.answer(request, peer).await) }
                 });
                 let builder = builder();

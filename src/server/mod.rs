@@ -6,6 +6,7 @@
 mod audit_page;
 mod authenticate;
 mod body;
+mod client_address;
 mod connections;
 mod exposition;
 mod instance_gateway;
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 use crate::audit::Log;
 use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
+use crate::model::proxies::Proxies;
 use crate::service::Kms;
 use connections::{Connections, Endpoint};
 use instance_gateway::InstanceGateway;
@@ -50,6 +52,8 @@ pub struct Listening {
     pub listener: TcpListener,
     /// DNS names and addresses.
     pub names: Vec<String>,
+    /// What stands before it.
+    pub proxies: Proxies,
 }
 
 /// What is served where.
@@ -74,7 +78,13 @@ pub async fn run(kms: Arc<Kms>, audit: Arc<Log>, settings: Settings, shutdown: i
     let mut listeners = JoinSet::new();
     let mut serve = |listening: Listening, endpoint: Endpoint| -> Result<()> {
         let certificates = Certificates::new(&kms, listening.names)?;
-        let connections = Connections { listener: listening.listener, endpoint, stopping: stopping.clone(), drain: settings.drain };
+        let connections = Connections {
+            listener: listening.listener,
+            endpoint,
+            proxies: listening.proxies.into(),
+            stopping: stopping.clone(),
+            drain: settings.drain,
+        };
         certificates.clone().renew_in_background(Arc::downgrade(&kms), stopping.clone());
         listeners.spawn(connections.serve_tls(certificates.server_config()?));
         Ok(())
@@ -87,7 +97,9 @@ pub async fn run(kms: Arc<Kms>, audit: Arc<Log>, settings: Settings, shutdown: i
     serve(settings.shared, Endpoint::Shared(Arc::new(gateway)))?;
     if let Some(listener) = settings.telemetry {
         let endpoint = Endpoint::Telemetry(Arc::new(Telemetry::new(Arc::clone(&kms), audit, Arc::clone(&metrics))));
-        listeners.spawn(Connections { listener, endpoint, stopping: stopping.clone(), drain: settings.drain }.serve_plain());
+        let proxies = Arc::new(Proxies::None);
+        listeners
+            .spawn(Connections { listener, endpoint, proxies, stopping: stopping.clone(), drain: settings.drain }.serve_plain());
     }
     drop(stopping);
     shutdown.await;

@@ -18,6 +18,7 @@ use keystead::model::access::{AuthenticationMethod, Permission, Scope};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::instance::InstanceKind;
 use keystead::model::operator::{AccessKeyInfo, AccessKeyState};
+use keystead::model::proxies::Proxies;
 use keystead::model::{AccessKeyId, InstanceId, KeyId, Name};
 use keystead::server::{self, Listening, Settings};
 use keystead::service::requests::{CreateAccessPoint, CreateClientKey, CreateKey, CreatePolicy, Operator};
@@ -165,6 +166,15 @@ pub async fn bench() -> Bench {
 
 /// The same on given tiers, of which the first makes keys.
 pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
+    bench_with(tiers, Proxies::None).await
+}
+
+/// The same with something before all its listeners.
+pub async fn bench_behind(proxies: Proxies) -> Bench {
+    bench_with([(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>), proxies).await
+}
+
+async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::create(&directory.path().join("keystead.db"), &RootKey::generate()).await.unwrap();
     let clock = Arc::new(FixedClock::at(SystemClock.now()));
@@ -217,7 +227,7 @@ pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
 
     let local = "127.0.0.1:0".parse().unwrap();
     let names = || vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let listening = async || Listening { listener: server::bind(local).await.unwrap(), names: names() };
+    let listening = async || Listening { listener: server::bind(local).await.unwrap(), names: names(), proxies: proxies.clone() };
     let settings = Settings {
         instances: vec![(instance.clone(), listening().await), (other.clone(), listening().await)],
         shared: listening().await,
@@ -359,6 +369,25 @@ impl Bench {
         config.alpn_protocols = vec![protocol.to_vec()];
         let stream = TcpStream::connect(address).await?;
         TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
+    }
+
+    /// One request over a connection that begins with `first`, before TLS; nothing when the server ends it.
+    pub async fn send_after(&self, first: &[u8], address: SocketAddr, path: &str, call: Call) -> Option<Answer> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let answer = answer_of(sender.send_request(request(address, path, call)).await.unwrap()).await;
+        connection.abort();
+        Some(answer)
     }
 
     /// One connection of HTTP/2.

@@ -11,6 +11,7 @@ mod bodies;
 mod checks;
 mod operations;
 mod permissions;
+mod proxies;
 mod puppet;
 mod rotation;
 mod shared;
