@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::assembly;
+use super::audit::{Done, Witness};
 use super::files::{check_folder, until_known, write_new_secret};
 use crate::base::{Clock, Error, Kind, Result, SecretBytes, SystemClock};
 use crate::config::Config;
@@ -111,40 +112,52 @@ pub(super) async fn run(path: &Path, command: Operators) -> Result<()> {
         Operators::List => list(&config).await,
         Operators::Show { name } => show(&config, &name).await,
         Operators::Delete { name } => {
-            change(&config, async |store| store.delete_identity(&name).await).await?;
+            change(&config, ("operator delete", name.as_str()), async |store| store.delete_identity(&name).await).await?;
             println!("The operator {name} is deleted: its AccessKeys work no more.");
             Ok(())
         }
         Operators::Attach { name, policies } => attach(&config, &name, policies).await,
         Operators::Detach { name, policy } => {
-            change(&config, async |store| store.detach_policy(&name, &policy).await).await?;
+            change(&config, ("operator detach", name.as_str()), async |store| store.detach_policy(&name, &policy).await).await?;
             println!("The operator {name} has no policy {policy} any more.");
             Ok(())
         }
         Operators::AccessKey(AccessKeys::Create { operator, out }) => create_access_key(&config, &operator, &out).await,
         Operators::AccessKey(AccessKeys::List { operator }) => list_access_keys(&config, operator.as_ref()).await,
         Operators::AccessKey(AccessKeys::Disable { id }) => {
-            change(&config, async |store| store.set_access_key_state(&id, AccessKeyState::Inactive).await).await?;
+            change(&config, ("operator access-key disable", id.as_str()), async |store| {
+                store.set_access_key_state(&id, AccessKeyState::Inactive).await
+            })
+            .await?;
             println!("The AccessKey {id} is disabled: requests that it signs are refused.");
             Ok(())
         }
         Operators::AccessKey(AccessKeys::Enable { id }) => {
-            change(&config, async |store| store.set_access_key_state(&id, AccessKeyState::Active).await).await?;
+            change(&config, ("operator access-key enable", id.as_str()), async |store| {
+                store.set_access_key_state(&id, AccessKeyState::Active).await
+            })
+            .await?;
             println!("The AccessKey {id} is enabled.");
             Ok(())
         }
         Operators::AccessKey(AccessKeys::Delete { id }) => {
-            change(&config, async |store| store.delete_access_key(&id).await).await?;
+            change(&config, ("operator access-key delete", id.as_str()), async |store| store.delete_access_key(&id).await).await?;
             println!("The AccessKey {id} is deleted: requests that it signs are refused.");
             Ok(())
         }
     }
 }
 
-/// Opens the store for one change, and returns when a running server knows of it.
-async fn change<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result<T>) -> Result<T> {
+/// Opens the store for one change, which is recorded in the audit log, and returns when a running server knows of it.
+async fn change<T>(
+    config: &Config,
+    (operation, resource): (&'static str, &str),
+    work: impl AsyncFnOnce(&Store) -> Result<T>,
+) -> Result<T> {
     let store = assembly::store(config).await?;
+    let witness = Witness::begin(config, &store).await?;
     let done = work(&store).await;
+    let done = witness.end(&store, Done { operation, instance: None, resource: Some(resource) }, done).await;
     store.close().await;
     let done = done?;
     until_known(config).await;
@@ -153,7 +166,7 @@ async fn change<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result<T>)
 
 async fn create(config: &Config, name: Name, policies: Policies, description: String) -> Result<()> {
     let identity = Identity { name, kind: IdentityKind::User, policies: policies.read()?, description, created: SystemClock.now() };
-    change(config, async |store| store.create_identity(&identity).await).await?;
+    change(config, ("operator create", identity.name.as_str()), async |store| store.create_identity(&identity).await).await?;
     println!("operator  {}", identity.name);
     tell(&identity.policies);
     println!("Give it an AccessKey: `keystead operator access-key create {}`.", identity.name);
@@ -165,7 +178,7 @@ async fn attach(config: &Config, name: &Name, policies: Policies) -> Result<()> 
     if policies.is_empty() {
         return Err(Error::invalid("Name a policy: --policy or --policy-file."));
     }
-    change(config, async |store| {
+    change(config, ("operator attach", name.as_str()), async |store| {
         for policy in &policies {
             store.attach_policy(name, policy).await?;
         }
@@ -258,7 +271,7 @@ async fn show(config: &Config, name: &Name) -> Result<()> {
 async fn create_access_key(config: &Config, operator: &Name, out: &Path) -> Result<()> {
     check_folder(out)?;
     let mut file = None;
-    let made = change(config, async |store| {
+    let made = change(config, ("operator access-key create", operator.as_str()), async |store| {
         Kms::hand_out_access_key(store, operator, SystemClock.now(), |key| {
             let path = out.join(format!("accessKey_{}.json", key.info.id));
             write_new_secret(&path, access_key_file(key).expose())?;

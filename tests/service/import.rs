@@ -410,5 +410,5 @@ async fn material_that_was_made_here_is_not_imported() {
     assert_eq!(kind(kms.import_key_material(&it.bench.operator, request).await), Kind::UnsupportedOrigin);
     assert_eq!(kind(kms.delete_key_material(&it.bench.operator, key.as_str()).await), Kind::UnsupportedOrigin);
     let external = it.aes().await;
-    assert_eq!(kind(it.kms.create_key_version(&it.bench.operator, external.as_str()).await), Kind::UnsupportedOperation);
+    assert_eq!(kind(it.kms.create_key_version(&it.bench.operator, external.as_str()).await), Kind::UnsupportedByKey);
 }
