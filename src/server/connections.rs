@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::body::Body;
 use super::client_address::{of_connection, of_request};
 use super::instance_gateway::InstanceGateway;
-use super::shared_gateway::SharedGateway;
+use super::openapi_gateway::OpenApiGateway;
 use super::telemetry::Telemetry;
 use crate::model::proxies::Proxies;
 
@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(super) enum Endpoint {
     Instance(Arc<InstanceGateway>),
-    Shared(Arc<SharedGateway>),
+    Shared(Arc<OpenApiGateway>),
     Telemetry(Arc<Telemetry>),
 }
 

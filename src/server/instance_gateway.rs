@@ -1,10 +1,10 @@
-//! An instance endpoint: the instance protocol over HTTPS, for one instance.
+//! An instance endpoint: the instance protocol over HTTPS, for one instance; what is of the OpenAPI goes to its gateway.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
@@ -12,6 +12,7 @@ use super::authenticate::instance::{self, Authenticated};
 use super::body::{self, Body};
 use super::instance_operations::{self, Answered};
 use super::metrics::{Counted, Metrics};
+use super::openapi_gateway::OpenApiGateway;
 use super::recording::{Recording, Who};
 use super::respond::{self, Failure, Refusal};
 use crate::audit::Log;
@@ -20,12 +21,12 @@ use crate::model::InstanceId;
 use crate::service::Kms;
 use crate::service::requests::Caller;
 use crate::wire::instance_protocol::{BODY_LIMIT, Operation};
-use crate::wire::openapi::Format;
 
 /// Answers the instance protocol for one instance.
 pub(super) struct InstanceGateway {
     kms: Arc<Kms>,
     instance: InstanceId,
+    openapi: OpenApiGateway,
     /// Its name in the metrics.
     endpoint: Arc<str>,
     audit: Arc<Log>,
@@ -33,18 +34,24 @@ pub(super) struct InstanceGateway {
 }
 
 impl InstanceGateway {
-    pub(super) fn new(kms: Arc<Kms>, instance: InstanceId, audit: Arc<Log>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        kms: Arc<Kms>,
+        instance: InstanceId,
+        openapi: OpenApiGateway,
+        audit: Arc<Log>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let endpoint = instance.as_str().into();
-        Self { kms, instance, endpoint, audit, metrics }
+        Self { kms, instance, openapi, endpoint, audit, metrics }
     }
 
     /// Answers one request, and writes its record in the audit log and its line in the log.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if is_openapi(&request) {
+            return self.openapi.answer(request, peer).await;
+        }
         let mut recording = Recording::at_instance(&self.audit, &self.instance, peer.ip());
-        let host = request.uri().host().map_or_else(|| self.instance.to_string(), str::to_owned);
-        let openapi = is_openapi(&request);
         let result = match recording.admit() {
-            Ok(()) if openapi => Err(Refusal::OpenApiHere.into()),
             Ok(()) => self.handle(request, &mut recording, peer).await,
             Err(failure) => Err(failure),
         };
@@ -64,7 +71,6 @@ impl InstanceGateway {
         );
         match result {
             Ok(Answered { body, version }) => respond::instance_success(body, version.as_deref()),
-            Err(failure) if openapi => respond::openapi_failure(&failure, Format::Json, request_id, &host),
             Err(failure) => respond::instance_failure(&failure, request_id),
         }
     }
@@ -110,5 +116,7 @@ fn is_openapi(request: &Request<Incoming>) -> bool {
     let headers = request.headers();
     let acs = headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"ACS"));
     let action = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("Action=")));
-    !headers.contains_key("x-kms-apiname") && (acs || action || headers.contains_key("x-acs-action"))
+    // Some clients put the operation into the body.
+    let form = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    !headers.contains_key("x-kms-apiname") && (acs || action || form || headers.contains_key("x-acs-action"))
 }

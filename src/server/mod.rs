@@ -14,10 +14,10 @@ mod instance_operations;
 mod metrics;
 mod nonces;
 mod openapi;
+mod openapi_gateway;
 mod recording;
 mod respond;
 mod rotation_metrics;
-mod shared_gateway;
 mod slot_metrics;
 mod slot_page;
 mod telemetry;
@@ -36,10 +36,12 @@ use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
 use crate::model::proxies::Proxies;
 use crate::service::Kms;
+use crate::service::requests::Reach;
 use connections::{Connections, Endpoint};
 use instance_gateway::InstanceGateway;
 use metrics::Metrics;
-use shared_gateway::SharedGateway;
+use nonces::Nonces;
+use openapi_gateway::OpenApiGateway;
 use telemetry::Telemetry;
 use tls::Certificates;
 
@@ -89,12 +91,15 @@ pub async fn run(kms: Arc<Kms>, audit: Arc<Log>, settings: Settings, shutdown: i
         listeners.spawn(connections.serve_tls(certificates.server_config()?));
         Ok(())
     };
+    let nonces = Arc::new(Nonces::default());
+    let openapi =
+        |reach| OpenApiGateway::new(Arc::clone(&kms), reach, Arc::clone(&audit), Arc::clone(&metrics), Arc::clone(&nonces));
     for (instance, listening) in settings.instances {
-        let gateway = InstanceGateway::new(Arc::clone(&kms), instance, Arc::clone(&audit), Arc::clone(&metrics));
+        let openapi = openapi(Reach::Instance(instance.clone()));
+        let gateway = InstanceGateway::new(Arc::clone(&kms), instance, openapi, Arc::clone(&audit), Arc::clone(&metrics));
         serve(listening, Endpoint::Instance(Arc::new(gateway)))?;
     }
-    let gateway = SharedGateway::new(Arc::clone(&kms), Arc::clone(&audit), Arc::clone(&metrics));
-    serve(settings.shared, Endpoint::Shared(Arc::new(gateway)))?;
+    serve(settings.shared, Endpoint::Shared(Arc::new(openapi(Reach::Everything))))?;
     if let Some(listener) = settings.telemetry {
         let endpoint = Endpoint::Telemetry(Arc::new(Telemetry::new(Arc::clone(&kms), audit, Arc::clone(&metrics))));
         let proxies = Arc::new(Proxies::None);

@@ -160,8 +160,8 @@ pub(super) enum Refusal {
     NonceUsed,
     /// OpenAPI: too many requests to remember their nonces.
     TooManyNonces,
-    /// The OpenAPI at an instance endpoint.
-    OpenApiHere,
+    /// OpenAPI: an operation that an instance endpoint does not serve.
+    AtSharedGateway(&'static str),
 }
 
 impl From<Refusal> for Failure {
@@ -240,10 +240,12 @@ impl From<Refusal> for Failure {
                 (StatusCode::BAD_REQUEST, "SignatureNonceUsed", "The nonce of the request was used already.".to_owned())
             }
             Refusal::TooManyNonces => (StatusCode::TOO_MANY_REQUESTS, "Rejected.Throttling", "QPS Limit Exceeded".to_owned()),
-            Refusal::OpenApiHere => (
+            Refusal::AtSharedGateway(operation) => (
                 StatusCode::BAD_REQUEST,
                 "UnsupportedOperation",
-                "The OpenAPI is served at the shared gateway; this endpoint serves the instance protocol dkms-gcs-0.2.".to_owned(),
+                format!(
+                    "The operation {operation} is served at the shared gateway; this endpoint serves the cryptography of its instance."
+                ),
             ),
         };
         Self { status, code, message, causes: String::new(), told }

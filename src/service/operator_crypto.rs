@@ -8,7 +8,9 @@ use super::Kms;
 use super::authorize::Usable;
 use super::crypto::{algorithm_for, encrypts};
 use super::data_keys::data_key_length;
-use super::requests::{Form, Operator, OperatorDecrypted, OperatorEncrypted, PublicKeyOf, ReEncryptSource, Signed, Verified};
+use super::requests::{
+    Form, Operator, OperatorDecrypted, OperatorEncrypted, PublicKeyOf, ReEncryptSource, Reach, Signed, Verified,
+};
 use crate::base::{Error, Kind, Result, SecretBytes};
 use crate::model::KeyVersionId;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
@@ -213,10 +215,16 @@ impl Kms {
         self.version_usable_by(operator, &entry.key.primary_version)
     }
 
-    /// A version, if the state of its key allows to use it. Operators may use every key.
+    /// A version, if the endpoint reaches its key, whose state allows to use it. What the operator may do was decided before.
     fn version_usable_by(&self, operator: &Operator, version: &KeyVersionId) -> Result<Usable> {
         operator.trace.means(version.key());
         let entry = self.known(&version.key())?;
+        match &operator.reach {
+            Reach::Instance(instance) if *instance != entry.key.instance => {
+                return Err(Error::new(Kind::KeyNotFound, format!("There is no key {} in the instance {instance}.", entry.key.id)));
+            }
+            Reach::Instance(_) | Reach::Everything => {}
+        }
         entry.key.usable(self.now())?;
         let version = entry.named_version(version)?;
         operator.trace.uses(&version.id);

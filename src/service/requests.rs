@@ -29,13 +29,24 @@ pub struct Caller {
     pub trace: Arc<Trace>,
 }
 
-/// An operator at the shared gateway, known by an AccessKey.
+/// Which keys a request of the OpenAPI reaches: by the endpoint that it came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of all instances, at the shared gateway.
+    Everything,
+    /// Those of the instance whose endpoint it is.
+    Instance(InstanceId),
+}
+
+/// An operator, known by an AccessKey.
 #[derive(Clone, Debug)]
 pub struct Operator {
     /// Who.
     pub access_key: AccessKeyId,
     /// From where.
     pub source: IpAddr,
+    /// To where.
+    pub reach: Reach,
     /// What is found out about its request.
     pub trace: Arc<Trace>,
 }

@@ -23,19 +23,29 @@ def client(instance):
     return instance_client(instance)
 
 
-@pytest.fixture(scope="session")
-def control():
-    """An operator at the shared gateway, by the OpenAPI SDK."""
-    at = QUICKSTART["control"]
+def operator_at(at):
+    key = QUICKSTART["control"]
     return OpenApiClient(
         OpenApiConfig(
-            access_key_id=at["access_key_id"],
-            access_key_secret=read(at["access_key_secret_file"]),
+            access_key_id=key["access_key_id"],
+            access_key_secret=read(key["access_key_secret_file"]),
             endpoint=at["endpoint"],
             protocol="HTTPS",
             ca=at["ca_file"],
         )
     )
+
+
+@pytest.fixture(scope="session")
+def control():
+    """An operator at the shared gateway, by the OpenAPI SDK."""
+    return operator_at(QUICKSTART["control"])
+
+
+@pytest.fixture(scope="session")
+def control_of_instance(instance):
+    """The same operator at the endpoint of an instance."""
+    return operator_at(instance)
 
 
 @pytest.fixture

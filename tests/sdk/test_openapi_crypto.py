@@ -51,6 +51,14 @@ def test_encrypt_and_decrypt(control, aes, context):
     assert code_of(control.decrypt, other) == "InvalidParameter"
 
 
+def test_the_endpoint_of_the_instance_serves_cryptography(control, control_of_instance, aes):
+    sealed = control_of_instance.encrypt(openapi.EncryptRequest(key_id=aes[0], plaintext=TEXT, encryption_context=CONTEXT)).body
+    for at in (control, control_of_instance):
+        request = openapi.DecryptRequest(ciphertext_blob=sealed.ciphertext_blob, encryption_context=CONTEXT)
+        assert at.decrypt(request).body.plaintext == TEXT
+    assert code_of(control_of_instance.list_keys, openapi.ListKeysRequest()) == "UnsupportedOperation"
+
+
 def test_the_order_of_a_context_means_nothing(control, aes):
     sealed = control.encrypt(openapi.EncryptRequest(key_id=aes[0], plaintext=TEXT, encryption_context=CONTEXT)).body
     turned = dict(reversed(CONTEXT.items()))

@@ -21,7 +21,7 @@ use keystead::model::operator::{AccessKeyInfo, AccessKeyState};
 use keystead::model::proxies::Proxies;
 use keystead::model::{AccessKeyId, InstanceId, KeyId, Name};
 use keystead::server::{self, Listening, Settings};
-use keystead::service::requests::{CreateAccessPoint, CreateClientKey, CreateKey, CreatePolicy, Operator};
+use keystead::service::requests::{CreateAccessPoint, CreateClientKey, CreateKey, CreatePolicy, Operator, Reach};
 use keystead::service::{Kms, Parts, ServedInstance, certificates};
 use keystead::store::{AccessKey, Authorities, RootKey, Store};
 use keystead::tier::Tier;
@@ -243,7 +243,7 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies) -> Bench {
         async move { server::run(kms, audit, settings, async { drop(stopped.await) }).await.unwrap() }
     });
 
-    let operator = Operator { access_key, source: "127.0.0.1".parse().unwrap(), trace: Arc::default() };
+    let operator = Operator { access_key, source: "127.0.0.1".parse().unwrap(), reach: Reach::Everything, trace: Arc::default() };
     let make = async |spec, usage| {
         let request = CreateKey { spec: Some(spec), usage: Some(usage), ..CreateKey::default() };
         kms.create_key(&operator, request).await.unwrap().key.id

@@ -9,6 +9,7 @@ mod isolated;
 mod audit;
 mod bodies;
 mod checks;
+mod openapi_at_instances;
 mod operations;
 mod permissions;
 mod proxies;

@@ -58,14 +58,6 @@ async fn other_methods_and_paths_are_refused_in_the_protocols_own_form() {
 }
 
 #[tokio::test]
-async fn the_openapi_at_an_instance_endpoint_is_refused_in_its_own_form() {
-    let bench = bench().await;
-    let call = Call { method: "POST", headers: vec![("x-acs-action".into(), "ListKeys".into())], body: Vec::new() };
-    let answer = bench.send(call).await;
-    assert_eq!((answer.status, answer.json()["Code"].as_str()), (400, Some("UnsupportedOperation")));
-}
-
-#[tokio::test]
 async fn the_end_finishes_what_runs_and_takes_nothing_new() {
     let mut bench = bench().await;
     let slow = GenerateDataKeyPairRequest {

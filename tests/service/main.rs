@@ -79,7 +79,12 @@ async fn bench() -> Bench {
     let kms = start(store.clone(), &instance).await;
     let source = "127.0.0.1".parse().unwrap();
     Bench {
-        operator: Operator { access_key: AccessKeyId::from_entropy(random::bytes()), source, trace: Arc::default() },
+        operator: Operator {
+            access_key: AccessKeyId::from_entropy(random::bytes()),
+            source,
+            reach: Reach::Everything,
+            trace: Arc::default(),
+        },
         caller: Caller { instance: instance.clone(), client_key: made.client_key.id, source, trace: Arc::default() },
         kms,
         store,

@@ -11,7 +11,7 @@ use crate::base::Timestamp;
 use crate::model::operator::AccessKeyState;
 use crate::server::nonces::{Nonces, Novelty};
 use crate::server::respond::Refusal;
-use crate::service::requests::Operator;
+use crate::service::requests::{Operator, Reach};
 use crate::service::{Kms, KnownAccessKey, Trace};
 use crate::wire::date;
 use crate::wire::openapi::{Action, Parameters, UNSERVED, VERSION};
@@ -37,6 +37,8 @@ pub(in crate::server) struct Signed<'a> {
     pub(in crate::server) body: &'a [u8],
     /// The peer.
     pub(in crate::server) source: IpAddr,
+    /// What the endpoint reaches.
+    pub(in crate::server) reach: &'a Reach,
 }
 
 /// The header as text; one that is given twice is none.
@@ -71,9 +73,16 @@ impl Signed<'_> {
             true => Refusal::UnservedAction(name.to_owned()),
             false => Refusal::UnknownAction(name.chars().take(64).collect()),
         })?;
+        match self.reach {
+            Reach::Instance(_) if !action.is_at_instances() => return Err(Refusal::AtSharedGateway(action.name())),
+            Reach::Instance(_) | Reach::Everything => {}
+        }
         // A request dated at the far end of the window is good until the window has passed it twice.
         match nonces.take(access_key.as_str(), nonce, action.effect(), kms.now(), 2 * WINDOW) {
-            Novelty::New => Ok(Authenticated { action, operator: Operator { access_key, source: self.source, trace } }),
+            Novelty::New => {
+                let operator = Operator { access_key, source: self.source, reach: self.reach.clone(), trace };
+                Ok(Authenticated { action, operator })
+            }
             Novelty::Used => Err(Refusal::NonceUsed),
             Novelty::Full => Err(Refusal::TooManyNonces),
         }

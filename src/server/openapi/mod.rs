@@ -22,7 +22,7 @@ use crate::service::Kms;
 use crate::service::requests::{Operator, Page};
 use crate::wire::REGION;
 use crate::wire::openapi::answers::{AccountStatusAnswer, Answer, Done, ListAnswer, RegionItem, Regions};
-use crate::wire::openapi::{Action, DRY_RUN, Parameters};
+use crate::wire::openapi::{Action, CRYPTOGRAPHY, Parameters};
 
 /// One request of a known operator.
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ impl Call<'_> {
 
     fn rehearsal(&self, action: Action) -> Result<Rehearsal> {
         match self.parameters.switch("DryRun", Rehearsal::No, Rehearsal::Yes)?.unwrap_or(Rehearsal::No) {
-            Rehearsal::Yes if !DRY_RUN.contains(&action) => {
+            Rehearsal::Yes if !CRYPTOGRAPHY.contains(&action) => {
                 Err(Error::unsupported(format!("The operation {} has no DryRun.", action.name())))
             }
             rehearsal @ (Rehearsal::Yes | Rehearsal::No) => Ok(rehearsal),

@@ -148,6 +148,11 @@ pub enum Effect {
 }
 
 impl Action {
+    /// Whether instance endpoints serve it, too: cryptography with one key does not need another endpoint than that of its instance.
+    pub fn is_at_instances(self) -> bool {
+        CRYPTOGRAPHY.contains(&self) && self != Self::ReEncrypt
+    }
+
     /// What the operation leaves behind.
     pub const fn effect(self) -> Effect {
         match self {
@@ -223,8 +228,8 @@ impl Action {
     }
 }
 
-/// The operations that have the parameter DryRun: with it they do everything but answer.
-pub const DRY_RUN: &[Action] = &[
+/// The cryptographic operations: they leave nothing behind, and have the parameter DryRun.
+pub const CRYPTOGRAPHY: &[Action] = &[
     Action::Encrypt,
     Action::Decrypt,
     Action::ReEncrypt,

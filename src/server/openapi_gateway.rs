@@ -1,4 +1,4 @@
-//! The shared gateway: the OpenAPI over HTTPS, for operators.
+//! The OpenAPI over HTTPS, for operators: all of it at the shared gateway, the cryptography of one instance at that instance's endpoint.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,17 +18,20 @@ use super::respond::{self, Failure, Refusal};
 use crate::audit::Log;
 use crate::base::Result;
 use crate::service::Kms;
+use crate::service::requests::Reach;
 use crate::wire::openapi::{Action, BODY_LIMIT, Format, Parameters};
 use crate::wire::signing::Authorization;
 
-/// Answers the OpenAPI.
-pub(super) struct SharedGateway {
+/// Answers the OpenAPI at one endpoint.
+pub(super) struct OpenApiGateway {
     kms: Arc<Kms>,
+    reach: Reach,
     audit: Arc<Log>,
     metrics: Arc<Metrics>,
     /// Its name in the metrics.
     endpoint: Arc<str>,
-    nonces: Nonces,
+    /// Those of all endpoints: what was sent to one is good at no other.
+    nonces: Arc<Nonces>,
 }
 
 /// The parameters by which operations name what they are about; of several the first is meant.
@@ -49,14 +52,21 @@ const SUBJECTS: [&str; 12] = [
 /// Those that name a key.
 const KEYS: [&str; 5] = ["KeyId", "DestinationKeyId", "ProtectedResourceArn", "ResourceId.1", "AliasName"];
 
-impl SharedGateway {
-    pub(super) fn new(kms: Arc<Kms>, audit: Arc<Log>, metrics: Arc<Metrics>) -> Self {
-        Self { kms, audit, metrics, endpoint: "shared".into(), nonces: Nonces::default() }
+impl OpenApiGateway {
+    pub(super) fn new(kms: Arc<Kms>, reach: Reach, audit: Arc<Log>, metrics: Arc<Metrics>, nonces: Arc<Nonces>) -> Self {
+        let endpoint = match &reach {
+            Reach::Everything => "shared".into(),
+            Reach::Instance(instance) => instance.as_str().into(),
+        };
+        Self { kms, reach, audit, metrics, endpoint, nonces }
     }
 
     /// Answers one request, and writes its record in the audit log and its line in the log.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let mut recording = Recording::at_shared_gateway(&self.audit, peer.ip());
+        let mut recording = match &self.reach {
+            Reach::Everything => Recording::at_shared_gateway(&self.audit, peer.ip()),
+            Reach::Instance(instance) => Recording::at_instance(&self.audit, instance, peer.ip()),
+        };
         let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or("kms").to_owned();
         let mut format = Format::default();
         let result = match recording.admit() {
@@ -72,7 +82,7 @@ impl SharedGateway {
         self.metrics.count(Counted { endpoint: Arc::clone(&self.endpoint), operation, code }, took);
         let causes = result.as_ref().err().map_or("", |failure| failure.causes.as_str());
         tracing::info!(
-            request_id, operation, caller = recording.caller(), source = %peer.ip(), code, causes,
+            request_id, endpoint = %self.endpoint, operation, caller = recording.caller(), source = %peer.ip(), code, causes,
             micros = took.as_micros() as u64, "request"
         );
         match result {
@@ -100,7 +110,7 @@ impl SharedGateway {
         let query = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
         let all = query.clone().union(form(&parts, &body)?)?;
         *format = Format::of(&all);
-        let signed = Signed { request: &parts, query: &query, all: &all, body: &body, source: peer.ip() };
+        let signed = Signed { request: &parts, query: &query, all: &all, body: &body, source: peer.ip(), reach: &self.reach };
         let trace = Arc::clone(&recording.trace);
         let checked = signed.check(&self.kms, &self.nonces, trace).inspect_err(|_| claims(&parts, &all, recording))?;
         let Authenticated { action, operator } = checked;
