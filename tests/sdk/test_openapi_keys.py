@@ -146,5 +146,4 @@ def test_the_account(control):
 
 
 def test_what_is_not_served_is_refused_by_name(control, key):
-    assert code_of(control.get_key_policy, openapi.GetKeyPolicyRequest(key_id=key)) == "UnsupportedOperation"
     assert code_of(control.get_secret_value, openapi.GetSecretValueRequest(secret_name="s")) == "UnsupportedOperation"
