@@ -115,6 +115,7 @@ impl OpenApiGateway {
         let checked = signed.check(&self.kms, &self.nonces, trace).inspect_err(|_| claims(&parts, &all, recording))?;
         let Authenticated { action, operator } = checked;
         recording.operation = Some(action.name());
+        recording.effect = action.effect();
         recording.who = Who::Operator(operator.access_key.clone());
         recording.resource = subject(&all);
         // Before it is served: an alias may be gone afterwards.

@@ -13,6 +13,7 @@ use crate::base::Result;
 use crate::model::access;
 use crate::model::{AccessKeyId, InstanceId, KeyId};
 use crate::service::{Trace, VerifiedClientKey};
+use crate::wire::openapi::Effect;
 
 /// What is known of the caller so far.
 #[derive(Default)]
@@ -37,6 +38,8 @@ pub(super) struct Recording<'a> {
     pub(super) request_id: String,
     /// What was asked for.
     pub(super) operation: Option<&'static str>,
+    /// Whether that changes something, if it is served.
+    pub(super) effect: Effect,
     pub(super) who: Who,
     /// On what, in the caller's words.
     pub(super) resource: Option<String>,
@@ -75,6 +78,7 @@ impl<'a> Recording<'a> {
             source,
             request_id: request_id(),
             operation: None,
+            effect: Effect::None,
             who: Who::Unknown,
             resource: None,
             key: None,
@@ -106,9 +110,9 @@ impl<'a> Recording<'a> {
     /// answered, unless it is configured so.
     pub(super) async fn end<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         let outcome = result.as_ref().map_or_else(Outcome::Failed, |_| Outcome::Served);
-        let waits = match (self.plane, self.log.commit()) {
-            (_, Commit::BeforeAnswer) | (Plane::Shared | Plane::Command | Plane::Log, Commit::Buffered) => Urgency::Awaited,
-            (Plane::Instance, Commit::Buffered) => Urgency::Unawaited,
+        let waits = match (self.effect, self.log.commit()) {
+            (_, Commit::BeforeAnswer) | (Effect::Change, Commit::Buffered) => Urgency::Awaited,
+            (Effect::None, Commit::Buffered) => Urgency::Unawaited,
         };
         let Some(pending) = self.hand_over(&outcome, waits) else { return result };
         let written = match waits {
