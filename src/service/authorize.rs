@@ -31,13 +31,18 @@ pub(super) enum Version {
 impl Kms {
     /// The key that a caller names, if it may use it: permission comes first, and a key of another instance is like one that
     /// does not exist.
-    pub(super) fn usable(&self, caller: &Caller, key: &str, version: Version) -> Result<Usable> {
+    pub(super) fn usable_key(&self, caller: &Caller, key: &str) -> Result<Arc<KeyEntry>> {
         let id = self.resolve(key)?;
-        let entry = self.permitted(caller, &id).map_err(|error| match error.kind() {
+        self.permitted(caller, &id).map_err(|error| match error.kind() {
             // Which key an alias points to is told to those alone who may use it.
             Kind::NoPermission | Kind::KeyNotFound if is_alias(key) => unknown_alias(key).caused_by(error),
             _ => error,
-        })?;
+        })
+    }
+
+    /// The same, with one of its versions.
+    pub(super) fn usable(&self, caller: &Caller, key: &str, version: Version) -> Result<Usable> {
+        let entry = self.usable_key(caller, key)?;
         let version = match version {
             Version::Initial => entry.named_version(&entry.key.initial_version)?,
             Version::Primary => entry.named_version(&entry.key.primary_version)?,

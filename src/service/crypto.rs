@@ -87,31 +87,46 @@ impl Kms {
 
     /// AdvanceDecrypt: opens a self-contained ciphertext, and what Encrypt or GenerateDataKey made when key and IV are given.
     ///
+    /// The key that is named, or else the one that the ciphertext names, is decided about before it is looked whether it is there: a
+    /// ciphertext that somebody came by does not tell that its key still is, here or in another instance.
+    ///
     /// # Errors
     /// As [`Kms::decrypt`].
     pub async fn advance_decrypt(&self, caller: &Caller, request: AdvanceDecrypt) -> Result<Decrypted> {
-        let contained = SelfContained::parse(&request.ciphertext)
-            .filter(|blob| self.snapshot.key(&blob.version.key()).is_some_and(|entry| entry.version(&blob.version).is_some()));
-        let Some(blob) = contained else {
-            let Some(key) = request.key else { return Err(Error::undecryptable()) };
-            let used = self.usable(caller, &key, Version::Initial)?;
-            symmetric(&used)?;
-            let plain = Decrypt {
-                key: KeyReference::Key(key),
-                algorithm: request.algorithm,
-                padding: request.padding,
-                iv: request.iv,
-                aad: request.aad,
-                ciphertext: request.ciphertext,
-            };
-            return self.decrypt(caller, plain).await;
+        let contained = SelfContained::parse(&request.ciphertext);
+        let blob = match request.key {
+            None => contained.ok_or_else(Error::undecryptable)?,
+            Some(key) => {
+                let named = self.usable_key(caller, &key)?;
+                let whole = contained.is_some() && request.iv.is_empty();
+                match contained.filter(|blob| named.version(&blob.version).is_some()) {
+                    Some(blob) => blob,
+                    // Of another key.
+                    None if whole => return Err(Error::undecryptable()),
+                    None => {
+                        let used = self.usable(caller, &key, Version::Initial)?;
+                        symmetric(&used)?;
+                        let plain = Decrypt {
+                            key: KeyReference::Key(key),
+                            algorithm: request.algorithm,
+                            padding: request.padding,
+                            iv: request.iv,
+                            aad: request.aad,
+                            ciphertext: request.ciphertext,
+                        };
+                        return self.decrypt(caller, plain).await;
+                    }
+                }
+            }
         };
-        let used = self.usable_version(caller, &blob.version)?;
+        let used = self.usable_version(caller, &blob.version).map_err(|error| match error.kind() {
+            // One more thing that can be wrong with a ciphertext.
+            Kind::KeyNotFound | Kind::KeyVersionNotFound => Error::undecryptable().caused_by(error),
+            _ => error,
+        })?;
         let algorithm = algorithm_for(&used, Form::Advance, request.algorithm)?;
         padding_for(algorithm, request.padding)?;
-        let other_key = request.key.is_some_and(|key| !self.resolve(&key).is_ok_and(|id| id == used.entry.key.id));
-        let other_iv = !request.iv.is_empty() && request.iv != blob.iv;
-        if other_key || other_iv {
+        if !request.iv.is_empty() && request.iv != blob.iv {
             return Err(Error::undecryptable());
         }
         check_aad(&request.aad)?;

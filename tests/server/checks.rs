@@ -1,8 +1,11 @@
 //! The table "order of checks" of the instance protocol, row by row, and that the order holds.
 
-use keystead::base::{Clock, Timestamp};
+use keystead::base::{Clock, Timestamp, random};
+use keystead::model::ciphertext::SelfContained;
+use keystead::model::{InstanceId, KeyId, KeyVersionId};
+use keystead::service::requests::CreateKey;
 use keystead::wire::date;
-use keystead::wire::instance_protocol::{EncryptRequest, EncryptResponse};
+use keystead::wire::instance_protocol::{AdvanceDecryptRequest, EncryptRequest, EncryptResponse};
 
 use crate::bench::{Bench, Call, bench};
 
@@ -254,4 +257,37 @@ async fn which_key_an_alias_points_to_is_told_to_those_alone_who_may_use_it() {
         let text = bench.send(ask(&bench, alias)).await.expect_error(404, "Forbidden.AliasNotFound");
         assert_eq!(text, format!("There is no alias \"{alias}\"."));
     }
+}
+
+/// Who came by a ciphertext of somebody else does not learn whether its key is there still, in this instance or in another.
+#[tokio::test]
+async fn a_ciphertext_does_not_tell_that_its_key_is_there() {
+    let mut bench = bench().await;
+    let make = async |instance: &InstanceId| {
+        let request = CreateKey { instance: Some(instance.clone()), ..CreateKey::default() };
+        bench.kms.create_key(&bench.operator, request).await.unwrap().key
+    };
+    let (own, elsewhere) = (make(&bench.instance).await, make(&bench.other).await);
+    let absent = KeyId::from_entropy(random::bytes());
+    let theirs = bench.kms.describe_key(&bench.operator, bench.aes.as_str()).unwrap().key.primary_version;
+    let others = [theirs, elsewhere.primary_version.clone(), KeyVersionId::from_entropy(&absent, random::bytes())]
+        .map(|version| SelfContained { version, iv: [7; 12], ciphertext: vec![7; 20] });
+    let ask = |bench: &Bench, key_id: &str, blob: &SelfContained| {
+        let (key_id, ciphertext_blob) = (key_id.to_owned(), blob.to_bytes());
+        let request = AdvanceDecryptRequest { key_id, ciphertext_blob, ..AdvanceDecryptRequest::default() };
+        bench.call("AdvanceDecrypt", &request).sign(&bench.client)
+    };
+    // To who may use every key of the instance, what is not there is one of the things that can be wrong with a ciphertext.
+    for blob in &others {
+        bench.send(ask(&bench, "", blob)).await.expect_error(400, "InvalidParameter");
+    }
+    bench.access_point("little", &format!("key/{}", own.id)).await;
+    bench.client = bench.client_key("little", None).await;
+    let mut texts = std::collections::HashSet::new();
+    for blob in &others {
+        let text = bench.send(ask(&bench, "", blob)).await.expect_error(403, "Forbidden.NoPermission");
+        assert!(text.contains(blob.version.key().as_str()), "{text}");
+        texts.insert(bench.send(ask(&bench, own.id.as_str(), blob)).await.expect_error(400, "InvalidParameter"));
+    }
+    assert_eq!(texts.len(), 1, "{texts:?}");
 }
