@@ -391,8 +391,8 @@ impl Bench {
     }
 
     /// One connection of HTTP/2.
-    pub async fn http2(&self) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
-        let stream = self.tls(self.address, b"h2").await;
+    pub async fn http2(&self, address: SocketAddr) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+        let stream = self.tls(address, b"h2").await;
         let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         tokio::spawn(connection);
         sender

@@ -20,7 +20,7 @@ async fn tls_is_1_2_and_1_3() {
 #[tokio::test]
 async fn http2_carries_many_requests_at_once() {
     let bench = bench().await;
-    let sender = bench.http2().await;
+    let sender = bench.http2(bench.address).await;
     let asking = (0..50).map(|_| {
         let mut sender = sender.clone();
         let call = bench.call("GenerateRandom", &GenerateRandomRequest { length: 8 }).sign(&bench.client);
