@@ -157,6 +157,31 @@ async fn re_encryption_needs_both_halves() {
 }
 
 #[tokio::test]
+async fn to_bind_an_alias_needs_the_alias_and_the_key() {
+    let bench = bench().await;
+    let (old, new) = (bench.aes.to_string(), bench.rsa_sign.to_string());
+    let arn = |resource: &str| format!("acs:kms:keystead:0:{resource}");
+    let may = async |called: &str, resources: &[&str]| {
+        let resources: Vec<_> = resources.iter().map(|resource| format!("acs:kms:*:*:{resource}")).collect();
+        operator(&bench, called, json!([{ "Effect": "Allow", "Action": "kms:*Alias", "Resource": resources }])).await
+    };
+    let key = format!("key/{new}");
+    let (alias_alone, key_alone) = (may("alias-alone", &["alias/pay"]).await, may("key-alone", &[&key]).await);
+    let both = may("both", &["alias/pay", &key]).await;
+    let bind = [("AliasName", "alias/pay"), ("KeyId", new.as_str())];
+    for action in ["CreateAlias", "UpdateAlias"] {
+        let permission = format!("kms:{action}");
+        denied(&asks(&bench, &alias_alone, action, &bind).await, &permission, &arn(&key));
+        denied(&asks(&bench, &key_alone, action, &bind).await, &permission, &arn("alias/pay"));
+    }
+    granted(&ask(&bench, "CreateAlias", &[("AliasName", "alias/pay"), ("KeyId", &old)]).await);
+    granted(&asks(&bench, &both, "UpdateAlias", &bind).await);
+    denied(&asks(&bench, &key_alone, "DeleteAlias", &[("AliasName", "alias/pay")]).await, "kms:DeleteAlias", &arn("alias/pay"));
+    granted(&asks(&bench, &alias_alone, "DeleteAlias", &[("AliasName", "alias/pay")]).await);
+    granted(&asks(&bench, &both, "CreateAlias", &bind).await);
+}
+
+#[tokio::test]
 async fn built_in_policies_conditions_and_disabled_access_keys() {
     let bench = bench().await;
     let key = bench.aes.to_string();
