@@ -49,6 +49,22 @@ pub fn instance_string_to_sign(
     text
 }
 
+/// The signature in the instance protocol's Authorization: base64 after `Bearer` of the SDKs or `TOKEN` of the manual.
+pub fn instance_signature(authorization: &str) -> Option<Vec<u8>> {
+    let encoded = authorization.strip_prefix("Bearer ").or_else(|| authorization.strip_prefix("TOKEN "))?;
+    STANDARD.decode(encoded.trim()).ok()
+}
+
+/// Whether `hash` is the SHA-256 of `bytes` in hex. The SDKs write upper-case hex.
+pub fn is_sha256_of(hash: &str, bytes: &[u8]) -> bool {
+    let actual = digest(&SHA256, bytes);
+    let actual = actual.as_ref();
+    hash.len() == 2 * actual.len()
+        && hash.as_bytes().chunks(2).zip(actual).all(|(digits, byte)| {
+            std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()) == Some(*byte)
+        })
+}
+
 /// A request of the OpenAPI as ACS3-HMAC-SHA256 and ACS4-HMAC-SHA256 sign it.
 pub struct Acs<'a> {
     /// By which of them.

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use hyper::http::request::Parts;
 
@@ -66,11 +63,11 @@ pub(in crate::server) fn check(kms: &Kms, request: &Parts, body: &[u8]) -> Resul
     let authorization = headers.required(AUTHORIZATION.as_str(), "Authorization")?;
 
     let sent = date::from_http(date).ok_or_else(|| Refusal::Unusable("Date".to_owned()))?;
-    let signature = signature(authorization).ok_or_else(|| Refusal::Unusable("Authorization".to_owned()))?;
+    let signature = signing::instance_signature(authorization).ok_or_else(|| Refusal::Unusable("Authorization".to_owned()))?;
     if method != SIGNATURE_METHOD {
         return Err(Refusal::Unusable("x-kms-signaturemethod".to_owned()));
     }
-    if !is_sha256_of(hash, body) {
+    if !signing::is_sha256_of(hash, body) {
         return Err(Refusal::Unusable("Content-SHA256".to_owned()));
     }
     let mut signed = headers.kms()?;
@@ -111,22 +108,6 @@ fn operation(headers: &Headers<'_>) -> Result<Operation, Refusal> {
     }
     let name = headers.required("x-kms-apiname", "x-kms-apiname")?;
     name.parse().map_err(|()| Refusal::ApiName(name.chars().take(64).collect()))
-}
-
-/// `Bearer` of the SDKs, `TOKEN` of the manual.
-fn signature(authorization: &str) -> Option<Vec<u8>> {
-    let encoded = authorization.strip_prefix("Bearer ").or_else(|| authorization.strip_prefix("TOKEN "))?;
-    STANDARD.decode(encoded.trim()).ok()
-}
-
-/// The SDKs write upper-case hex.
-fn is_sha256_of(hash: &str, body: &[u8]) -> bool {
-    let actual = digest(&SHA256, body);
-    let actual = actual.as_ref();
-    hash.len() == 2 * actual.len()
-        && hash.as_bytes().chunks(2).zip(actual).all(|(digits, byte)| {
-            std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()) == Some(*byte)
-        })
 }
 
 fn check_validity(client_key: &VerifiedClientKey, now: Timestamp) -> Result<(), Refusal> {

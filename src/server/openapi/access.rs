@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 
 use super::Call;
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
@@ -10,6 +9,7 @@ use crate::model::access::{AccessPoint, AuthenticationMethod, ClientKey, Network
 use crate::model::{ClientKeyId, Name};
 use crate::service::certificates::certificate_pem;
 use crate::service::requests::{CreateAccessPoint, CreateClientKey, CreateNetworkRule, CreatePolicy, PolicyChange};
+use crate::wire::openapi::access_control_rules;
 use crate::wire::openapi::answers::{
     ApplicationAccessPointAnswer, ApplicationAccessPointItem, ApplicationAccessPoints, ClientKeyAnswer, ClientKeysAnswer,
     CreatedClientKeyAnswer, Done, NetworkRuleAnswer, NetworkRuleItem, NetworkRules, Policies, PolicyAnswer, PolicyItem, compact,
@@ -80,7 +80,7 @@ pub(super) async fn create_policy(call: &Call<'_>) -> Result<Vec<u8>> {
         scope: call.parameters.required_as("KmsInstance")?,
         permissions: call.parameters.list_as("Permissions")?,
         resources: call.parameters.list_as("Resources")?,
-        rules: rules(&rules_text)?.unwrap_or_default(),
+        rules: access_control_rules(&rules_text)?.unwrap_or_default(),
         rules_text,
         description: description(call),
     };
@@ -95,7 +95,7 @@ pub(super) async fn update_policy(call: &Call<'_>) -> Result<Vec<u8>> {
         // An empty text changes nothing, and an empty object is refused: that any address may come is said by an empty list.
         rules: match call.parameters.optional("AccessControlRules") {
             None => None,
-            Some(text) => Some((rules(text)?.ok_or_else(malformed_rules)?, text.to_owned())),
+            Some(text) => Some((access_control_rules(text)?.ok_or_else(no_rules)?, text.to_owned())),
         },
         description: call.parameters.maybe_empty("Description").map(str::to_owned),
     };
@@ -103,23 +103,8 @@ pub(super) async fn update_policy(call: &Call<'_>) -> Result<Vec<u8>> {
     call.json(Done {})
 }
 
-/// `{"NetworkRules":["name",...]}`; nothing of it when the text is empty or the object is.
-fn rules(text: &str) -> Result<Option<Vec<Name>>> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Rules {
-        #[serde(rename = "NetworkRules")]
-        network_rules: Option<Vec<String>>,
-    }
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let rules: Rules = serde_json::from_str(text).map_err(|_| malformed_rules())?;
-    rules.network_rules.map(|names| names.iter().map(|name| name.parse()).collect()).transpose()
-}
-
-fn malformed_rules() -> Error {
-    Error::invalid("The parameter AccessControlRules is {\"NetworkRules\":[\"name\",...]}.")
+fn no_rules() -> Error {
+    Error::invalid("The parameter AccessControlRules has no NetworkRules; {\"NetworkRules\":[]} lets any address in.")
 }
 
 pub(super) fn describe_policy(call: &Call<'_>) -> Result<Vec<u8>> {

@@ -1,7 +1,5 @@
 //! The OpenAPI's operations on keys and instances: parameters in, use case, JSON out.
 
-use serde::Deserialize;
-
 use super::{Call, rotation};
 use crate::base::{Error, Result};
 use crate::model::InstanceId;
@@ -14,10 +12,8 @@ use crate::wire::openapi::answers::{
     AlgorithmSupport, Attributes, BindVpcs, DefaultInstanceAnswer, Extension, InstanceAnswer, KeyAnswer, KeyItem, KeyMetadata,
     Keys, KmsInstance, KmsInstanceItem, KmsInstances,
 };
+use crate::wire::openapi::filters;
 use crate::wire::{arn, date};
-
-/// The most filters of ListKeys, and the most values of one (the API's limits).
-const FILTERS: usize = 10;
 
 pub(super) async fn create_key(call: &Call<'_>) -> Result<Vec<u8>> {
     let parameters = call.parameters;
@@ -126,33 +122,15 @@ fn support(support: &Support) -> String {
 
 pub(super) fn list_keys(call: &Call<'_>) -> Result<Vec<u8>> {
     let page = call.page(10)?;
-    let filters = call.parameters.optional("Filters").map_or(Ok(Vec::new()), filters)?;
+    let filters = call.parameters.optional("Filters").map_or(Ok(Vec::new()), conditions)?;
     let listed = call.kms.list_keys(call.operator, &filters, page)?;
     let items = listed.items.iter().map(|id| KeyItem { key_arn: arn("key", id), key_id: id.to_string() }).collect();
     call.json_list(Keys::new(items), listed.page, listed.total)
 }
 
-/// `[{"Key":"KeyState","Values":["Enabled"]}, ...]`: entries of one key are one condition.
-fn filters(text: &str) -> Result<Vec<KeyFilter>> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-    struct Entry {
-        key: String,
-        values: Vec<String>,
-    }
-    let malformed = |what: &str| Error::invalid(format!("The parameter Filters {what}."));
-    let entries: Vec<Entry> =
-        serde_json::from_str(text).map_err(|_| malformed("is not a JSON array of objects with Key and Values"))?;
-    if entries.len() > FILTERS || entries.iter().any(|entry| entry.values.is_empty() || entry.values.len() > FILTERS) {
-        return Err(malformed("has at most 10 objects, each with 1 to 10 values"));
-    }
-    let mut by_key: Vec<(String, Vec<String>)> = Vec::new();
-    for entry in entries {
-        match by_key.iter_mut().find(|(key, _)| *key == entry.key) {
-            Some((_, values)) => values.extend(entry.values),
-            None => by_key.push((entry.key, entry.values)),
-        }
-    }
+/// What to filter by; the tags' keys and values are one condition.
+fn conditions(text: &str) -> Result<Vec<KeyFilter>> {
+    let mut by_key = filters(text)?;
     let mut take = |key: &str| by_key.extract_if(.., |(known, _)| known == key).flat_map(|(_, values)| values).collect::<Vec<_>>();
     let (keys, values) = (take("TagKey"), take("TagValue"));
     let tag = (!keys.is_empty() || !values.is_empty()).then_some(Ok(KeyFilter::Tag { keys, values }));

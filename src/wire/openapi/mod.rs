@@ -2,6 +2,7 @@
 
 pub mod answers;
 mod encryption_context;
+mod json_parameters;
 mod parameters;
 pub mod tags;
 pub mod xml;
@@ -9,6 +10,7 @@ pub mod xml;
 use std::str::FromStr;
 
 pub use encryption_context::EncryptionContext;
+pub use json_parameters::{access_control_rules, filters};
 pub use parameters::Parameters;
 
 /// The only version.
