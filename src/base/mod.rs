@@ -10,5 +10,5 @@ pub mod random;
 mod secret;
 
 pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
-pub use error::{Error, Kind, Result, Retry};
+pub use error::{Error, Kind, Result, Retry, excerpt};
 pub use secret::{Pin, SecretBytes};

@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::base::{Error, Result, Timestamp};
+use crate::base::{Error, Result, Timestamp, excerpt};
 use crate::model::{ClientKeyId, InstanceId, Name};
 pub use resources::{Glob, Resource, ResourcePattern, Resources};
 
@@ -73,7 +73,7 @@ impl FromStr for NetworkRuleKind {
         [Self::Private, Self::Public, Self::Vpc]
             .into_iter()
             .find(|kind| kind.name() == text)
-            .ok_or_else(|| Error::invalid(format!("The Type {text:?} is not known; it is Private, Public or VPC.")))
+            .ok_or_else(|| Error::invalid(format!("The Type {:?} is not known; it is Private, Public or VPC.", excerpt(text))))
     }
 }
 
@@ -83,7 +83,7 @@ impl FromStr for NetworkRuleKind {
 /// [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter), naming the text.
 pub fn parse_source(text: &str) -> Result<IpNet> {
     let parsed = if text.contains('/') { text.parse().ok() } else { text.parse::<IpAddr>().ok().map(IpNet::from) };
-    parsed.ok_or_else(|| Error::invalid(format!("{text:?} is not an IP address or a CIDR block.")))
+    parsed.ok_or_else(|| Error::invalid(format!("{:?} is not an IP address or a CIDR block.", excerpt(text))))
 }
 
 /// What a policy grants on its resources.
@@ -117,8 +117,9 @@ impl FromStr for Permission {
             .find(|permission| permission.name() == text)
             .ok_or_else(|| {
                 Error::invalid(format!(
-                    "The permission {text:?} is not known; it is RbacPermission/Template/ and CryptoServiceKeyUser, \
-                     CryptoServiceSecretUser or SecretUser."
+                    "The permission {:?} is not known; it is RbacPermission/Template/ and CryptoServiceKeyUser, \
+                     CryptoServiceSecretUser or SecretUser.",
+                    excerpt(text)
                 ))
             })
     }
@@ -205,7 +206,7 @@ impl FromStr for AuthenticationMethod {
         if text == Self::ClientKey.name() {
             Ok(Self::ClientKey)
         } else {
-            Err(Error::invalid(format!("The AuthenticationMethod {text:?} is not served; ClientKey is.")))
+            Err(Error::invalid(format!("The AuthenticationMethod {:?} is not served; ClientKey is.", excerpt(text))))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, excerpt};
 
 /// Gives a closed set of API names its `name`, `Display` and `FromStr`.
 macro_rules! api_names {
@@ -35,7 +35,7 @@ macro_rules! api_names {
                     Error::invalid(format!(
                         "The {} {:?} is not known; it is one of {}.",
                         $parameter,
-                        text.chars().take(64).collect::<String>(),
+                        excerpt(text),
                         names.join(", ")
                     ))
                 })

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, excerpt};
 
 /// The random characters of an identifier: 32 of them, so that a byte maps onto one without bias.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -37,7 +37,7 @@ macro_rules! identifier {
                 if valid(text) {
                     Ok(Self(text.to_owned()))
                 } else {
-                    Err(Error::invalid(format!("{:?} is not {}.", text.chars().take(64).collect::<String>(), $what)))
+                    Err(Error::invalid(format!("{:?} is not {}.", excerpt(text), $what)))
                 }
             }
         }

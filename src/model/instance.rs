@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base::{Error, Result, Timestamp};
+use crate::base::{Error, Result, Timestamp, excerpt};
 use crate::model::InstanceId;
 
 /// What holds an instance's keys.
@@ -43,10 +43,9 @@ impl FromStr for InstanceKind {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        [Self::Hardware, Self::Software]
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| Error::invalid(format!("The instance kind {text:?} is not known; it is Hardware or Software.")))
+        [Self::Hardware, Self::Software].into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
+            Error::invalid(format!("The instance kind {:?} is not known; it is Hardware or Software.", excerpt(text)))
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Keys: where their material is, what state they are in, what a state allows.
 
-use crate::base::{Error, Kind, Result, SecretBytes};
+use crate::base::{Error, Kind, Result, SecretBytes, excerpt};
 use crate::model::algorithm::{KeySpec, KeyUsage};
 #[cfg(feature = "server")]
 use crate::{
@@ -107,7 +107,7 @@ impl std::str::FromStr for KeyState {
         [Self::Enabled, Self::Disabled, Self::PendingDeletion, Self::PendingImport]
             .into_iter()
             .find(|state| state.name() == text)
-            .ok_or_else(|| Error::invalid(format!("The KeyState {text:?} is not known.")))
+            .ok_or_else(|| Error::invalid(format!("The KeyState {:?} is not known.", excerpt(text))))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Kms;
 use super::requests::{AliasOf, Operator, Page, Paged};
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, excerpt};
 use crate::model::key::Key;
 use crate::model::{Alias, KeyId};
 
@@ -77,7 +77,7 @@ pub(super) fn is_alias(text: &str) -> bool {
 }
 
 pub(super) fn unknown_alias(text: &str) -> Error {
-    Error::new(Kind::AliasNotFound, format!("There is no alias {:?}.", shortened(resource_of(text))))
+    Error::new(Kind::AliasNotFound, format!("There is no alias {:?}.", excerpt(resource_of(text))))
 }
 
 /// The id of a key where nothing else is taken.
@@ -86,7 +86,7 @@ pub(super) fn key_id(text: &str) -> Result<KeyId> {
         return Err(Error::new(Kind::MissingParameter, "The parameter KeyId is missing."));
     }
     // What is not a key id is the id of no key.
-    text.parse().map_err(|_| Error::new(Kind::KeyNotFound, format!("There is no key {:?}.", shortened(text))))
+    text.parse().map_err(|_| Error::new(Kind::KeyNotFound, format!("There is no key {:?}.", excerpt(text))))
 }
 
 /// What an ARN names: `acs:kms:<region>:<account>:key/<id>` or `…:alias/<name>`; anything else is taken as it is. Region and account
@@ -95,10 +95,6 @@ pub(super) fn resource_of(text: &str) -> &str {
     let Some(rest) = text.strip_prefix("acs:kms:") else { return text };
     let Some(resource) = rest.splitn(3, ':').nth(2) else { return text };
     resource.strip_prefix("key/").unwrap_or(resource)
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(64).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Kms;
 use super::aliases::{key_id, resource_of};
 use super::requests::Operator;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, excerpt};
 use crate::model::operator::KeyPolicy;
 
 impl Kms {
@@ -44,7 +44,7 @@ fn check_name(name: Option<&str>) -> Result<()> {
     match name {
         None | Some(KeyPolicy::NAME) => Ok(()),
         Some(other) => {
-            let other: String = other.chars().take(64).collect();
+            let other = excerpt(other);
             let text = format!("There is no key policy {other:?}; the only one is called {}.", KeyPolicy::NAME);
             Err(Error::new(Kind::ResourceNotFound, text))
         }

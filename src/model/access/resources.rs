@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, excerpt};
 use crate::model::KeyId;
 
 /// What somebody wants to use.
@@ -69,7 +69,8 @@ impl FromStr for ResourcePattern {
         };
         parsed.ok_or_else(|| {
             Error::invalid(format!(
-                "{text:?} is not a resource; it is key/ or secret/ and an id, a name, or a prefix with * at its end."
+                "{:?} is not a resource; it is key/ or secret/ and an id, a name, or a prefix with * at its end.",
+                excerpt(text)
             ))
         })
     }

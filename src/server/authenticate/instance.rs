@@ -6,7 +6,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use hyper::http::request::Parts;
 
 use super::WINDOW;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, excerpt};
 use crate::model::KeyVersionId;
 use crate::model::algorithm::SignatureAlgorithm;
 use crate::server::respond::Refusal;
@@ -78,7 +78,7 @@ pub(in crate::server) fn check(kms: &Kms, request: &Parts, body: &[u8]) -> Resul
     if sent.distance(now) > WINDOW {
         return Err(Refusal::Skewed);
     }
-    let client_key = kms.client_key(id).ok_or_else(|| Refusal::UnknownClientKey(id.chars().take(64).collect()))?;
+    let client_key = kms.client_key(id).ok_or_else(|| Refusal::UnknownClientKey(excerpt(id).to_owned()))?;
     let text = signing::instance_string_to_sign(request.method.as_str(), hash, content_type, date, &mut signed);
     let verified = client_key.public_key.verify(SignatureAlgorithm::RsaPkcs1Sha256, &sha256(text.as_bytes()), &signature);
     match verified {
@@ -97,17 +97,17 @@ fn content_type<'a>(headers: &Headers<'a>) -> Result<&'a str, Refusal> {
     if media_type.eq_ignore_ascii_case(instance_protocol::CONTENT_TYPE) {
         Ok(value)
     } else {
-        Err(Refusal::ContentType(value.chars().take(64).collect()))
+        Err(Refusal::ContentType(excerpt(value).to_owned()))
     }
 }
 
 fn operation(headers: &Headers<'_>) -> Result<Operation, Refusal> {
     let version = headers.required("x-kms-apiversion", "x-kms-apiversion")?;
     if version != API_VERSION {
-        return Err(Refusal::ApiVersion(version.chars().take(64).collect()));
+        return Err(Refusal::ApiVersion(excerpt(version).to_owned()));
     }
     let name = headers.required("x-kms-apiname", "x-kms-apiname")?;
-    name.parse().map_err(|()| Refusal::ApiName(name.chars().take(64).collect()))
+    name.parse().map_err(|()| Refusal::ApiName(excerpt(name).to_owned()))
 }
 
 fn check_validity(client_key: &VerifiedClientKey, now: Timestamp) -> Result<(), Refusal> {

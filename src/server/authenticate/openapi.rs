@@ -7,7 +7,7 @@ use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 
 use super::WINDOW;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, excerpt};
 use crate::model::operator::AccessKeyState;
 use crate::server::nonces::{Nonces, Novelty};
 use crate::server::respond::Refusal;
@@ -57,7 +57,7 @@ impl Signed<'_> {
         let name = self.named(authorization, "Action", "x-acs-action")?;
         let version = self.named(authorization, "Version", "x-acs-version")?;
         if version != VERSION {
-            return Err(Refusal::UnknownVersion(version.chars().take(64).collect()));
+            return Err(Refusal::UnknownVersion(excerpt(version).to_owned()));
         }
         let (access_key, nonce) = match authorization {
             Some(authorization) => self.check_acs(kms, authorization)?,
@@ -71,7 +71,7 @@ impl Signed<'_> {
         // Which operations there are is told to who may call one.
         let action: Action = name.parse().map_err(|()| match UNSERVED.contains(&name) {
             true => Refusal::UnservedAction(name.to_owned()),
-            false => Refusal::UnknownAction(name.chars().take(64).collect()),
+            false => Refusal::UnknownAction(excerpt(name).to_owned()),
         })?;
         match self.reach {
             Reach::Instance(_) if !action.is_at_instances() => return Err(Refusal::AtSharedGateway(action.name())),
@@ -97,7 +97,7 @@ impl Signed<'_> {
 
     /// The AccessKey that signed in the headers, and the nonce.
     fn check_acs(&self, kms: &Kms, authorization: &str) -> Result<(Arc<KnownAccessKey>, &str), Refusal> {
-        let scheme = || authorization.split(' ').next().unwrap_or_default().chars().take(64).collect::<String>();
+        let scheme = || excerpt(authorization.split(' ').next().unwrap_or_default()).to_owned();
         let parsed = Authorization::parse(authorization).ok_or_else(|| Refusal::SignatureMethod(scheme()))?;
         let date = header(self.request, "x-acs-date").ok_or(Refusal::Missing("x-acs-date"))?;
         let nonce = header(self.request, "x-acs-signature-nonce").ok_or(Refusal::Missing("x-acs-signature-nonce"))?;
@@ -152,7 +152,7 @@ impl Signed<'_> {
         let named = parameter("SignatureMethod")?;
         let version = self.all.optional("SignatureVersion") == Some("1.0");
         let method = RpcMethod::named(named).filter(|_| version);
-        let method = method.ok_or_else(|| Refusal::SignatureMethod(named.chars().take(64).collect()))?;
+        let method = method.ok_or_else(|| Refusal::SignatureMethod(excerpt(named).to_owned()))?;
         let (id, nonce) = (parameter("AccessKeyId")?, parameter("SignatureNonce")?);
         check_date(parameter("Timestamp")?, kms.now())?;
         let access_key = access_key(kms, id)?;
@@ -165,7 +165,7 @@ impl Signed<'_> {
 }
 
 fn access_key(kms: &Kms, id: &str) -> Result<Arc<KnownAccessKey>, Refusal> {
-    kms.access_key(id).ok_or_else(|| Refusal::UnknownAccessKey(id.chars().take(64).collect()))
+    kms.access_key(id).ok_or_else(|| Refusal::UnknownAccessKey(excerpt(id).to_owned()))
 }
 
 fn check_date(text: &str, now: Timestamp) -> Result<(), Refusal> {

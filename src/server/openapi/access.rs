@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Call;
-use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
+use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, excerpt};
 use crate::model::access::{AccessPoint, AuthenticationMethod, ClientKey, NetworkRule, Permission, Policy};
 use crate::model::{ClientKeyId, Name};
 use crate::service::certificates::certificate_pem;
@@ -218,7 +218,7 @@ fn validity(call: &Call<'_>) -> Result<Option<(Timestamp, Timestamp)>> {
 /// A malformed id is the id of no client key.
 fn client_key_id(call: &Call<'_>) -> Result<ClientKeyId> {
     let text = call.parameters.required("ClientKeyId")?;
-    let shown: String = text.chars().take(64).collect();
+    let shown = excerpt(text);
     text.parse().map_err(|_| Error::new(Kind::ResourceNotFound, format!("There is no client key {shown:?}.")))
 }
 

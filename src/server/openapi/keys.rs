@@ -1,7 +1,7 @@
 //! The OpenAPI's operations on keys and instances: parameters in, use case, JSON out.
 
 use super::{Call, rotation};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, excerpt};
 use crate::model::InstanceId;
 use crate::model::algorithm::KeySpec;
 use crate::model::instance::InstanceKind;
@@ -40,8 +40,8 @@ fn refuse_unserved(call: &Call<'_>) -> Result<()> {
     match served.iter().find(|(_, served)| !served) {
         None => Ok(()),
         Some((name, _)) => {
-            let value: String = parameters.optional(name).unwrap_or_default().chars().take(64).collect();
-            Err(Error::unsupported(format!("The parameter {name}={value} of CreateKey is not served by this version.")))
+            let value = excerpt(parameters.optional(name).unwrap_or_default());
+            Err(Error::unsupported(format!("The parameter {name}={value:?} of CreateKey is not served by this version.")))
         }
     }
 }
@@ -154,7 +154,7 @@ fn filter(key: &str, values: Vec<String>) -> Result<KeyFilter> {
         _ => {
             let known = "KeyState, KeySpec, KeyUsage, ProtectionLevel, CreatorType, DKMSInstanceId, KeyId, AliasName, Creator, TagKey, \
                          TagValue";
-            let key: String = key.chars().take(64).collect();
+            let key = excerpt(key);
             return Err(Error::invalid(format!("The filter {key:?} is not served; {known} are.")));
         }
     })

@@ -1,7 +1,7 @@
 //! The OpenAPI's operations on tags: parameters in, use case, JSON out.
 
 use super::Call;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, excerpt};
 use crate::model::tags::{ResourceType, TagKey, TagValue, TaggedResource, Tags};
 use crate::service::requests::{TagFilter, Untag};
 use crate::wire::openapi::answers::Done;
@@ -41,8 +41,7 @@ fn required_resources(call: &Call<'_>) -> Result<Vec<TaggedResource>> {
 fn resource(resource_type: ResourceType, id: &str) -> Result<TaggedResource> {
     match resource_type {
         ResourceType::Key => id.parse().map(TaggedResource::Key).map_err(|_| {
-            let shown: String = id.chars().take(64).collect();
-            Error::new(Kind::ResourceIdNotFound, format!("There is no key {shown:?}."))
+            Error::new(Kind::ResourceIdNotFound, format!("There is no key {:?}.", excerpt(id)))
         }),
     }
 }

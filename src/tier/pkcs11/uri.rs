@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::token::TokenSummary;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, excerpt};
 
 /// What a token must look like to be meant. Every attribute that is given must be equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,12 +37,14 @@ impl TokenUri {
             "serial" => &mut self.serial,
             "model" => &mut self.model,
             "slot-id" => {
-                let id = value.parse().map_err(|_| Error::invalid(format!("slot-id={value} in a PKCS#11 URI is not a number.")))?;
+                let malformed = |_| Error::invalid(format!("slot-id={:?} in a PKCS#11 URI is not a number.", excerpt(&value)));
+                let id = value.parse().map_err(malformed)?;
                 return once(name, &self.slot_id.replace(id));
             }
             _ => {
                 return Err(Error::invalid(format!(
-                    "{name} in a PKCS#11 URI does not name a token; token, serial, model, manufacturer and slot-id do."
+                    "{:?} in a PKCS#11 URI does not name a token; token, serial, model, manufacturer and slot-id do.",
+                    excerpt(name)
                 )));
             }
         };
@@ -64,14 +66,15 @@ impl FromStr for TokenUri {
     fn from_str(text: &str) -> Result<Self> {
         let path = text
             .strip_prefix("pkcs11:")
-            .ok_or_else(|| Error::invalid(format!("{text:?} is not a PKCS#11 URI (pkcs11:token=...).")))?;
+            .ok_or_else(|| Error::invalid(format!("{:?} is not a PKCS#11 URI (pkcs11:token=...).", excerpt(text))))?;
         if path.contains('?') {
             return Err(Error::invalid("A PKCS#11 URI here has no query: the module and the PIN are settings of their own."));
         }
         let mut uri = Self::default();
         for part in path.split(';').filter(|part| !part.is_empty()) {
-            let (name, value) =
-                part.split_once('=').ok_or_else(|| Error::invalid(format!("{part:?} in a PKCS#11 URI has no value.")))?;
+            let (name, value) = part
+                .split_once('=')
+                .ok_or_else(|| Error::invalid(format!("{:?} in a PKCS#11 URI has no value.", excerpt(part))))?;
             uri.set(name, percent_decoded(value)?)?;
         }
         if uri == Self::default() {
@@ -95,7 +98,7 @@ impl fmt::Display for TokenUri {
 }
 
 fn percent_decoded(value: &str) -> Result<String> {
-    let malformed = || Error::invalid(format!("{value:?} in a PKCS#11 URI is not percent-encoded UTF-8."));
+    let malformed = || Error::invalid(format!("{:?} in a PKCS#11 URI is not percent-encoded UTF-8.", excerpt(value)));
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.bytes();
     while let Some(byte) = rest.next() {

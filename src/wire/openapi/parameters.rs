@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, excerpt};
 
 /// Parameters by name.
 #[derive(Clone, Default)]
@@ -35,7 +35,7 @@ impl Parameters {
         names.sort();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
             None => Ok(self),
-            Some(pair) => Err(Error::invalid(format!("The parameter {} is given twice.", shortened(pair[0])))),
+            Some(pair) => Err(Error::invalid(format!("The parameter {:?} is given twice.", excerpt(pair[0])))),
         }
     }
 
@@ -161,10 +161,6 @@ fn missing(name: &str) -> Error {
 
 fn in_parameter(name: &str, error: &Error) -> Error {
     Error::new(error.kind(), format!("The parameter {name}: {}", error.message()))
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(64).collect()
 }
 
 #[cfg(test)]
