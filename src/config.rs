@@ -7,6 +7,7 @@ mod pin;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,15 @@ use crate::model::proxies::Proxies;
 use crate::tier::pkcs11::{self, FlagsPolicy, OaepPolicy, Oversubscription, RefusedPins, TokenUri};
 
 pub use pin::PinSource;
+
+/// The most sessions of a slot, and threads of it that may hang: far more than any HSM gives to one application.
+const MOST_SESSIONS: u64 = 10_000;
+/// The most callers that may wait for a slot: each holds a connection and the body of its request.
+const MOST_WAITING: u64 = 1_000_000;
+/// The longest deadline: one hour. Clients give up after seconds.
+const LONGEST_DEADLINE_MS: u64 = 60 * 60 * 1000;
+/// The longest time without use: one day.
+const LONGEST_KEEPALIVE_S: u64 = 24 * 60 * 60;
 
 /// Everything that is configured.
 pub struct Config {
@@ -355,29 +365,30 @@ fn slot(table: SlotTable, folder: &Path, id: &InstanceId) -> Result<Slot> {
         (None, None, Some(command)) if !command.is_empty() => PinSource::Command(command),
         _ => return Err(wrong(format!("the slot of {id} has exactly one of pin_file, pin_credential and pin_command."))),
     };
-    let at_least_one = |name: &str, value: Option<usize>, default: usize| match value {
-        Some(0) => Err(wrong(format!("{name} of the slot of {id} is at least 1."))),
-        value => Ok(value.unwrap_or(default)),
+    let within = |name: &str, value: Option<u64>, range: RangeInclusive<u64>| match value {
+        Some(value) if !range.contains(&value) => {
+            Err(wrong(format!("{name} of the slot of {id} is between {} and {}.", range.start(), range.end())))
+        }
+        value => Ok(value),
+    };
+    let count = |name: &str, value: Option<usize>, range: RangeInclusive<u64>, default: usize| {
+        within(name, value.map(|value| value as u64), range).map(|_| value.unwrap_or(default))
     };
     Ok(Slot {
         module: folder.join(table.module),
         uri: table.uri.parse()?,
         pin,
-        sessions: at_least_one("sessions", table.sessions, pkcs11::SESSIONS)?,
+        sessions: count("sessions", table.sessions, 1..=MOST_SESSIONS, pkcs11::SESSIONS)?,
         oversubscription: match table.sessions {
             Some(_) => Oversubscription::Allow,
             None => Oversubscription::Avoid,
         },
-        queue: table.queue.unwrap_or(pkcs11::QUEUE),
-        deadline: match table.deadline_ms {
-            Some(0) => return Err(wrong(format!("deadline_ms of the slot of {id} is at least 1."))),
-            value => value.map_or(pkcs11::DEADLINE, Duration::from_millis),
-        },
-        written_off: table.written_off.unwrap_or(pkcs11::WRITTEN_OFF),
-        keepalive: match table.keepalive_s {
-            Some(0) => return Err(wrong(format!("keepalive_s of the slot of {id} is at least 1."))),
-            value => value.map_or(pkcs11::KEEPALIVE, Duration::from_secs),
-        },
+        queue: count("queue", table.queue, 0..=MOST_WAITING, pkcs11::QUEUE)?,
+        deadline: within("deadline_ms", table.deadline_ms, 1..=LONGEST_DEADLINE_MS)?
+            .map_or(pkcs11::DEADLINE, Duration::from_millis),
+        written_off: count("written_off", table.written_off, 0..=MOST_SESSIONS, pkcs11::WRITTEN_OFF)?,
+        keepalive: within("keepalive_s", table.keepalive_s, 1..=LONGEST_KEEPALIVE_S)?
+            .map_or(pkcs11::KEEPALIVE, Duration::from_secs),
         pin_flags: match table.pin_flags {
             None | Some(PinFlags::Obey) => FlagsPolicy::Obey,
             Some(PinFlags::Ignore) => FlagsPolicy::Ignore,
@@ -520,7 +531,16 @@ pin_file = "pin.txt"
             ("pkcs11:token=keystead", "token=keystead", "PKCS#11 URI"),
             ("pin_file = \"pin.txt\"", "", "exactly one of pin_file"),
             ("pin_file = \"pin.txt\"", "pin_file = \"a\"\npin_credential = \"b\"", "exactly one of pin_file"),
-            ("pin_file = \"pin.txt\"", "pin_file = \"a\"\nsessions = 0", "sessions"),
+            (
+                "pin_file = \"pin.txt\"",
+                "pin_file = \"a\"\nsessions = 0",
+                "sessions of the slot of kst-aaaaaaaaaaaaaaaaaaaaa is between 1",
+            ),
+            ("pin_file = \"pin.txt\"", "pin_file = \"a\"\nsessions = 10001", "sessions"),
+            ("pin_file = \"pin.txt\"", "pin_file = \"a\"\nqueue = 9223372036854775807", "queue"),
+            ("pin_file = \"pin.txt\"", "pin_file = \"a\"\nwritten_off = 10001", "written_off"),
+            ("pin_file = \"pin.txt\"", "pin_file = \"a\"\ndeadline_ms = 3600001", "deadline_ms"),
+            ("pin_file = \"pin.txt\"", "pin_file = \"a\"\nkeepalive_s = 86401", "keepalive_s"),
             ("127.0.0.1:9443", "nowhere", "line 5"),
             (
                 "listen = \"127.0.0.1:9443\"",

@@ -17,6 +17,8 @@ pub fn to_iso(timestamp: Timestamp) -> String {
 
 /// Reads `yyyy-MM-ddTHH:mm:ssZ`.
 pub fn from_iso(text: &str) -> Option<Timestamp> {
-    let date = time::PrimitiveDateTime::parse(text, &ISO).ok()?;
+    // Otherwise `+2026` would be a year, too, and be shown in another way than it was written.
+    let digits_first = text.starts_with(|first: char| first.is_ascii_digit());
+    let date = time::PrimitiveDateTime::parse(text, &ISO).ok().filter(|_| digits_first)?;
     Some(Timestamp::from_unix(date.assume_utc().unix_timestamp()))
 }

@@ -82,8 +82,14 @@ impl FromStr for NetworkRuleKind {
 /// # Errors
 /// [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter), naming the text.
 pub fn parse_source(text: &str) -> Result<IpNet> {
-    let parsed = if text.contains('/') { text.parse().ok() } else { text.parse::<IpAddr>().ok().map(IpNet::from) };
-    parsed.ok_or_else(|| Error::invalid(format!("{:?} is not an IP address or a CIDR block.", excerpt(text))))
+    block(text).ok_or_else(|| Error::invalid(format!("{:?} is not an IP address or a CIDR block.", excerpt(text))))
+}
+
+/// `010.0.0.0/8` is refused: some programs read it as 10.0.0.0/8, others, in octal, as 8.0.0.0/8.
+fn block(text: &str) -> Option<IpNet> {
+    let Some((address, length)) = text.split_once('/') else { return text.parse::<IpAddr>().ok().map(IpNet::from) };
+    let plain = length.bytes().all(|byte| byte.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
+    IpNet::new(address.parse().ok()?, length.parse().ok().filter(|_| plain)?).ok()
 }
 
 /// What a policy grants on its resources.

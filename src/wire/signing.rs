@@ -61,7 +61,8 @@ pub fn is_sha256_of(hash: &str, bytes: &[u8]) -> bool {
     let actual = actual.as_ref();
     hash.len() == 2 * actual.len()
         && hash.as_bytes().chunks(2).zip(actual).all(|(digits, byte)| {
-            std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()) == Some(*byte)
+            let value = |at: usize| char::from(digits[at]).to_digit(16);
+            value(0).zip(value(1)).is_some_and(|(high, low)| high * 16 + low == u32::from(*byte))
         })
 }
 

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use keystead::base::SecretBytes;
 use keystead::wire::openapi::Parameters;
 use keystead::wire::signing::{
-    Acs, Authorization, RpcMethod, instance_string_to_sign, rpc_string_to_sign, rpc_verifies, sha256_hex,
+    Acs, Authorization, RpcMethod, instance_signature, instance_string_to_sign, is_sha256_of, rpc_string_to_sign, rpc_verifies,
+    sha256_hex,
 };
 
 #[derive(Clone)]
@@ -191,6 +192,25 @@ fn the_manuals_rpc_signature_comes_out() {
         text.starts_with("GET&%2F&AccessKeyId%3Dtestid%26Action%3DDescribeRegions%26Format%3DXML%26SignatureMethod%3DHMAC-SHA1")
     );
     assert!(rpc_verifies(RpcMethod::HmacSha1, &text, &secret(), "OLeaidS1JvxuMvnyHOwuJ+uX5qY="), "{text}");
+}
+
+#[test]
+fn a_hash_is_hex_in_capitals_or_not_and_nothing_else() {
+    let hash = sha256_hex(b"hello");
+    assert!(is_sha256_of(&hash, b"hello") && is_sha256_of(&hash.to_uppercase(), b"hello"));
+    assert!(!is_sha256_of(&hash, b"hullo") && !is_sha256_of(&hash[..63], b"hello") && !is_sha256_of("", b"hello"));
+    // 2cf24dba5fb0a30e…: Rust takes `+e` for a number, too.
+    assert!(!is_sha256_of(&hash.replacen("0e", "+e", 1), b"hello"));
+}
+
+#[test]
+fn a_signature_stands_after_its_scheme() {
+    for (text, signature) in [("Bearer c2ln", Some(&b"sig"[..])), ("TOKEN c2ln", Some(b"sig")), ("Bearer  c2ln ", Some(b"sig"))] {
+        assert_eq!(instance_signature(text).as_deref(), signature, "{text}");
+    }
+    for text in ["", "Bearer", "c2ln", "bearer c2ln", "Bearer c2l", "Bearer c2l n", "Basic c2ln"] {
+        assert_eq!(instance_signature(text), None, "{text}");
+    }
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn what_is_no_resource_or_address_is_refused() {
     for text in ["key/*", "key/key-a", "secret/acs/ram/user/x", "secret/rds-ibm*"] {
         assert_eq!(text.parse::<ResourcePattern>().unwrap().to_string(), text);
     }
-    for text in ["", "10.0.0.256", "10.0.0.0/33", "example.com", "10.0.0.0/", "/8"] {
+    for text in ["", "10.0.0.256", "10.0.0.0/33", "example.com", "10.0.0.0/", "/8", "010.0.0.0/8", "10.0.0.0/08", "10.0.0.0/+8"] {
         assert!(parse_source(text).is_err(), "{text}");
     }
 }

@@ -37,8 +37,10 @@ impl TokenUri {
             "serial" => &mut self.serial,
             "model" => &mut self.model,
             "slot-id" => {
-                let malformed = |_| Error::invalid(format!("slot-id={:?} in a PKCS#11 URI is not a number.", excerpt(&value)));
-                let id = value.parse().map_err(malformed)?;
+                // RFC 7512, section 2.3: digits alone. Rust would take a sign, too.
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let malformed = || Error::invalid(format!("slot-id={:?} in a PKCS#11 URI is not a number.", excerpt(&value)));
+                let id = value.parse().ok().filter(|_| digits).ok_or_else(malformed)?;
                 return once(name, &self.slot_id.replace(id));
             }
             _ => {
@@ -133,6 +135,7 @@ mod tests {
             "pkcs11:object=k",
             "pkcs11:token=a;token=b",
             "pkcs11:slot-id=x",
+            "pkcs11:slot-id=+7",
             "pkcs11:token=%4",
             "pkcs11:token=%ff",
             "pkcs11:token=a?pin-value=1",

@@ -1,6 +1,11 @@
 //! Parameters whose text is JSON: AccessControlRules of policies, Filters of lists.
 
-use serde::Deserialize;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::base::{Error, Result};
 use crate::model::Name;
@@ -22,7 +27,7 @@ pub fn access_control_rules(text: &str) -> Result<Option<Vec<Name>>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let rules: Rules = serde_json::from_str(text)
+    let Object(rules): Object<Rules> = serde_json::from_str(text)
         .map_err(|_| Error::invalid("The parameter AccessControlRules is {\"NetworkRules\":[\"name\",...]}."))?;
     rules.network_rules.map(|names| names.iter().map(|name| name.parse()).collect()).transpose()
 }
@@ -40,8 +45,9 @@ pub fn filters(text: &str) -> Result<Vec<(String, Vec<String>)>> {
         values: Vec<String>,
     }
     let malformed = |what: &str| Error::invalid(format!("The parameter Filters {what}."));
-    let entries: Vec<Entry> =
+    let entries: Vec<Object<Entry>> =
         serde_json::from_str(text).map_err(|_| malformed("is not a JSON array of objects with Key and Values"))?;
+    let entries: Vec<_> = entries.into_iter().map(|Object(entry)| entry).collect();
     if entries.len() > FILTERS || entries.iter().any(|entry| entry.values.is_empty() || entry.values.len() > FILTERS) {
         return Err(malformed("has at most 10 objects, each with 1 to 10 values"));
     }
@@ -53,4 +59,69 @@ pub fn filters(text: &str) -> Result<Vec<(String, Vec<String>)>> {
         }
     }
     Ok(by_key)
+}
+
+/// A structure that is written as a JSON object: serde would read an array of its fields, too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_an_object_with_the_one_list() {
+        let names = |text: &str| access_control_rules(text).unwrap().map(|names| names.len());
+        assert_eq!((names(""), names("{}"), names(r#"{"NetworkRules":null}"#)), (None, None, None));
+        assert_eq!((names(r#"{"NetworkRules":[]}"#), names(r#"{"NetworkRules":["a","b.efkd"]}"#)), (Some(0), Some(2)));
+        for bad in [
+            "[]",
+            r#"[["a"]]"#,
+            r#"{"NetworkRules":"a"}"#,
+            r#"{"NetworkRules":["a b"]}"#,
+            r#"{"Rules":[]}"#,
+            r#"{"NetworkRules":["a"],"NetworkRules":[]}"#,
+            r#"{"NetworkRules":[]} {}"#,
+        ] {
+            assert!(access_control_rules(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn filters_of_one_key_are_one_condition() {
+        let read = filters(r#"[{"Key":"a","Values":["1"]},{"Values":["2"],"Key":"b"},{"Key":"a","Values":["3"]}]"#).unwrap();
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(read, [("a".to_owned(), texts(&["1", "3"])), ("b".to_owned(), texts(&["2"]))]);
+        for bad in [
+            "",
+            "{}",
+            r#"[["a",["1"]]]"#,
+            r#"[{"Key":"a"}]"#,
+            r#"[{"Key":"a","Values":[]}]"#,
+            r#"[{"Key":"a","Values":["1"],"More":1}]"#,
+            &format!("[{}]", [r#"{"Key":"a","Values":["1"]}"#; FILTERS + 1].join(",")),
+            &format!(r#"[{{"Key":"a","Values":[{}]}}]"#, [r#""1""#; FILTERS + 1].join(",")),
+        ] {
+            assert!(filters(bad).is_err(), "{bad}");
+        }
+    }
 }
