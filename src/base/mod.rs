@@ -6,6 +6,8 @@ mod clock;
 #[cfg(feature = "server")]
 pub mod date;
 mod error;
+#[cfg(feature = "server")]
+pub mod json;
 pub mod random;
 mod secret;
 

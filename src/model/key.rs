@@ -149,7 +149,7 @@ impl std::str::FromStr for Origin {
         [Self::Service, Self::External]
             .into_iter()
             .find(|origin| origin.name() == text)
-            .ok_or_else(|| Error::invalid(format!("The Origin {text:?} is not known; it is Aliyun_KMS or EXTERNAL.")))
+            .ok_or_else(|| Error::invalid(format!("The Origin {:?} is not known; it is Aliyun_KMS or EXTERNAL.", excerpt(text))))
     }
 }
 

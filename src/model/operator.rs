@@ -25,7 +25,7 @@ mod pattern;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::base::{Error, Result, Timestamp};
+use crate::base::{Error, Result, Timestamp, excerpt};
 use crate::model::tags::Tags;
 use crate::model::{AccessKeyId, Name};
 pub use document::{DOCUMENT_BYTES, Document, Effect};
@@ -84,7 +84,7 @@ impl FromStr for IdentityKind {
 
     fn from_str(text: &str) -> Result<Self> {
         let found = [Self::Root, Self::User, Self::Role].into_iter().find(|kind| kind.name() == text);
-        found.ok_or_else(|| Error::invalid(format!("{text:?} is no kind of identity.")))
+        found.ok_or_else(|| Error::invalid(format!("{:?} is no kind of identity.", excerpt(text))))
     }
 }
 
@@ -153,7 +153,7 @@ impl FromStr for BuiltIn {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|policy| policy.name() == text).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|policy| policy.name()).collect();
-            Error::invalid(format!("There is no built-in policy {text:?}; there are {}.", known.join(" and ")))
+            Error::invalid(format!("There is no built-in policy {:?}; there are {}.", excerpt(text), known.join(" and ")))
         })
     }
 }
@@ -182,7 +182,7 @@ impl FromStr for AccessKeyState {
 
     fn from_str(text: &str) -> Result<Self> {
         let found = [Self::Active, Self::Inactive].into_iter().find(|state| state.name() == text);
-        found.ok_or_else(|| Error::invalid(format!("{text:?} is no state of an AccessKey.")))
+        found.ok_or_else(|| Error::invalid(format!("{:?} is no state of an AccessKey.", excerpt(text))))
     }
 }
 

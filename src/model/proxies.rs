@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, excerpt};
 use crate::model::access::lists;
 
 /// What stands before a listener.
@@ -44,7 +44,7 @@ impl FromStr for HeaderName {
         if !text.is_empty() && text.bytes().all(valid) {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
-            Err(Error::invalid(format!("{text:?} is no name of a header.")))
+            Err(Error::invalid(format!("{:?} is no name of a header.", excerpt(text))))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::KeyId;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, excerpt};
 
 /// The most characters of a tag's key, and of its value (the API's limit).
 const LENGTH: usize = 128;
@@ -42,7 +42,7 @@ impl FromStr for TagKey {
     fn from_str(text: &str) -> Result<Self> {
         let reserved = RESERVED.iter().any(|prefix| text.starts_with(prefix));
         if text.is_empty() || reserved || !is_well_formed(text) {
-            let shown: String = text.chars().take(LENGTH).collect();
+            let shown = excerpt(text);
             let rule = format!("1 to {LENGTH} letters, digits and {SIGNS}, and does not begin with aliyun or acs:");
             return Err(Error::new(Kind::InvalidTagKey, format!("The tag key {shown:?} is refused: it has {rule}.")));
         }
@@ -55,7 +55,7 @@ impl FromStr for TagValue {
 
     fn from_str(text: &str) -> Result<Self> {
         if !is_well_formed(text) {
-            let shown: String = text.chars().take(LENGTH).collect();
+            let shown = excerpt(text);
             let rule = format!("at most {LENGTH} letters, digits and {SIGNS}");
             return Err(Error::new(Kind::InvalidTagValue, format!("The tag value {shown:?} is refused: it has {rule}.")));
         }

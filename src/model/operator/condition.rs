@@ -17,7 +17,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Demand;
 use super::pattern::Pattern;
-use crate::base::{Error, Result, Timestamp};
+use crate::base::{Error, Result, Timestamp, excerpt};
 use crate::model::access::{lists, parse_source};
 use crate::model::tags::TagValue;
 
@@ -67,9 +67,13 @@ impl Condition {
     /// One operator, one key, its values.
     pub(super) fn parse(operator: &str, key: &str, values: &[String]) -> Result<Self> {
         if values.is_empty() {
-            return Err(Error::invalid(format!("The condition {operator} of {key} has no value.")));
+            let (operator, key) = (excerpt(operator), excerpt(key));
+            return Err(Error::invalid(format!("The condition {operator:?} of {key:?} has no value.")));
         }
-        let unfit = |by: &str| Err(Error::invalid(format!("The condition key {key} is compared by {by}, not by {operator:?}.")));
+        let unfit = |by: &str| {
+            let (operator, key) = (excerpt(operator), excerpt(key));
+            Err(Error::invalid(format!("The condition key {key:?} is compared by {by}, not by {operator:?}.")))
+        };
         match key {
             "acs:SourceIp" => {
                 let sense = match operator {
@@ -96,7 +100,7 @@ impl Condition {
                     Ok(Self::Tag { key: tag.to_owned(), comparison, sense, values: values.to_vec() })
                 }
                 (Some(_), None) => unfit("StringEquals, StringLike, their IgnoreCase and their Not forms"),
-                (None, _) => Err(Error::invalid(format!("The condition key {key:?} is not served; {KEYS} are."))),
+                (None, _) => Err(Error::invalid(format!("The condition key {:?} is not served; {KEYS} are.", excerpt(key)))),
             },
         }
     }
@@ -173,7 +177,8 @@ fn text_comparison(operator: &str) -> Option<(TextComparison, Sense)> {
 
 fn date(text: &str) -> Result<Timestamp> {
     let parsed = OffsetDateTime::parse(text, &Rfc3339);
-    let parsed = parsed.map_err(|_| Error::invalid(format!("{text:?} is no date of the form 2026-11-23T19:09:54+08:00.")))?;
+    let parsed =
+        parsed.map_err(|_| Error::invalid(format!("{:?} is no date of the form 2026-11-23T19:09:54+08:00.", excerpt(text))))?;
     Ok(Timestamp::from_unix(parsed.unix_timestamp()))
 }
 
@@ -181,6 +186,9 @@ fn transport(text: &str) -> Result<Transport> {
     match text {
         "true" => Ok(Transport::Tls),
         "false" => Ok(Transport::Plain),
-        _ => Err(Error::invalid(format!("The condition key acs:SecureTransport is true or false, not {text:?}."))),
+        _ => {
+            let text = excerpt(text);
+            Err(Error::invalid(format!("The condition key acs:SecureTransport is true or false, not {text:?}.")))
+        }
     }
 }

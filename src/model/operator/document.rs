@@ -8,17 +8,17 @@
 //! What is not known here is refused with its name, since a statement of which a part is not understood cannot be kept.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::condition::Condition;
 use super::pattern::Pattern;
 use super::{BuiltIn, Demand};
-use crate::base::{Error, Result};
+use crate::base::json::{Members, Object, complaint};
+use crate::base::{Error, Result, excerpt};
 use crate::model::arn::{ACCOUNT, REGION};
 
 /// The most bytes of a document (the API's limit of key policies).
@@ -135,7 +135,8 @@ fn resource(text: &str) -> Result<Pattern> {
     // What could match nothing is a mistake: a Deny of it would protect nothing.
     if !Pattern::new(region).matches(REGION) || !Pattern::new(account).matches(ACCOUNT) {
         return Err(Error::invalid(format!(
-            "The Resource {text:?} is in another region or account: here they are {REGION} and {ACCOUNT}; * stands for any."
+            "The Resource {:?} is in another region or account: here they are {REGION} and {ACCOUNT}; * stands for any.",
+            excerpt(text)
         )));
     }
     Ok(Pattern::new(name))
@@ -143,7 +144,8 @@ fn resource(text: &str) -> Result<Pattern> {
 
 fn no_resource(text: &str) -> Error {
     Error::invalid(format!(
-        "The Resource {text:?} is not * and not of the form acs:kms:<region>:<account>:key/<id>, or alias/<name>."
+        "The Resource {:?} is not * and not of the form acs:kms:<region>:<account>:key/<id>, or alias/<name>.",
+        excerpt(text)
     ))
 }
 
@@ -153,7 +155,10 @@ fn action(text: &str) -> Result<Pattern> {
     if lower == "*" || lower.strip_prefix("kms:").is_some_and(|name| !name.is_empty()) {
         Ok(Pattern::new(lower))
     } else {
-        Err(Error::invalid(format!("The Action {text:?} is not * and not kms: and an operation, which may have wildcards.")))
+        Err(Error::invalid(format!(
+            "The Action {:?} is not * and not kms: and an operation, which may have wildcards.",
+            excerpt(text)
+        )))
     }
 }
 
@@ -162,7 +167,7 @@ fn action(text: &str) -> Result<Pattern> {
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct DocumentForm {
     version: String,
-    statement: Vec<StatementForm>,
+    statement: Vec<Object<StatementForm>>,
 }
 
 /// A statement as it is written.
@@ -171,10 +176,10 @@ struct DocumentForm {
 pub(super) struct StatementForm {
     sid: Option<String>,
     effect: String,
-    pub(super) principal: Option<PrincipalForm>,
+    pub(super) principal: Option<Object<PrincipalForm>>,
     action: Texts,
     resource: Texts,
-    condition: Option<Pairs<Pairs<Texts>>>,
+    condition: Option<Members<Members<Texts>>>,
 }
 
 /// The principals of a key policy as they are written.
@@ -190,15 +195,15 @@ pub(super) fn read(text: &str) -> Result<Vec<StatementForm>> {
     if text.len() > DOCUMENT_BYTES {
         return Err(Error::invalid(format!("A policy has at most {DOCUMENT_BYTES} bytes.")));
     }
-    let form: DocumentForm =
-        serde_json::from_str(text).map_err(|error| Error::invalid(format!("The policy is not understood: {error}.")))?;
+    let Object(form): Object<DocumentForm> = serde_json::from_str(text)
+        .map_err(|error| Error::invalid(format!("The policy is not understood: {}.", complaint(&error))))?;
     if form.version != "1" {
-        return Err(Error::invalid(format!("The Version of a policy is \"1\", not {:?}.", form.version)));
+        return Err(Error::invalid(format!("The Version of a policy is \"1\", not {:?}.", excerpt(&form.version))));
     }
     if form.statement.is_empty() {
         return Err(Error::invalid("A policy has at least one Statement."));
     }
-    Ok(form.statement)
+    Ok(form.statement.into_iter().map(|Object(statement)| statement).collect())
 }
 
 impl StatementForm {
@@ -210,13 +215,16 @@ impl StatementForm {
         let effect = match self.effect.as_str() {
             "Allow" => Effect::Allow,
             "Deny" => Effect::Deny,
-            other => return Err(Error::invalid(format!("The Effect of a statement is Allow or Deny, not {other:?}."))),
+            other => {
+                let other = excerpt(other);
+                return Err(Error::invalid(format!("The Effect of a statement is Allow or Deny, not {other:?}.")));
+            }
         };
         if self.action.0.is_empty() || self.resource.0.is_empty() {
             return Err(Error::invalid("A statement has at least one Action and one Resource."));
         }
         let mut conditions = Vec::new();
-        for (operator, keys) in self.condition.map_or_else(Vec::new, |pairs| pairs.0) {
+        for (operator, keys) in self.condition.map_or_else(Vec::new, |members| members.0) {
             for (key, values) in keys.0 {
                 conditions.push(Condition::parse(&operator, &key, &values.0)?);
             }
@@ -272,33 +280,5 @@ impl<'de> Deserialize<'de> for Texts {
             }
         }
         deserializer.deserialize_any(TextsVisitor)
-    }
-}
-
-/// An object whose names are not known beforehand, each at most once.
-pub(super) struct Pairs<T>(Vec<(String, T)>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<T> {
-            type Value = Pairs<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
-                let mut pairs: Vec<(String, T)> = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, T>()? {
-                    if pairs.iter().any(|(known, _)| *known == name) {
-                        return Err(A::Error::custom(format!("duplicate field `{name}`")));
-                    }
-                    pairs.push((name, value));
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-        deserializer.deserialize_map(PairsVisitor(PhantomData))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::document::{self, Effect, Statement, StatementForm};
 use super::pattern::Pattern;
 use super::{Demand, Identity, IdentityKind};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, excerpt};
 use crate::model::Name;
 use crate::model::arn::ACCOUNT;
 
@@ -97,11 +97,11 @@ impl FromStr for Principal {
     fn from_str(text: &str) -> Result<Self> {
         let malformed = || {
             let forms = "root, *, user/<name> or role/<name>";
-            Error::invalid(format!("The Principal {text:?} is not of the form acs:ram::{ACCOUNT}: and {forms}."))
+            Error::invalid(format!("The Principal {:?} is not of the form acs:ram::{ACCOUNT}: and {forms}.", excerpt(text)))
         };
         let (account, name) = text.strip_prefix("acs:ram::").and_then(|rest| rest.split_once(':')).ok_or_else(malformed)?;
         if account != ACCOUNT {
-            return Err(Error::invalid(format!("The Principal {text:?} is in another account: here it is {ACCOUNT}.")));
+            return Err(Error::invalid(format!("The Principal {:?} is in another account: here it is {ACCOUNT}.", excerpt(text))));
         }
         match name.split_once('/') {
             None if name == "root" || name == "*" => Ok(Self::Account),
@@ -122,14 +122,17 @@ impl FromStr for KeyPolicy {
 }
 
 fn statement(mut form: StatementForm) -> Result<(Vec<Principal>, Statement)> {
-    let principals = form.principal.take().map(|principal| principal.ram.0).unwrap_or_default();
+    let principals = form.principal.take().map(|principal| principal.0.ram.0).unwrap_or_default();
     if principals.is_empty() {
         return Err(Error::invalid("A statement of a key policy has a Principal: {\"RAM\":[\"acs:ram::...\"]}."));
     }
     let principals = principals.iter().map(|text| text.parse()).collect::<Result<_>>()?;
     let statement = form.statement(|resource| match resource {
         "*" => Ok(Pattern::new("*")),
-        other => Err(Error::invalid(format!("The Resource of a key policy is \"*\", the key, and not {other:?}."))),
+        other => {
+            let other = excerpt(other);
+            Err(Error::invalid(format!("The Resource of a key policy is \"*\", the key, and not {other:?}.")))
+        }
     })?;
     Ok((principals, statement))
 }

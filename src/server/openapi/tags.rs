@@ -40,9 +40,10 @@ fn required_resources(call: &Call<'_>) -> Result<Vec<TaggedResource>> {
 /// What is no id of a key is the id of no key.
 fn resource(resource_type: ResourceType, id: &str) -> Result<TaggedResource> {
     match resource_type {
-        ResourceType::Key => id.parse().map(TaggedResource::Key).map_err(|_| {
-            Error::new(Kind::ResourceIdNotFound, format!("There is no key {:?}.", excerpt(id)))
-        }),
+        ResourceType::Key => id
+            .parse()
+            .map(TaggedResource::Key)
+            .map_err(|_| Error::new(Kind::ResourceIdNotFound, format!("There is no key {:?}.", excerpt(id)))),
     }
 }
 

@@ -4,10 +4,9 @@
 //! SHA-256 of `k=v` pairs, sorted and joined by `&`, as 32 bytes (Java) or as 64 hex characters (Python), or the JSON text itself (an
 //! older mode). We encrypt with the first and try all of them when we decrypt.
 
-use std::collections::BTreeMap;
-
 use aws_lc_rs::digest::{SHA256, digest};
 
+use crate::base::json::Members;
 use crate::base::{Error, Result};
 use crate::wire::signing::sha256_hex;
 
@@ -31,12 +30,15 @@ impl EncryptionContext {
         if text.chars().count() > LIMIT {
             return Err(Error::invalid(format!("The parameter {parameter} has at most {LIMIT} characters.")));
         }
-        // By key: the order in which they come means nothing.
-        let pairs: BTreeMap<String, String> = serde_json::from_str(text)
-            .map_err(|_| Error::invalid(format!("The parameter {parameter} is not a JSON object of strings.")))?;
+        // A key that stands twice is refused: some clients take the first, others the last, and both would believe that they
+        // authenticate the same.
+        let Members(mut pairs): Members<String> = serde_json::from_str(text)
+            .map_err(|_| Error::invalid(format!("The parameter {parameter} is not a JSON object of strings, each key once.")))?;
         if pairs.is_empty() {
             return Ok(Self::default());
         }
+        // The order in which they come means nothing.
+        pairs.sort();
         let joined = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("&");
         Ok(Self { given: Some((joined, text.to_owned())) })
     }
@@ -83,7 +85,16 @@ mod tests {
 
     #[test]
     fn what_is_no_object_of_texts_is_refused() {
-        for bad in ["", "[]", "1", r#"{"a":1}"#, r#"{"a":{}}"#, "{", &format!(r#"{{"a":"{}"}}"#, "x".repeat(LIMIT))] {
+        for bad in [
+            r#"{"a":"1","a":"2"}"#,
+            "",
+            "[]",
+            "1",
+            r#"{"a":1}"#,
+            r#"{"a":{}}"#,
+            "{",
+            &format!(r#"{{"a":"{}"}}"#, "x".repeat(LIMIT)),
+        ] {
             assert!(EncryptionContext::parse("p", Some(bad)).is_err(), "{bad:.20}");
         }
     }

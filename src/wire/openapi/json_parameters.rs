@@ -1,12 +1,8 @@
 //! Parameters whose text is JSON: AccessControlRules of policies, Filters of lists.
 
-use std::fmt;
-use std::marker::PhantomData;
+use serde::Deserialize;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-
+use crate::base::json::Object;
 use crate::base::{Error, Result};
 use crate::model::Name;
 
@@ -59,29 +55,6 @@ pub fn filters(text: &str) -> Result<Vec<(String, Vec<String>)>> {
         }
     }
     Ok(by_key)
-}
-
-/// A structure that is written as a JSON object: serde would read an array of its fields, too.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
-            type Value = Object<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-            }
-        }
-
-        deserializer.deserialize_map(Fields(PhantomData))
-    }
 }
 
 #[cfg(test)]

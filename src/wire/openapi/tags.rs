@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
 use super::Parameters;
+use crate::base::json::Object;
 use crate::base::{Error, Result};
 use crate::model::tags::{TagKey, TagValue, Tags};
 
@@ -27,10 +28,10 @@ impl Parameters {
             tag_value: String,
         }
         let Some(text) = self.optional(name) else { return Ok(Tags::default()) };
-        let list: Vec<Tag> = serde_json::from_str(text).map_err(|_| {
+        let list: Vec<Object<Tag>> = serde_json::from_str(text).map_err(|_| {
             Error::invalid(format!("The parameter {name} is a JSON array of objects {{\"TagKey\":\"a\",\"TagValue\":\"b\"}}."))
         })?;
-        let list = list.into_iter().map(|tag| Ok((tag.tag_key.parse::<TagKey>()?, tag.tag_value.parse::<TagValue>()?)));
+        let list = list.into_iter().map(|Object(tag)| Ok((tag.tag_key.parse::<TagKey>()?, tag.tag_value.parse::<TagValue>()?)));
         Tags::from_list(list.collect::<Result<Vec<_>>>()?)
     }
 
