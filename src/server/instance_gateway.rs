@@ -93,7 +93,8 @@ impl InstanceGateway {
         recording.who = who;
         let trace = Arc::clone(&recording.trace);
         let caller = Caller { instance: self.instance.clone(), client_key, source: peer.ip(), trace };
-        instance_operations::serve(&self.kms, &caller, operation, version, &body, recording).await
+        let Recording { request_id, resource, .. } = recording;
+        instance_operations::serve(&self.kms, &caller, operation, version, &body, request_id, resource).await
     }
 }
 

@@ -3,7 +3,6 @@
 use prost::Message;
 use zeroize::Zeroize;
 
-use super::recording::Recording;
 use super::respond::{Failure, Refusal};
 use crate::base::{Error, Result, SecretBytes};
 use crate::model::KeyVersionId;
@@ -35,16 +34,16 @@ struct Call<'a> {
     version: Option<KeyVersionId>,
 }
 
-/// Serves an operation.
+/// Serves an operation, and notes in `resource` which key the request names.
 pub(super) async fn serve(
     kms: &Kms,
     caller: &Caller,
     operation: Operation,
     version: Option<KeyVersionId>,
     body: &[u8],
-    recording: &mut Recording<'_>,
+    request_id: &str,
+    resource: &mut Option<String>,
 ) -> Result<Answered, Failure> {
-    let Recording { request_id, resource, .. } = recording;
     let call = Call { kms, caller, request_id, version };
     let answered = match operation {
         Operation::Encrypt => call.encrypt(read(body, resource)?).await,

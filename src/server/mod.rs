@@ -9,6 +9,7 @@ mod body;
 mod client_address;
 mod connections;
 mod exposition;
+pub mod in_process;
 mod instance_gateway;
 mod instance_operations;
 mod metrics;
