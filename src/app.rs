@@ -1,5 +1,6 @@
 //! Floor 5: the program. The only place that names concrete tiers and puts the parts together.
 
+mod alerts;
 mod api;
 mod assembly;
 mod audit;

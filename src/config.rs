@@ -3,6 +3,7 @@
 //! The only place that knows the file's form. What is read is parsed into types that cannot hold a wrong value; relative paths are
 //! relative to the folder of the file.
 
+mod alerts;
 mod pin;
 
 use std::collections::HashSet;
@@ -22,6 +23,7 @@ use crate::model::instance::InstanceKind;
 use crate::model::proxies::Proxies;
 use crate::tier::pkcs11::{self, FlagsPolicy, OaepPolicy, Oversubscription, RefusedPins, TokenUri};
 
+pub use alerts::Alerts;
 pub use pin::PinSource;
 
 /// The most sessions of a slot, and threads of it that may hang: far more than any HSM gives to one application.
@@ -47,6 +49,8 @@ pub struct Config {
     pub telemetry: Option<SocketAddr>,
     /// Where and how requests are recorded.
     pub audit: Audit,
+    /// Where alerts are sent, if anywhere.
+    pub alerts: Option<Alerts>,
     /// What is served, at least one.
     pub instances: Vec<Instance>,
 }
@@ -163,6 +167,7 @@ struct File {
     telemetry: Option<TelemetryTable>,
     #[serde(default)]
     audit: AuditTable,
+    alerts: Option<alerts::AlertsTable>,
     #[serde(default)]
     instance: Vec<InstanceTable>,
 }
@@ -304,6 +309,7 @@ impl Config {
         let data_dir = at(file.data_dir);
         Ok(Self {
             audit: audit_of(file.audit, &data_dir, folder)?,
+            alerts: file.alerts.map(|table| alerts::alerts(table, folder)).transpose()?,
             data_dir,
             root_key_file: at(file.root_key_file),
             shared: endpoint(file.shared.listen, file.shared.names, proxies(file.shared.proxies, "shared")?),
@@ -507,6 +513,16 @@ pin_file = "pin.txt"
             let text = parse(wrong).err().expect("it is refused").message().to_owned();
             assert!(text.contains(said), "{said} is not in: {text}");
         }
+    }
+
+    #[test]
+    fn alerts_go_to_a_webhook() {
+        let alerts = "[alerts]\nwebhook = \"https://alerts.example.com/a\"\nca_file = \"ca.pem\"\n";
+        let config = Config::parse(&GOOD.replacen("[[instance]]", &format!("{alerts}[[instance]]"), 1), Path::new("/srv")).unwrap();
+        let alerts = config.alerts.unwrap();
+        assert_eq!(alerts.webhook.to_string(), "https://alerts.example.com:443");
+        assert_eq!(alerts.ca_file.as_deref(), Some(Path::new("/srv/ca.pem")));
+        assert!(Config::parse(GOOD, Path::new("/srv")).unwrap().alerts.is_none());
     }
 
     #[test]

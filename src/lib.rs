@@ -77,7 +77,7 @@
 //! 5  main  app  config      assembly: the only place that names concrete tiers and the store
 //! 4  server ── wire         HTTP and TLS, who is calling, how answers look │ byte and JSON shapes, no logic
 //! 3  service                use cases: the only place where a tier and the store meet
-//! 2  tier   store   audit   mechanisms, strangers to each other
+//! 2  tier   store   audit   webhook   mechanisms, strangers to each other
 //! 1  model                  data and rules, pure
 //! 0  base   measure         errors, secrets, the clock │ one thing against another
 //! ```
@@ -105,5 +105,7 @@ pub mod server;
 pub mod service;
 #[cfg(feature = "server")]
 pub mod store;
+#[cfg(feature = "server")]
+pub mod webhook;
 #[cfg(feature = "server")]
 pub mod wire;

@@ -8,12 +8,13 @@ use tokio::runtime::Runtime;
 use crate::base::{Error, Result, SystemClock};
 use crate::config::{Config, Endpoint, Keys};
 use crate::server::{self, Listening, Settings};
-use crate::service::{Kms, Parts, ServedInstance};
+use crate::service::{AlertReceiver, Kms, Parts, ServedInstance};
 use crate::store::{RootKey, Store};
 use crate::tier::Tier;
 use crate::tier::pkcs11::{self, Pkcs11Tier, RefusedFile, RefusedInMemory, RefusedPins, Relief};
 use crate::tier::software::SoftwareTier;
 
+use super::alerts;
 use super::files::Files;
 
 /// Workers beyond the cores: fast calls to a token run on workers, and the spare ones keep deadlines when such calls hang. `serve`
@@ -74,6 +75,7 @@ pub(super) async fn service(config: &Config, store: Store, relief: &Relief) -> R
         instances,
         default_instance: config.default_instance.clone(),
         pairs: Arc::new(SoftwareTier::new()),
+        alerts: alerts::webhook(config)?.map(|webhook| Arc::new(webhook) as Arc<dyn AlertReceiver>),
     })
     .await
 }

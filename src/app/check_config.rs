@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{assembly, audit};
+use super::{alerts, assembly, audit};
 use crate::base::Result;
 use crate::config::{Config, Keys};
 
@@ -14,6 +14,9 @@ pub(super) async fn run(path: &Path) -> Result<()> {
     println!("the database opens with the root key and has {keys} keys");
     store.close().await;
     audit::check(&config)?;
+    if let Some(webhook) = alerts::webhook(&config)? {
+        println!("alerts are sent to {}", webhook.url());
+    }
     for instance in &config.instances {
         let tier = assembly::tier(&config, &instance.keys).await?;
         let health = tier.health().await;

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "server")]
 pub mod access;
+#[cfg(feature = "server")]
+pub mod alert;
 pub mod algorithm;
 #[cfg(feature = "server")]
 pub mod arn;

@@ -3,6 +3,7 @@
 //! One listener for each instance endpoint, one for the shared gateway, one for telemetry. Called by the assembly; it knows the
 //! service and the wire, no tier and no store by name.
 
+mod alert_metrics;
 mod audit_page;
 mod authenticate;
 mod body;

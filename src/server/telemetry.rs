@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::body::Body;
 use super::exposition::Exposition;
 use super::metrics::Metrics;
-use super::{audit_page, rotation_metrics, slot_metrics, slot_page};
+use super::{alert_metrics, audit_page, rotation_metrics, slot_metrics, slot_page};
 use crate::audit::{Log, WhenFull};
 use crate::base::Error;
 use crate::model::InstanceId;
@@ -80,6 +80,7 @@ impl Telemetry {
         let mut page = Exposition::default();
         self.metrics.write(&mut page);
         rotation_metrics::write(&self.kms.rotations(), &mut page);
+        alert_metrics::write(&self.kms.alerts(), &mut page);
         slot_metrics::write(&self.kms.slots(), &mut page);
         audit_page::write(&self.audit.status(), &mut page);
         respond(StatusCode::OK, PROMETHEUS, page.into_text().into())

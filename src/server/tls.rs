@@ -126,6 +126,7 @@ mod tests {
             instances: Vec::new(),
             default_instance: None,
             pairs: Arc::new(SoftwareTier::new()),
+            alerts: None,
         })
         .await
         .unwrap();

@@ -1,5 +1,5 @@
 //! What runs beside the requests: the refresh of the snapshot, noting how many encryptions were counted and when client keys were used,
-//! destroying and rotating keys that are due, ending imports that have had their time.
+//! destroying and rotating keys that are due, ending imports that have had their time, finding and sending alerts.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -20,6 +20,10 @@ const USES: Duration = Duration::from_secs(10);
 const ROTATIONS: Duration = Duration::from_secs(5);
 /// How often it is looked whether imported material has expired.
 const IMPORTS: Duration = Duration::from_secs(5);
+/// How often it is looked what alerts are due.
+const ALERTS: Duration = Duration::from_secs(5);
+/// How often it is looked whether alerts wait to be sent.
+const SENDINGS: Duration = Duration::from_secs(1);
 /// How often counts are looked at.
 const COUNTS: Duration = Duration::from_secs(1);
 
@@ -56,8 +60,16 @@ impl Kms {
                 (Err(_), State::Failing) => State::Failing,
             }
         }));
+        let alerts = tokio::spawn(every(ALERTS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
+            before.then(kms.look_for_alerts().await, |error| tracing::warn!(?error, "alerts that are due cannot be noted yet"))
+        }));
+        let sendings = tokio::spawn(every(SENDINGS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
+            before.then(kms.send_alerts().await, |error| {
+                tracing::error!(?error, "alerts cannot be sent; they are kept and tried again")
+            })
+        }));
         let mut tasks = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.extend([refresh, counts, uses, deletions, rotations, imports].map(|task| task.abort_handle()));
+        tasks.extend([refresh, counts, uses, deletions, rotations, imports, alerts, sendings].map(|task| task.abort_handle()));
     }
 
     /// Compares the keys of an instance with the store as soon as its tier answers.

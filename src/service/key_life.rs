@@ -9,6 +9,7 @@ use super::requests::Operator;
 use super::snapshot::KeyEntry;
 use crate::base::{Error, Kind, Result, Timestamp};
 use crate::model::KeyId;
+use crate::model::alert::Alert;
 use crate::model::key::{DeletionProtection, Key};
 
 /// How many days a key waits for its deletion (the API's limits).
@@ -43,7 +44,12 @@ impl Kms {
             return Err(Error::invalid(format!("The parameter PendingWindowInDays is between {least} and {most}.")));
         }
         let at = Timestamp::from_unix(self.now().unix() + i64::from(days) * DAY);
-        self.change(operator, "scheduled for deletion", &key_id(key)?, |key| key.schedule_deletion(at)).await
+        let now = self.now();
+        let schedule = |key: &mut Key| {
+            key.schedule_deletion(at)?;
+            Ok(Alert::key_deletion_scheduled(key, now))
+        };
+        self.change_and_raise(operator, "scheduled for deletion", &key_id(key)?, schedule).await
     }
 
     /// CancelKeyDeletion: it is enabled again.
@@ -87,12 +93,25 @@ impl Kms {
         id: &KeyId,
         change: impl Fn(&mut Key) -> Result<()> + Send + Sync,
     ) -> Result<()> {
+        self.change_and_raise(operator, what, id, |key| change(key).map(|()| None)).await
+    }
+
+    async fn change_and_raise(
+        &self,
+        operator: &Operator,
+        what: &'static str,
+        id: &KeyId,
+        change: impl Fn(&mut Key) -> Result<Option<Alert>> + Send + Sync,
+    ) -> Result<()> {
         let now = self.now();
         let settled = |key: &mut Key| {
             key.settle(now);
             change(key)
         };
-        let key = self.store.change_key(id, settled).await?;
+        let (key, raised) = self.store.change_key_and_raise(id, self.alerts.sending(), settled).await?;
+        if let Some((alert, raised)) = raised {
+            self.alerts.told(&alert, raised);
+        }
         self.refresh().await?;
         tracing::info!(key = %id, what, state = key.state.name(), by = %operator.access_key, "a key was changed");
         Ok(())
@@ -126,9 +145,12 @@ impl Kms {
         for material in versions.into_iter().filter_map(|version| version.material) {
             tier.destroy(material).await?;
         }
-        match self.store.delete_key(id, |key| key.clone().give_up(now)).await {
-            Err(error) if error.kind() != Kind::KeyNotFound => return Err(error),
-            Ok(()) | Err(_) => {}
+        let alert = Alert::key_deleted(&key, now);
+        match self.store.delete_key(id, (&alert, self.alerts.sending()), |key| key.clone().give_up(now)).await {
+            Ok(raised) => self.alerts.told(&alert, raised),
+            // Another node was faster.
+            Err(error) if error.kind() == Kind::KeyNotFound => {}
+            Err(error) => return Err(error),
         }
         self.refresh().await?;
         tracing::info!(key = %id, "a key was destroyed, its window has ended");

@@ -5,6 +5,7 @@
 //! their trait and no wire format.
 
 mod access;
+mod alerts;
 mod aliases;
 mod authorize;
 mod background;
@@ -45,6 +46,7 @@ use crate::tier::Tier;
 use certificates::AuthorityMaterial;
 use snapshot::Snapshot;
 
+pub use alerts::{AlertCounts, AlertReceiver};
 pub use background::REFRESH;
 pub use handing_out::{HandedOut, NewAccess};
 pub use health::{Health, InstanceSlots};
@@ -79,6 +81,8 @@ pub struct Parts {
     pub default_instance: Option<InstanceId>,
     /// What makes the data key pairs that are handed out: a tier that gives its material away.
     pub pairs: Arc<dyn Tier>,
+    /// Where alerts are sent; they are logged and counted without it, too.
+    pub alerts: Option<Arc<dyn AlertReceiver>>,
 }
 
 /// The service.
@@ -90,6 +94,7 @@ pub struct Kms {
     pairs: Arc<dyn Tier>,
     authorities: AuthorityMaterial,
     snapshot: Snapshot,
+    alerts: alerts::Alerts,
     background: Mutex<Vec<AbortHandle>>,
 }
 
@@ -130,6 +135,7 @@ impl Kms {
             default_instance: parts.default_instance,
             pairs: parts.pairs,
             authorities,
+            alerts: alerts::Alerts::to(parts.alerts),
             background: Mutex::default(),
         };
         kms.report_intents().await?;

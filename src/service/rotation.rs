@@ -131,6 +131,7 @@ impl Kms {
                     key = %key.id, instance = %key.instance, attempt = attempt.number, pause_s, ?error,
                     "a key could not be rotated; it is tried again"
                 );
+                self.raise_failed_rotation(key, attempt.number, &error).await;
                 Ok(Rotated::Failed)
             }
         }

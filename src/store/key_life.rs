@@ -2,12 +2,14 @@
 
 use sqlx::SqliteConnection;
 
+use super::alerts::{Raised, Sending, insert_alert};
 use super::keys::{KEY_COLUMNS, const_format, interval_column};
 use super::tags::delete_tags;
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result, Timestamp};
 use crate::model::KeyId;
+use crate::model::alert::Alert;
 use crate::model::key::{DeletionProtection, Key, Presence};
 use crate::model::tags::TaggedResource;
 
@@ -18,24 +20,46 @@ impl Store {
     /// # Errors
     /// [`Kind::KeyNotFound`]; what `change` says, and then nothing is changed; the database fails.
     pub async fn change_key(&self, id: &KeyId, change: impl Fn(&mut Key) -> Result<()> + Send + Sync) -> Result<Key> {
+        let (key, _) = self.change_key_and_raise(id, Sending::Nowhere, |key| change(key).map(|()| None)).await?;
+        Ok(key)
+    }
+
+    /// The same, and raises the alert that `change` makes of it, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Store::change_key`].
+    pub async fn change_key_and_raise(
+        &self,
+        id: &KeyId,
+        sending: Sending,
+        change: impl Fn(&mut Key) -> Result<Option<Alert>> + Send + Sync,
+    ) -> Result<(Key, Option<(Alert, Raised)>)> {
         let change = &change;
         self.write("change key", move |writing| {
             Box::pin(async move {
                 let Writing { connection, revision, .. } = writing;
                 let mut key = locked(connection, id).await?;
-                change(&mut key)?;
+                let alert = change(&mut key)?;
                 update(connection, &key, revision).await?;
-                Ok(key)
+                let Some(alert) = alert else { return Ok((key, None)) };
+                let raised = insert_alert(connection, &alert, sending).await?;
+                Ok((key, Some((alert, raised))))
             })
         })
         .await
     }
 
-    /// Forgets a key with its versions, aliases and tags, if `agrees` does, which sees it as it is in this moment.
+    /// Forgets a key with its versions, aliases and tags, if `agrees` does, which sees it as it is in this moment; raises the alert that
+    /// tells of it in the same transaction.
     ///
     /// # Errors
     /// As [`Store::change_key`].
-    pub async fn delete_key(&self, id: &KeyId, agrees: impl Fn(&Key) -> Result<()> + Send + Sync) -> Result<()> {
+    pub async fn delete_key(
+        &self,
+        id: &KeyId,
+        (alert, sending): (&Alert, Sending),
+        agrees: impl Fn(&Key) -> Result<()> + Send + Sync,
+    ) -> Result<Raised> {
         let agrees = &agrees;
         self.write("delete key", move |writing| {
             Box::pin(async move {
@@ -44,7 +68,8 @@ impl Store {
                 let statement = "INSERT INTO deleted_keys (id, revision) VALUES ($1, $2)";
                 sqlx::query(statement).bind(id.as_str()).bind(revision).execute(&mut *connection).await?;
                 sqlx::query("DELETE FROM keys WHERE id = $1").bind(id.as_str()).execute(&mut *connection).await?;
-                delete_tags(connection, &TaggedResource::Key(id.clone())).await
+                delete_tags(connection, &TaggedResource::Key(id.clone())).await?;
+                insert_alert(connection, alert, sending).await
             })
         })
         .await

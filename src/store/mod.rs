@@ -1,10 +1,11 @@
-//! Floor 2: the store, what is kept: keys, access, operators, authorities, the ends of the audit logs. SQL is written once, for SQLite and PostgreSQL.
+//! Floor 2: the store, what is kept: keys, access, operators, authorities, alerts, the ends of the audit logs. SQL is written once, for SQLite and PostgreSQL.
 //!
 //! Called by the service alone. It knows no tier and no protocol. Every write is a named transaction, repeated while the database
 //! is busy, and raises the change counter, by which every node sees that its snapshot is old. Secret columns are sealed.
 
 mod access;
 mod access_changes;
+mod alerts;
 mod aliases;
 mod audit;
 mod authorities;
@@ -30,6 +31,7 @@ use crate::base::{Error, Kind, Result, SecretBytes};
 
 pub use access::AccessTables;
 pub use access_changes::PolicyChange;
+pub use alerts::{ALERT_QUEUE, Raised, Sending};
 pub use audit::AuditPosition;
 pub use authorities::Authorities;
 pub use import::{ErasedObject, Placement, WrappingKey};

@@ -1,6 +1,7 @@
-//! Byte and JSON shapes of both protocols, what is signed in them, and the page of the slots. No logic, no I/O: pure functions over
+//! Byte and JSON shapes of both protocols, what is signed in them, the page of the slots, alerts. No logic, no I/O: pure functions over
 //! what came or goes.
 
+pub mod alerts;
 pub mod date;
 pub mod instance_protocol;
 pub mod openapi;

@@ -12,6 +12,7 @@ mod installation;
 #[allow(dead_code, reason = "a part of it is used")]
 mod softhsm;
 
+mod alerts;
 mod audit;
 mod commands;
 mod crash;

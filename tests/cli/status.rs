@@ -15,7 +15,7 @@ use crate::softhsm;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the telemetry of the running server answers.
-fn get(installation: &Installation, path: &str) -> (String, String) {
+pub fn get(installation: &Installation, path: &str) -> (String, String) {
     let ready = installation.ready();
     let mut stream = TcpStream::connect(ready["telemetry"]["endpoint"].as_str().unwrap()).unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();

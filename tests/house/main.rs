@@ -11,11 +11,12 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("tier", &["base", "measure", "model"]),
     ("store", &["base", "model"]),
     ("audit", &["base"]),
+    ("webhook", &["base"]),
     ("wire", &["base", "model"]),
     ("service", &["base", "model", "tier", "store"]),
     ("server", &["base", "model", "wire", "service", "tier", "audit"]),
-    ("config", &["base", "model", "tier", "audit"]),
-    ("app", &["base", "measure", "model", "tier", "store", "wire", "service", "server", "config", "audit"]),
+    ("config", &["base", "model", "tier", "audit", "webhook"]),
+    ("app", &["base", "measure", "model", "tier", "store", "wire", "service", "server", "config", "audit", "webhook"]),
 ];
 
 /// Lines of a file, tests included, that nobody should need.

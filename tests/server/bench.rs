@@ -208,6 +208,7 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies) -> Bench {
         instances: served.collect(),
         default_instance: Some(instance.clone()),
         pairs: Arc::new(SoftwareTier::new()),
+        alerts: None,
     })
     .await
     .unwrap();

@@ -1,5 +1,6 @@
 //! The use cases without a server: counting, refresh, outages of the store, leftovers, filters, quick creation.
 
+mod alerts;
 mod import;
 mod rotation;
 #[path = "../common/softhsm.rs"]
@@ -48,15 +49,18 @@ async fn start_at(store: Store, instance: &InstanceId, clock: Arc<FixedClock>) -
 }
 
 async fn start_on(store: Store, instance: &InstanceId, clock: Arc<FixedClock>, tier: Arc<dyn Tier>) -> Arc<Kms> {
-    Kms::start(Parts {
+    Kms::start(parts(store, instance, clock, tier)).await.unwrap()
+}
+
+fn parts(store: Store, instance: &InstanceId, clock: Arc<FixedClock>, tier: Arc<dyn Tier>) -> Parts {
+    Parts {
         store,
         clock: clock as Arc<dyn Clock>,
         instances: vec![ServedInstance { id: instance.clone(), name: "test".to_owned(), kind: InstanceKind::Software, tier }],
         default_instance: Some(instance.clone()),
         pairs: Arc::new(SoftwareTier::new()),
-    })
-    .await
-    .unwrap()
+        alerts: None,
+    }
 }
 
 async fn bench() -> Bench {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use keystead::base::{Error, FixedClock, Kind, SecretBytes, Timestamp, random};
 use keystead::model::KeyId;
+use keystead::model::alert::AlertEvent;
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::key::{KeyState, Material};
 use keystead::model::rotation::{AutomaticRotation, RotationAttempt, RotationSchedule};
@@ -115,6 +116,12 @@ fn versions(bench: &Bench, kms: &Kms, key: &KeyId) -> usize {
     kms.list_key_versions(&bench.operator, key.as_str(), Page { number: 1, size: 100 }).map_or(0, |listed| listed.total)
 }
 
+/// Alerts of rotations that failed.
+fn failures_told(kms: &Kms) -> u64 {
+    let raised = kms.alerts().raised.into_iter();
+    raised.filter(|(event, _)| *event == AlertEvent::KeyRotationFailed).map(|(_, count)| count).sum()
+}
+
 fn schedule(next: i64) -> RotationSchedule {
     RotationSchedule { interval: "7d".parse().unwrap(), next: later(next) }
 }
@@ -166,6 +173,7 @@ async fn a_tier_that_fails_is_tried_again_after_a_pause() {
     clock.set(later(7 * DAY));
     kms.spawn_background();
     until("both failed once", async || kms.rotations()[0].failed == 2).await;
+    until("both are told", async || failures_told(&kms) == 2).await;
     let attempt = RotationAttempt { number: 1, ends_at: later(7 * DAY + 60) };
     assert_eq!(bench.store.rotation_attempts().await.unwrap(), [(key.clone(), attempt), (other.clone(), attempt)].into());
     assert_eq!((kms.rotations()[0].due, versions(&bench, &kms, &key)), (2, 1));
@@ -185,6 +193,7 @@ async fn a_tier_that_fails_is_tried_again_after_a_pause() {
     assert!(bench.store.rotation_attempts().await.unwrap().is_empty());
     let rotations = kms.rotations().remove(0);
     assert_eq!((rotations.done, rotations.due), (2, 0));
+    assert_eq!(failures_told(&kms), 2, "of a day the first failure is told");
     assert_eq!(
         tier.asked() as u64,
         2 + rotations.failed + rotations.done,

@@ -46,6 +46,7 @@ impl Token {
             }],
             default_instance: Some(bench.instance.clone()),
             pairs: Arc::new(SoftwareTier::new()),
+            alerts: None,
         })
         .await
         .unwrap()

@@ -1,5 +1,6 @@
 //! The store through its public doors, on SQLite.
 
+mod alerts;
 mod import;
 mod operators;
 mod rotation;
@@ -8,6 +9,7 @@ mod tags;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use alerts::of_key;
 use keystead::base::{Error, Kind, SecretBytes, Timestamp, random};
 use keystead::model::access::{
     AccessPoint, AuthenticationMethod, ClientKey, NetworkRule, NetworkRuleKind, Permission, Policy, Scope, parse_source,
@@ -246,10 +248,11 @@ async fn a_deleted_key_is_gone_with_its_aliases_and_every_node_can_know() {
     assert_eq!(bench.store.create_alias(&alias("alias/c"), &nobody, agrees).await.unwrap_err().kind(), Kind::KeyNotFound);
     assert_eq!(bench.store.update_alias(&alias("alias/c"), &key.id, agrees).await.unwrap_err().kind(), Kind::AliasNotFound);
 
-    let refused = bench.store.delete_key(&key.id, |_| Err(Error::invalid("no"))).await;
+    let (alert, sending) = of_key(&key.id);
+    let refused = bench.store.delete_key(&key.id, (&alert, sending), |_| Err(Error::invalid("no"))).await;
     assert_eq!(refused.unwrap_err().kind(), Kind::InvalidParameter);
     let before = bench.store.revision().await.unwrap();
-    bench.store.delete_key(&key.id, agrees).await.unwrap();
+    bench.store.delete_key(&key.id, (&alert, sending), agrees).await.unwrap();
     assert!(bench.store.key(&key.id).await.unwrap().is_none());
     assert_eq!(bench.store.keys_deleted_since(before).await.unwrap(), std::slice::from_ref(&key.id));
     assert_eq!(bench.again().await.aliases().await.unwrap(), [(alias("alias/b"), other.id.clone())]);

@@ -79,6 +79,7 @@ async fn a_new_version_ends_the_attempt_and_so_does_the_end_of_the_key() {
         None
     });
     assert_eq!(claimed.await.unwrap(), None);
-    bench.store.delete_key(&other.id, |_| Ok(())).await.unwrap();
+    let (alert, sending) = crate::alerts::of_key(&other.id);
+    bench.store.delete_key(&other.id, (&alert, sending), |_| Ok(())).await.unwrap();
     assert!(bench.store.rotation_attempts().await.unwrap().is_empty());
 }

@@ -55,7 +55,8 @@ async fn a_deleted_key_takes_its_tags_along() {
     let ((one, version), (two, other_version)) = (key(), key());
     bench.store.commit_key(&one, &held(&version), &tags(&[("a", "1")])).await.unwrap();
     bench.store.commit_key(&two, &held(&other_version), &tags(&[("a", "2")])).await.unwrap();
-    bench.store.delete_key(&one.id, |_| Ok(())).await.unwrap();
+    let (alert, sending) = crate::alerts::of_key(&one.id);
+    bench.store.delete_key(&one.id, (&alert, sending), |_| Ok(())).await.unwrap();
     assert_eq!(bench.again().await.tags(&TaggedResource::Key(one.id)).await.unwrap(), Tags::default());
     assert_eq!(bench.again().await.tags_of_keys().await.unwrap(), [(two.id, tags(&[("a", "2")]))].into());
     let raw: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tags").fetch_one(&bench.raw().await).await.unwrap();
