@@ -21,6 +21,7 @@ use crate::model::InstanceId;
 use crate::model::access::parse_source;
 use crate::model::instance::InstanceKind;
 use crate::model::proxies::Proxies;
+use crate::model::quota::KeyQuota;
 use crate::tier::pkcs11::{self, FlagsPolicy, OaepPolicy, Oversubscription, RefusedPins, TokenUri};
 
 pub use alerts::Alerts;
@@ -89,6 +90,8 @@ pub struct Instance {
     pub endpoint: Endpoint,
     /// What holds its keys.
     pub keys: Keys,
+    /// How many key versions it may hold, if that is bounded.
+    pub key_quota: Option<KeyQuota>,
 }
 
 /// What holds an instance's keys.
@@ -232,6 +235,13 @@ struct InstanceTable {
     names: Vec<String>,
     proxies: Option<ProxiesTable>,
     slot: Option<SlotTable>,
+    quota: Option<QuotaTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuotaTable {
+    keys: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -361,7 +371,11 @@ fn instance(table: InstanceTable, folder: &Path) -> Result<Instance> {
     let mut endpoint = endpoint(table.listen, table.names, proxies(table.proxies, "instance")?);
     // Some clients look at the end of the name; a line in their hosts file then suffices. Only our own CA signs for it.
     endpoint.names.push(format!("{id}.cryptoservice.kms.aliyuncs.com"));
-    Ok(Instance { id, name: table.name, endpoint, keys })
+    let key_quota = match table.quota.and_then(|quota| quota.keys) {
+        None => None,
+        Some(keys) => Some(KeyQuota::new(keys).ok_or_else(|| wrong(format!("keys of the quota of {id} is at least 1.")))?),
+    };
+    Ok(Instance { id, name: table.name, endpoint, keys, key_quota })
 }
 
 fn slot(table: SlotTable, folder: &Path, id: &InstanceId) -> Result<Slot> {
@@ -513,6 +527,14 @@ pin_file = "pin.txt"
             let text = parse(wrong).err().expect("it is refused").message().to_owned();
             assert!(text.contains(said), "{said} is not in: {text}");
         }
+    }
+
+    #[test]
+    fn an_instance_may_have_a_key_quota() {
+        let parse = |keys: &str| Config::parse(&format!("{GOOD}[instance.quota]\nkeys = {keys}\n"), Path::new("/srv"));
+        assert_eq!(parse("7").unwrap().instances[0].key_quota, KeyQuota::new(7));
+        assert_eq!(Config::parse(GOOD, Path::new("/srv")).unwrap().instances[0].key_quota, None);
+        assert!(parse("0").err().unwrap().message().contains("at least 1"));
     }
 
     #[test]

@@ -67,7 +67,13 @@ pub(super) async fn service(config: &Config, store: Store, relief: &Relief) -> R
     let mut instances = Vec::new();
     for instance in &config.instances {
         let tier = patient_tier(config, &instance.keys, relief).await?;
-        instances.push(ServedInstance { id: instance.id.clone(), name: instance.name.clone(), kind: instance.keys.kind(), tier });
+        instances.push(ServedInstance {
+            id: instance.id.clone(),
+            name: instance.name.clone(),
+            kind: instance.keys.kind(),
+            tier,
+            key_quota: instance.key_quota,
+        });
     }
     Kms::start(Parts {
         store,

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::base::date::to_iso;
 use crate::base::{Error, Result, Timestamp};
-use crate::model::KeyId;
 use crate::model::access::ClientKey;
 use crate::model::arn::arn;
 use crate::model::key::Key;
+use crate::model::quota::KeyQuota;
+use crate::model::{InstanceId, KeyId};
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
@@ -28,6 +29,10 @@ pub enum AlertEvent {
     KeyDeleted,
     /// An automatic rotation failed.
     KeyRotationFailed,
+    /// 70 % of an instance's key quota are used.
+    KeyQuotaAt70,
+    /// 90 % are.
+    KeyQuotaAt90,
 }
 
 /// How much it matters, as the API names it.
@@ -37,6 +42,8 @@ pub enum AlertLevel {
     Critical,
     /// Somebody should look.
     Warn,
+    /// Good to know.
+    Info,
 }
 
 impl AlertLevel {
@@ -45,13 +52,21 @@ impl AlertLevel {
         match self {
             Self::Critical => "CRITICAL",
             Self::Warn => "WARN",
+            Self::Info => "INFO",
         }
     }
 }
 
 impl AlertEvent {
     /// All that there are.
-    pub const ALL: [Self; 4] = [Self::ClientKeyExpiring, Self::KeyDeletionScheduled, Self::KeyDeleted, Self::KeyRotationFailed];
+    pub const ALL: [Self; 6] = [
+        Self::ClientKeyExpiring,
+        Self::KeyDeletionScheduled,
+        Self::KeyDeleted,
+        Self::KeyRotationFailed,
+        Self::KeyQuotaAt70,
+        Self::KeyQuotaAt90,
+    ];
 
     /// `<resource type>:<action>:<result>`, as the API names events.
     pub const fn name(self) -> &'static str {
@@ -60,6 +75,8 @@ impl AlertEvent {
             Self::KeyDeletionScheduled => "Key:ScheduleKeyDeletion:Success",
             Self::KeyDeleted => "Key:DeleteKey:Success",
             Self::KeyRotationFailed => "Key:RotateKey:Failure",
+            Self::KeyQuotaAt70 => "Instance:KeyQuota:Reached70Percent",
+            Self::KeyQuotaAt90 => "Instance:KeyQuota:Reached90Percent",
         }
     }
 
@@ -71,8 +88,9 @@ impl AlertEvent {
     /// How much it matters.
     pub const fn level(self) -> AlertLevel {
         match self {
-            Self::ClientKeyExpiring | Self::KeyRotationFailed => AlertLevel::Critical,
+            Self::ClientKeyExpiring | Self::KeyRotationFailed | Self::KeyQuotaAt90 => AlertLevel::Critical,
             Self::KeyDeletionScheduled | Self::KeyDeleted => AlertLevel::Warn,
+            Self::KeyQuotaAt70 => AlertLevel::Info,
         }
     }
 }
@@ -176,6 +194,25 @@ impl Alert {
             ]),
             remembered_until: now.after(Duration::from_secs(DAY)),
         }
+    }
+
+    /// The two thresholds of an instance's key quota, and whether each holds. What was told is told again when it had ceased to hold.
+    pub fn key_quota(instance: &InstanceId, quota: KeyQuota, used: u64, now: Timestamp) -> [(Self, bool); 2] {
+        [(AlertEvent::KeyQuotaAt70, 70), (AlertEvent::KeyQuotaAt90, 90)].map(|(event, percent)| {
+            let alert = Self {
+                id: format!("key-quota:{instance}:{percent}"),
+                event,
+                at: now,
+                resource: arn("keystore", instance),
+                content: content([
+                    ("kmsInstanceId", instance.to_string()),
+                    ("resourceQuota", quota.most().to_string()),
+                    ("usedQuantity", used.to_string()),
+                ]),
+                remembered_until: Timestamp::from_unix(i64::MAX),
+            };
+            (alert, quota.is_used_by(percent, used))
+        })
     }
 }
 

@@ -22,6 +22,8 @@ pub mod operator;
 #[cfg(feature = "server")]
 pub mod proxies;
 #[cfg(feature = "server")]
+pub mod quota;
+#[cfg(feature = "server")]
 pub mod rotation;
 #[cfg(feature = "server")]
 pub mod tags;

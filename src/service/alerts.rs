@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Kms;
 use crate::base::{Error, Result};
-use crate::model::alert::{Alert, AlertEvent, SendingAttempt};
+use crate::model::alert::{Alert, AlertEvent, AlertLevel, SendingAttempt};
 use crate::model::key::Key;
 use crate::store::{Raised, Sending};
 
@@ -75,7 +75,12 @@ impl Alerts {
             Raised::New { dropped } => dropped,
         };
         let (event, level, resource) = (alert.event.name(), alert.event.level().name(), alert.resource.as_str());
-        tracing::warn!(event, level, resource, content = ?alert.content, "alert");
+        match alert.event.level() {
+            AlertLevel::Critical | AlertLevel::Warn => {
+                tracing::warn!(event, level, resource, content = ?alert.content, "alert");
+            }
+            AlertLevel::Info => tracing::info!(event, level, resource, content = ?alert.content, "alert"),
+        }
         if let Some((_, count)) = AlertEvent::ALL.iter().zip(&self.raised).find(|(event, _)| **event == alert.event) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -106,14 +111,18 @@ impl Kms {
     /// The store fails.
     pub(super) async fn look_for_alerts(&self) -> Result<()> {
         let now = self.now();
-        let found: Vec<_> = {
+        let (mut found, ended) = self.quota_alerts();
+        {
             let access = self.snapshot.access();
-            access.client_keys.iter().filter_map(|key| Alert::client_key_expiring(key, now)).collect()
-        };
-        if found.is_empty() {
+            found.extend(access.client_keys.iter().filter_map(|key| Alert::client_key_expiring(key, now)));
+        }
+        if found.is_empty() && ended.is_empty() {
             return Ok(());
         }
         let told = self.store.alerts_told().await?;
+        for id in ended.iter().filter(|id| told.contains(*id)) {
+            self.store.forget_alert(id).await?;
+        }
         for alert in found.iter().filter(|alert| !told.contains(&alert.id)) {
             self.raise(alert).await?;
         }

@@ -22,7 +22,8 @@ impl Kms {
     ///
     /// # Errors
     /// As [`Kms::list_key_versions`]; the key's state; [`Kind::UnsupportedByKey`] for a symmetric key inside an HSM, whose
-    /// material does not change, and for an imported one; [`Kind::LimitExceeded`] after fifty, of a symmetric key a thousand; those of
+    /// material does not change, and for an imported one; [`Kind::LimitExceeded`] after fifty, of a symmetric key a thousand, and when
+    /// the instance's quota is used up; those of
     /// store and tier.
     pub async fn create_key_version(self: &Arc<Self>, operator: &Operator, key: &str) -> Result<VersionOf> {
         let entry = self.known(&self.resolve(key)?)?;
@@ -51,10 +52,12 @@ impl Kms {
         key: Key,
         agrees: impl Fn(&Key, Versions) -> Result<()> + Send + Sync,
     ) -> Result<VersionOf> {
+        let served = self.served(&key.instance)?;
+        self.has_room(served)?;
         let version = KeyVersionId::from_entropy(&key.id, random::bytes());
         let created = self.now();
         let kept = self.make_material(&key, &version, created, |tier, new| tier.create(new)).await?;
-        if let Err(error) = self.store.commit_version(&key.id, &kept, agrees).await {
+        if let Err(error) = self.store.commit_version(&key.id, &kept, served.key_quota, agrees).await {
             // Nobody was told of it. Whether the commit went through is not known, so the object stays when it might have.
             let absent = |(_, versions): (Key, Vec<KeyVersion>)| versions.iter().all(|other| other.id != version);
             if self.store.key(&key.id).await.is_ok_and(|stored| stored.is_none_or(absent)) {

@@ -24,8 +24,8 @@ impl Kms {
     /// CreateKey.
     ///
     /// # Errors
-    /// [`Kind::InstanceNotFound`], [`Kind::InvalidParameter`], [`Kind::UnsupportedOperation`] for what the tier lacks, with the
-    /// reason, and for the rotation of a key that has none; those of store and tier.
+    /// [`Kind::InstanceNotFound`], [`Kind::InvalidParameter`], [`Kind::LimitExceeded`] when its quota is used up,
+    /// [`Kind::UnsupportedOperation`] for what the tier lacks, with the reason, and for the rotation of a key that has none; those of store and tier.
     pub async fn create_key(self: &Arc<Self>, operator: &Operator, request: CreateKey) -> Result<KeyDescription> {
         let no_instance =
             || Error::new(Kind::MissingParameter, "The parameter DKMSInstanceId is missing; there is no default instance.");
@@ -40,6 +40,7 @@ impl Kms {
             Origin::External => (Ability::Import, KeyState::PendingImport, Presence::Absent),
         };
         served.tier.describe().capabilities.admits(spec, usage, ability)?;
+        self.has_room(served)?;
         let id = KeyId::from_entropy(random::bytes());
         let version = KeyVersionId::from_entropy(&id, random::bytes());
         operator.trace.means(id.clone());
@@ -73,11 +74,12 @@ impl Kms {
 
     async fn make_key(&self, key: Key, tags: Tags) -> Result<KeyDescription> {
         let version = key.initial_version.clone();
+        let quota = self.served(&key.instance)?.key_quota;
         let kept = match key.origin {
             Origin::Service => self.make_material(&key, &version, key.created, |tier, new| tier.create(new)).await?,
             Origin::External => awaited(version.clone(), key.created),
         };
-        if let Err(error) = self.store.commit_key(&key, &kept, &tags).await {
+        if let Err(error) = self.store.commit_key(&key, &kept, &tags, quota).await {
             // Nobody was told of the key. Whether the commit went through is not known, so the object stays when it might have.
             if let Ok(None) = self.store.key(&key.id).await {
                 self.unmake_material(&key, &version, kept).await;

@@ -26,6 +26,7 @@ mod macs;
 mod operator_crypto;
 mod operators;
 mod permit;
+mod quotas;
 pub mod requests;
 mod rotation;
 mod snapshot;
@@ -41,6 +42,7 @@ use tokio::task::AbortHandle;
 use crate::base::{Clock, Error, Kind, Result, Retry, Timestamp};
 use crate::model::InstanceId;
 use crate::model::instance::{Instance, InstanceKind};
+use crate::model::quota::KeyQuota;
 use crate::store::{Authorities, Store};
 use crate::tier::Tier;
 use certificates::AuthorityMaterial;
@@ -53,6 +55,7 @@ pub use health::{Health, InstanceSlots};
 pub use key_life::DELETION_WINDOW_DAYS;
 pub use operators::{new_access_key, policy_of};
 pub use permit::{Permitted, Subject};
+pub use quotas::{QuotaResource, QuotaUse};
 pub use rotation::InstanceRotations;
 pub use snapshot::{KnownAccessKey, VerifiedClientKey};
 pub use trace::Trace;
@@ -67,6 +70,8 @@ pub struct ServedInstance {
     pub kind: InstanceKind,
     /// What holds its keys.
     pub tier: Arc<dyn Tier>,
+    /// How many key versions it may hold, if that is bounded.
+    pub key_quota: Option<KeyQuota>,
 }
 
 /// What a service is put together from.
@@ -104,6 +109,7 @@ struct Served {
     tier: Arc<dyn Tier>,
     /// One data key pair at a time, as the API has it: an RSA pair takes a core for a second.
     pair: Semaphore,
+    key_quota: Option<KeyQuota>,
     check: health::Check,
     rotations: rotation::Counts,
 }
@@ -117,10 +123,10 @@ impl Kms {
         let now = parts.clock.now();
         let authorities = authorities(&parts.store).await?;
         let mut instances = HashMap::new();
-        for ServedInstance { id, name, kind, tier } in parts.instances {
+        for ServedInstance { id, name, kind, tier, key_quota } in parts.instances {
             let instance = parts.store.register_instance(&id, &name, kind, now).await?;
             let (check, rotations) = (health::Check::default(), rotation::Counts::default());
-            instances.insert(id, Served { instance, tier, pair: Semaphore::new(1), check, rotations });
+            instances.insert(id, Served { instance, tier, pair: Semaphore::new(1), key_quota, check, rotations });
         }
         if let Some(id) = &parts.default_instance
             && !instances.contains_key(id)

@@ -57,6 +57,15 @@ impl Store {
         Ok(raised)
     }
 
+    /// Lets an alert be told again, since what it told of has ended. One that waits is sent first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn forget_alert(&self, id: &str) -> Result<()> {
+        sqlx::query("DELETE FROM alerts WHERE id = $1 AND queued IS NULL").bind(id).execute(&self.pool).await.map_err(failed)?;
+        Ok(())
+    }
+
     /// The alert that waits longest, if `claim` makes an attempt of the last one that did not succeed. Of several nodes that claim at
     /// once one gets the attempt.
     ///

@@ -16,6 +16,7 @@ use crate::base::{Error, Result, Timestamp};
 use crate::model::algorithm::{KeySpec, KeyUsage};
 use crate::model::key::{DeletionProtection, Key, KeyAttributes, Material, SubjectPublicKeyInfo};
 use crate::model::operator::KeyPolicy;
+use crate::model::quota::KeyQuota;
 use crate::model::rotation::RotationInterval;
 use crate::model::tags::{TaggedResource, Tags};
 use crate::model::{InstanceId, KeyId, KeyVersionId};
@@ -100,15 +101,16 @@ impl Store {
         .await
     }
 
-    /// Keeps a key that was made, with its tags; its intent goes in the same transaction.
+    /// Keeps a key that was made, with its tags, if its instance has room for it in this moment; its intent goes in the same transaction.
     ///
     /// # Errors
-    /// The database fails.
-    pub async fn commit_key(&self, key: &Key, version: &KeyVersion, tags: &Tags) -> Result<()> {
+    /// [`Kind::LimitExceeded`](crate::base::Kind::LimitExceeded) when the quota is used up; the database fails.
+    pub async fn commit_key(&self, key: &Key, version: &KeyVersion, tags: &Tags, quota: Option<KeyQuota>) -> Result<()> {
         let columns = &self.columns(version)?;
         self.write("commit key", |writing| {
             Box::pin(async move {
                 let Writing { connection, revision, .. } = writing;
+                check_room(connection, key, quota).await?;
                 insert_key(connection, key, revision).await?;
                 insert_version(connection, &key.id, version, columns).await?;
                 insert_tags(connection, &TaggedResource::Key(key.id.clone()), tags).await?;
@@ -123,11 +125,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound) when the key is gone; what `agrees` says, which sees the key and its
-    /// versions as they are in this moment; the database fails.
+    /// versions as they are in this moment; [`Kind::LimitExceeded`](crate::base::Kind::LimitExceeded) when the quota of its instance is
+    /// used up; the database fails.
     pub async fn commit_version(
         &self,
         key: &KeyId,
         version: &KeyVersion,
+        quota: Option<KeyQuota>,
         agrees: impl Fn(&Key, Versions) -> Result<()> + Send + Sync,
     ) -> Result<()> {
         let columns = &self.columns(version)?;
@@ -137,6 +141,7 @@ impl Store {
                 let Writing { connection, revision, .. } = writing;
                 let kept = locked(connection, key).await?;
                 agrees(&kept, versions_of(connection, &kept).await?)?;
+                check_room(connection, &kept, quota).await?;
                 insert_version(connection, key, version, columns).await?;
                 let primary = if kept.spec.is_symmetric() { &version.id } else { &kept.primary_version };
                 sqlx::query("UPDATE keys SET primary_version = $2, revision = $3 WHERE id = $1")
@@ -360,6 +365,15 @@ pub(super) fn interval_column(key: &Key) -> Option<i64> {
 
 fn interval(seconds: i64) -> Result<RotationInterval, sqlx::Error> {
     RotationInterval::from_seconds(seconds.cast_unsigned()).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// Whether the instance of a key has room for another version. Transactions that write come one after the other, so no two take the
+/// last one.
+async fn check_room(connection: &mut SqliteConnection, key: &Key, quota: Option<KeyQuota>) -> Result<(), Fault> {
+    let Some(quota) = quota else { return Ok(()) };
+    let statement = "SELECT COUNT(*) FROM key_versions JOIN keys ON keys.id = key_versions.key_id WHERE keys.instance = $1";
+    let used: i64 = sqlx::query_scalar(statement).bind(key.instance.as_str()).fetch_one(connection).await?;
+    Ok(quota.admits(&key.instance, used.cast_unsigned())?)
 }
 
 /// Of a key whose row is in hand.

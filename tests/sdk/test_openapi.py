@@ -77,6 +77,23 @@ def test_instances(control, instance):
     assert described.ca_certificate_chain_pem.strip() == read(instance["ca_file"])
 
 
+def test_what_an_instance_holds(control, instance):
+    def infos(kind=None):
+        request = openapi.GetKmsInstanceQuotaInfosRequest(kms_instance_id=instance["instance_id"], resource_type=kind)
+        body = control.get_kms_instance_quota_infos(request).body
+        assert body.kms_instance_id == instance["instance_id"]
+        return {info.resource_type: info for info in body.kms_instance_quota_infos}
+
+    before = infos("key")
+    assert list(before) == ["key"] and before["key"].used_quantity >= 4 and before["key"].resource_quota is None
+    control.create_key(openapi.CreateKeyRequest(dkmsinstance_id=instance["instance_id"]))
+    everything = infos()
+    assert everything["key"].used_quantity > before["key"].used_quantity
+    assert everything["secret"].used_quantity == 0
+    request = openapi.GetKmsInstanceQuotaInfosRequest(kms_instance_id="kst-aaaaaaaaaaaaaaaaaaaaa")
+    assert code_of(control.get_kms_instance_quota_infos, request) == "Forbidden.DKMSInstanceNotFound"
+
+
 def test_network_rules(control, name):
     made = control.create_network_rule(
         openapi.CreateNetworkRuleRequest(name=name, type="Private", source_private_ip='["10.0.0.0/8","172.16.0.4"]', description="d")

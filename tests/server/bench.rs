@@ -201,6 +201,7 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies) -> Bench {
         name: "test".to_owned(),
         kind: InstanceKind::Software,
         tier,
+        key_quota: None,
     });
     let kms = Kms::start(Parts {
         store: store.clone(),

@@ -15,6 +15,7 @@ mod operations;
 mod permissions;
 mod proxies;
 mod puppet;
+mod quotas;
 mod rotation;
 mod shared;
 mod statements;

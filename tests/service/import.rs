@@ -306,7 +306,7 @@ async fn sha_1_wraps_for_the_default_instance_alone() {
     (stored.id, stored.instance) = (elsewhere.clone(), InstanceId::from_entropy(random::bytes()));
     (stored.initial_version, stored.primary_version) = (version.clone(), version.clone());
     let kept = keystead::store::KeyVersion { id: version, material: None, ..versions.into_iter().next().unwrap() };
-    it.bench.store.commit_key(&stored, &kept, &Tags::default()).await.unwrap();
+    it.bench.store.commit_key(&stored, &kept, &Tags::default(), None).await.unwrap();
     let other = start_at(it.bench.store.clone(), &it.bench.instance, Arc::clone(&it.clock)).await;
     let refused = other.parameters_for_import(&it.bench.operator, elsewhere.as_str(), sha1).await;
     assert_eq!(kind(refused), Kind::UnsupportedOperation);

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod import;
+mod quotas;
 mod rotation;
 #[path = "../common/softhsm.rs"]
 mod softhsm;
@@ -56,7 +57,13 @@ fn parts(store: Store, instance: &InstanceId, clock: Arc<FixedClock>, tier: Arc<
     Parts {
         store,
         clock: clock as Arc<dyn Clock>,
-        instances: vec![ServedInstance { id: instance.clone(), name: "test".to_owned(), kind: InstanceKind::Software, tier }],
+        instances: vec![ServedInstance {
+            id: instance.clone(),
+            name: "test".to_owned(),
+            kind: InstanceKind::Software,
+            tier,
+            key_quota: None,
+        }],
         default_instance: Some(instance.clone()),
         pairs: Arc::new(SoftwareTier::new()),
         alerts: None,
@@ -388,7 +395,7 @@ async fn a_key_is_used_in_the_state_enabled_only() {
         let other = Key { id: id.clone(), state, initial_version: of.clone(), primary_version: of.clone(), ..key.clone() };
         let material = version.material.as_ref().map(Material::duplicate);
         let kept = KeyVersion { id: of, created: NOW, material, public_key: None, attributes: None, encryptions: 0 };
-        bench.store.commit_key(&other, &kept, &Tags::default()).await.unwrap();
+        bench.store.commit_key(&other, &kept, &Tags::default(), None).await.unwrap();
         let kms = start(bench.store.clone(), &bench.instance).await;
         for form in [Form::Plain, Form::Advance] {
             assert_eq!(kms.encrypt(&bench.caller, form, encrypt(&id)).await.unwrap_err().kind(), kind);

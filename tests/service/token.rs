@@ -43,6 +43,7 @@ impl Token {
                 name: "token".to_owned(),
                 kind: InstanceKind::Hardware,
                 tier: Arc::clone(self) as _,
+                key_quota: None,
             }],
             default_instance: Some(bench.instance.clone()),
             pairs: Arc::new(SoftwareTier::new()),

@@ -86,7 +86,7 @@ async fn when_too_many_wait_the_oldest_are_dropped() {
 async fn an_alert_is_kept_with_what_it_tells_or_not_at_all() {
     let bench = bench().await;
     let (kept, version) = key();
-    bench.store.commit_key(&kept, &held(&version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&kept, &held(&version), &Tags::default(), None).await.unwrap();
     let schedule = |key: &mut Key| {
         key.schedule_deletion(later(60))?;
         Ok(Alert::key_deletion_scheduled(key, NOW))

@@ -16,7 +16,7 @@ async fn external(bench: &Bench) -> (Key, KeyVersion) {
     let (key, version) = key();
     let key = Key { origin: Origin::External, state: KeyState::PendingImport, presence: Presence::Absent, ..key };
     let empty = || KeyVersion { material: None, public_key: None, ..held(&version) };
-    bench.store.commit_key(&key, &empty(), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&key, &empty(), &Tags::default(), None).await.unwrap();
     (key, empty())
 }
 
@@ -25,7 +25,7 @@ async fn external(bench: &Bench) -> (Key, KeyVersion) {
 async fn keys_of_before_have_their_material() {
     let bench = bench().await;
     let (kept, version) = key();
-    bench.store.commit_key(&kept, &held(&version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&kept, &held(&version), &Tags::default(), None).await.unwrap();
     let sealed: Vec<u8> = sqlx::query_scalar("SELECT held FROM key_versions").fetch_one(&bench.raw().await).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let migrations = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/migrations");

@@ -164,7 +164,7 @@ async fn a_key_comes_back_as_it_was_kept() {
     let (first, version) = key();
     bench.store.intend_key(&intent(&first)).await.unwrap();
     assert_eq!(bench.again().await.intents().await.unwrap(), [intent(&first)], "an intent survives");
-    bench.store.commit_key(&first, &held(&version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&first, &held(&version), &Tags::default(), None).await.unwrap();
     assert!(bench.store.intents().await.unwrap().is_empty(), "the commit removes it");
 
     let (second, version) = key();
@@ -172,7 +172,7 @@ async fn a_key_comes_back_as_it_was_kept() {
         KeyAttributes { local: true, sensitive: true, always_sensitive: false, extractable: false, never_extractable: true };
     let resident =
         KeyVersion { material: Some(Material::Resident(b"id".to_vec())), attributes: Some(attributes), ..held(&version) };
-    bench.store.commit_key(&second, &resident, &Tags::default()).await.unwrap();
+    bench.store.commit_key(&second, &resident, &Tags::default(), None).await.unwrap();
 
     let mut keys = bench.again().await.keys().await.unwrap();
     keys.sort_by_key(|(kept, _)| kept.id != first.id);
@@ -203,7 +203,7 @@ async fn an_intent_that_came_to_nothing_is_withdrawn() {
 async fn what_changes_of_a_key_is_kept_and_what_is_refused_is_not() {
     let bench = bench().await;
     let (key, version) = key();
-    bench.store.commit_key(&key, &held(&version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&key, &held(&version), &Tags::default(), None).await.unwrap();
     let before = bench.store.revision().await.unwrap();
     let later = Timestamp::from_unix(NOW.unix() + 7);
     let changed = bench
@@ -236,8 +236,8 @@ async fn what_changes_of_a_key_is_kept_and_what_is_refused_is_not() {
 async fn a_deleted_key_is_gone_with_its_aliases_and_every_node_can_know() {
     let bench = bench().await;
     let ((key, version), (other, other_version)) = (key(), key());
-    bench.store.commit_key(&key, &held(&version), &Tags::default()).await.unwrap();
-    bench.store.commit_key(&other, &held(&other_version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&key, &held(&version), &Tags::default(), None).await.unwrap();
+    bench.store.commit_key(&other, &held(&other_version), &Tags::default(), None).await.unwrap();
     let alias = |text: &str| text.parse::<Alias>().unwrap();
     let agrees = |_: &Key| Ok(());
     bench.store.create_alias(&alias("alias/a"), &key.id, agrees).await.unwrap();
@@ -304,7 +304,7 @@ async fn the_change_counter_rises_with_every_write() {
     let bench = bench().await;
     let (key, version) = key();
     let start = bench.store.revision().await.unwrap();
-    bench.store.commit_key(&key, &held(&version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&key, &held(&version), &Tags::default(), None).await.unwrap();
     let after_key = bench.store.revision().await.unwrap();
     assert!(after_key > start);
     assert_eq!(bench.store.keys_since(start).await.unwrap(), std::slice::from_ref(&key.id));
@@ -322,7 +322,7 @@ async fn the_change_counter_rises_with_every_write() {
 async fn counts_of_encryptions_only_rise() {
     let bench = bench().await;
     let (key, version) = key();
-    bench.store.commit_key(&key, &held(&version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&key, &held(&version), &Tags::default(), None).await.unwrap();
     for (count, kept) in [(10, 10), (7, 10), (1 << 32, 1 << 32)] {
         bench.store.record_encryptions(&[(version.clone(), count)]).await.unwrap();
         let (_, versions) = bench.store.key(&key.id).await.unwrap().unwrap();
@@ -464,7 +464,7 @@ async fn authorities_are_made_once() {
 async fn secrets_do_not_stand_in_the_file() {
     let bench = bench().await;
     let (key, version) = key();
-    bench.store.commit_key(&key, &held(&version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&key, &held(&version), &Tags::default(), None).await.unwrap();
     bench.store.replace_administrator(&access_key("o")).await.unwrap();
     let mut searched = 0;
     for entry in std::fs::read_dir(bench.directory.path()).unwrap() {
@@ -483,8 +483,8 @@ async fn a_sealed_value_opens_in_its_place_only() {
     let bench = bench().await;
     let (first, first_version) = key();
     let (second, second_version) = key();
-    bench.store.commit_key(&first, &held(&first_version), &Tags::default()).await.unwrap();
-    bench.store.commit_key(&second, &held(&second_version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&first, &held(&first_version), &Tags::default(), None).await.unwrap();
+    bench.store.commit_key(&second, &held(&second_version), &Tags::default(), None).await.unwrap();
     let raw = bench.raw().await;
     let moved = "UPDATE key_versions SET held = (SELECT held FROM key_versions WHERE id = $1) WHERE id = $2";
     sqlx::query(moved).bind(first_version.as_str()).bind(second_version.as_str()).execute(&raw).await.unwrap();

@@ -100,7 +100,7 @@ async fn a_key_policy_is_kept_with_its_key() {
     let text = KeyPolicy::default_policy().text().replace("kms:*", "kms:List*");
     let policy = Some(Arc::new(text.parse::<KeyPolicy>().unwrap()));
     let first = Key { policy: policy.clone(), ..first };
-    bench.store.commit_key(&first, &held(&version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&first, &held(&version), &Tags::default(), None).await.unwrap();
     let kept = async || bench.again().await.key(&first.id).await.unwrap().unwrap().0.policy;
     assert_eq!(kept().await, policy);
     let before = bench.store.revision().await.unwrap();

@@ -17,7 +17,7 @@ async fn rotating(bench: &Bench) -> Key {
     let (key, version) = key();
     let week = Some("7d".parse().unwrap());
     let key = Key { spec: KeySpec::Aes256, usage: KeyUsage::EncryptDecrypt, rotation_interval: week, ..key };
-    bench.store.commit_key(&key, &held(&version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&key, &held(&version), &Tags::default(), None).await.unwrap();
     key
 }
 
@@ -71,7 +71,7 @@ async fn a_new_version_ends_the_attempt_and_so_does_the_end_of_the_key() {
         seen.store(versions.count, Ordering::SeqCst);
         Ok(())
     };
-    bench.store.commit_version(&key.id, &version, agrees).await.unwrap();
+    bench.store.commit_version(&key.id, &version, None, agrees).await.unwrap();
     assert_eq!(seen.load(Ordering::SeqCst), 1);
     assert_eq!(bench.store.rotation_attempts().await.unwrap().into_keys().collect::<Vec<_>>(), vec![other.id.clone()]);
     let claimed = bench.store.claim_rotation(&key.id, |_, versions, _| {

@@ -15,8 +15,8 @@ async fn tags_change_on_all_resources_or_on_none_and_every_node_can_know() {
     let bench = bench().await;
     let ((one, version), (two, other_version)) = (key(), key());
     let before = tags(&[("a", "1"), ("B\\/é", "")]);
-    bench.store.commit_key(&one, &held(&version), &before).await.unwrap();
-    bench.store.commit_key(&two, &held(&other_version), &Tags::default()).await.unwrap();
+    bench.store.commit_key(&one, &held(&version), &before, None).await.unwrap();
+    bench.store.commit_key(&two, &held(&other_version), &Tags::default(), None).await.unwrap();
     let resources = [&one, &two].map(|key| TaggedResource::Key(key.id.clone()));
     assert_eq!(bench.again().await.tags(&resources[0]).await.unwrap(), before);
     assert_eq!(bench.again().await.tags_of_keys().await.unwrap(), [(one.id.clone(), before.clone())].into());
@@ -53,8 +53,8 @@ async fn tags_change_on_all_resources_or_on_none_and_every_node_can_know() {
 async fn a_deleted_key_takes_its_tags_along() {
     let bench = bench().await;
     let ((one, version), (two, other_version)) = (key(), key());
-    bench.store.commit_key(&one, &held(&version), &tags(&[("a", "1")])).await.unwrap();
-    bench.store.commit_key(&two, &held(&other_version), &tags(&[("a", "2")])).await.unwrap();
+    bench.store.commit_key(&one, &held(&version), &tags(&[("a", "1")]), None).await.unwrap();
+    bench.store.commit_key(&two, &held(&other_version), &tags(&[("a", "2")]), None).await.unwrap();
     let (alert, sending) = crate::alerts::of_key(&one.id);
     bench.store.delete_key(&one.id, (&alert, sending), |_| Ok(())).await.unwrap();
     assert_eq!(bench.again().await.tags(&TaggedResource::Key(one.id)).await.unwrap(), Tags::default());

@@ -9,6 +9,7 @@ mod key_life;
 mod key_policies;
 mod keys;
 mod permissions;
+mod quotas;
 mod rotation;
 mod tags;
 
@@ -113,6 +114,7 @@ impl Call<'_> {
             Action::SetKeyPolicy => key_policies::set_key_policy(self).await,
             Action::ListKmsInstances => keys::list_kms_instances(self),
             Action::GetKmsInstance => keys::get_kms_instance(self),
+            Action::GetKmsInstanceQuotaInfos => quotas::get_kms_instance_quota_infos(self),
             Action::GetDefaultKmsInstance => keys::get_default_kms_instance(self),
             Action::OpenKmsService => self.json(Done {}),
             Action::DescribeAccountKmsStatus => self.json(AccountStatusAnswer { account_status: "Enabled" }),

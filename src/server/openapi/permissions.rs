@@ -101,7 +101,7 @@ pub(super) fn check<'a>(call: &Call<'a>, action: Action) -> Result<Cow<'a, Param
         }
         Action::DeleteAlias => alias(call, action)?,
 
-        Action::GetKmsInstance => named("keystore", "KmsInstanceId")?,
+        Action::GetKmsInstance | Action::GetKmsInstanceQuotaInfos => named("keystore", "KmsInstanceId")?,
         Action::CreateNetworkRule | Action::DescribeNetworkRule | Action::UpdateNetworkRule | Action::DeleteNetworkRule => {
             named("network", "Name")?;
         }

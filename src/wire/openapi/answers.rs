@@ -202,6 +202,7 @@ wrapped! {
     ApplicationAccessPoints: "ApplicationAccessPoints" / "ApplicationAccessPoint" of ApplicationAccessPointItem { authentication_method, name }
 }
 
+pub mod quotas;
 pub mod tags;
 
 /// DescribeAccountKmsStatus.

@@ -116,6 +116,7 @@ actions![
     ListKmsInstances,
     GetKmsInstance,
     GetDefaultKmsInstance,
+    GetKmsInstanceQuotaInfos,
     OpenKmsService,
     DescribeAccountKmsStatus,
     DescribeRegions,
@@ -184,6 +185,7 @@ impl Action {
             | Self::ListKmsInstances
             | Self::GetKmsInstance
             | Self::GetDefaultKmsInstance
+            | Self::GetKmsInstanceQuotaInfos
             | Self::OpenKmsService
             | Self::DescribeAccountKmsStatus
             | Self::DescribeRegions
@@ -265,7 +267,6 @@ pub const UNSERVED: &[&str] = &[
     "DescribeSecret",
     "GetCertificate",
     "GetChallenge",
-    "GetKmsInstanceQuotaInfos",
     "GetManagedDataKey",
     "GetRandomPassword",
     "GetSecretPolicy",
