@@ -4,6 +4,7 @@
 //! relative to the folder of the file.
 
 mod alerts;
+mod limits;
 mod pin;
 
 use std::collections::HashSet;
@@ -20,6 +21,7 @@ use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
 use crate::model::access::parse_source;
 use crate::model::instance::InstanceKind;
+use crate::model::limits::Limits;
 use crate::model::proxies::Proxies;
 use crate::model::quota::KeyQuota;
 use crate::tier::pkcs11::{self, FlagsPolicy, OaepPolicy, Oversubscription, RefusedPins, TokenUri};
@@ -78,6 +80,8 @@ pub struct Endpoint {
     pub names: Vec<String>,
     /// What stands before it, and how that says who called.
     pub proxies: Proxies,
+    /// How many requests a second it serves.
+    pub limits: Limits,
 }
 
 /// An instance.
@@ -183,6 +187,7 @@ struct SharedTable {
     names: Vec<String>,
     default_instance: Option<String>,
     proxies: Option<ProxiesTable>,
+    limits: Option<limits::SharedLimitsTable>,
 }
 
 #[derive(Deserialize)]
@@ -235,13 +240,8 @@ struct InstanceTable {
     names: Vec<String>,
     proxies: Option<ProxiesTable>,
     slot: Option<SlotTable>,
-    quota: Option<QuotaTable>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct QuotaTable {
-    keys: Option<u32>,
+    quota: Option<limits::QuotaTable>,
+    limits: Option<limits::InstanceLimitsTable>,
 }
 
 #[derive(Deserialize)]
@@ -322,7 +322,12 @@ impl Config {
             alerts: file.alerts.map(|table| alerts::alerts(table, folder)).transpose()?,
             data_dir,
             root_key_file: at(file.root_key_file),
-            shared: endpoint(file.shared.listen, file.shared.names, proxies(file.shared.proxies, "shared")?),
+            shared: endpoint(
+                file.shared.listen,
+                file.shared.names,
+                proxies(file.shared.proxies, "shared")?,
+                limits::shared_limits(file.shared.limits)?,
+            ),
             default_instance,
             telemetry: file.telemetry.map(|telemetry| telemetry.listen),
             instances,
@@ -368,13 +373,11 @@ fn instance(table: InstanceTable, folder: &Path) -> Result<Instance> {
             return Err(wrong(format!("the instance {id} of the kind Software has an [instance.slot].")));
         }
     };
-    let mut endpoint = endpoint(table.listen, table.names, proxies(table.proxies, "instance")?);
+    let mut endpoint =
+        endpoint(table.listen, table.names, proxies(table.proxies, "instance")?, limits::instance_limits(table.limits)?);
     // Some clients look at the end of the name; a line in their hosts file then suffices. Only our own CA signs for it.
     endpoint.names.push(format!("{id}.cryptoservice.kms.aliyuncs.com"));
-    let key_quota = match table.quota.and_then(|quota| quota.keys) {
-        None => None,
-        Some(keys) => Some(KeyQuota::new(keys).ok_or_else(|| wrong(format!("keys of the quota of {id} is at least 1.")))?),
-    };
+    let key_quota = limits::key_quota(table.quota, &id)?;
     Ok(Instance { id, name: table.name, endpoint, keys, key_quota })
 }
 
@@ -441,7 +444,7 @@ fn proxies(table: Option<ProxiesTable>, of: &str) -> Result<Proxies> {
 }
 
 /// The address itself is a name of the certificate, and on a loopback address so is localhost.
-fn endpoint(listen: SocketAddr, mut names: Vec<String>, proxies: Proxies) -> Endpoint {
+fn endpoint(listen: SocketAddr, mut names: Vec<String>, proxies: Proxies, limits: Limits) -> Endpoint {
     if !listen.ip().is_unspecified() {
         names.push(listen.ip().to_string());
     }
@@ -450,7 +453,7 @@ fn endpoint(listen: SocketAddr, mut names: Vec<String>, proxies: Proxies) -> End
     }
     let mut seen = HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
-    Endpoint { listen, names, proxies }
+    Endpoint { listen, names, proxies, limits }
 }
 
 #[cfg(test)]
@@ -527,24 +530,6 @@ pin_file = "pin.txt"
             let text = parse(wrong).err().expect("it is refused").message().to_owned();
             assert!(text.contains(said), "{said} is not in: {text}");
         }
-    }
-
-    #[test]
-    fn an_instance_may_have_a_key_quota() {
-        let parse = |keys: &str| Config::parse(&format!("{GOOD}[instance.quota]\nkeys = {keys}\n"), Path::new("/srv"));
-        assert_eq!(parse("7").unwrap().instances[0].key_quota, KeyQuota::new(7));
-        assert_eq!(Config::parse(GOOD, Path::new("/srv")).unwrap().instances[0].key_quota, None);
-        assert!(parse("0").err().unwrap().message().contains("at least 1"));
-    }
-
-    #[test]
-    fn alerts_go_to_a_webhook() {
-        let alerts = "[alerts]\nwebhook = \"https://alerts.example.com/a\"\nca_file = \"ca.pem\"\n";
-        let config = Config::parse(&GOOD.replacen("[[instance]]", &format!("{alerts}[[instance]]"), 1), Path::new("/srv")).unwrap();
-        let alerts = config.alerts.unwrap();
-        assert_eq!(alerts.webhook.to_string(), "https://alerts.example.com:443");
-        assert_eq!(alerts.ca_file.as_deref(), Some(Path::new("/srv/ca.pem")));
-        assert!(Config::parse(GOOD, Path::new("/srv")).unwrap().alerts.is_none());
     }
 
     #[test]

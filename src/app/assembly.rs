@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 
 use crate::base::{Error, Result, SystemClock};
 use crate::config::{Config, Endpoint, Keys};
+use crate::model::limits::Group;
 use crate::server::{self, Listening, Settings};
 use crate::service::{AlertReceiver, Kms, Parts, ServedInstance};
 use crate::store::{RootKey, Store};
@@ -73,6 +74,7 @@ pub(super) async fn service(config: &Config, store: Store, relief: &Relief) -> R
             kind: instance.keys.kind(),
             tier,
             key_quota: instance.key_quota,
+            qps: instance.endpoint.limits.get(Group::Symmetric),
         });
     }
     Kms::start(Parts {
@@ -102,5 +104,5 @@ pub(super) async fn listeners(config: &Config) -> Result<Settings> {
 }
 
 fn listening(listener: TcpListener, endpoint: &Endpoint) -> Listening {
-    Listening { listener, names: endpoint.names.clone(), proxies: endpoint.proxies.clone() }
+    Listening { listener, names: endpoint.names.clone(), proxies: endpoint.proxies.clone(), limits: endpoint.limits.clone() }
 }

@@ -18,6 +18,8 @@ mod key_import;
 #[cfg(feature = "server")]
 mod key_life;
 #[cfg(feature = "server")]
+pub mod limits;
+#[cfg(feature = "server")]
 pub mod operator;
 #[cfg(feature = "server")]
 pub mod proxies;

@@ -53,7 +53,7 @@ pub async fn instance(
     version: Option<KeyVersionId>,
     body: &[u8],
 ) -> Result<Vec<u8>, Failed> {
-    Ok(instance_operations::serve(kms, caller, operation, version, body, &request_id(), &mut None).await?.body)
+    Ok(instance_operations::serve((kms, None), caller, operation, version, body, &request_id(), &mut None).await?.body)
 }
 
 /// Who is at the other end of a connection from `peer`: reads what a proxy says of it, and not a byte more. `None` when a proxy does not

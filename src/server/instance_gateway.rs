@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response};
 use super::authenticate::instance::{self, Authenticated};
 use super::body::{self, Body};
 use super::instance_operations::{self, Answered};
+use super::limiter::Limiter;
 use super::metrics::{Counted, Metrics};
 use super::openapi_gateway::OpenApiGateway;
 use super::recording::{Recording, Who};
@@ -31,6 +32,7 @@ pub(super) struct InstanceGateway {
     endpoint: Arc<str>,
     audit: Arc<Log>,
     metrics: Arc<Metrics>,
+    limiter: Option<Arc<Limiter>>,
 }
 
 impl InstanceGateway {
@@ -40,9 +42,10 @@ impl InstanceGateway {
         openapi: OpenApiGateway,
         audit: Arc<Log>,
         metrics: Arc<Metrics>,
+        limiter: Option<Arc<Limiter>>,
     ) -> Self {
         let endpoint = instance.as_str().into();
-        Self { kms, instance, openapi, endpoint, audit, metrics }
+        Self { kms, instance, openapi, endpoint, audit, metrics, limiter }
     }
 
     /// Answers one request, and writes its record in the audit log and its line in the log.
@@ -94,7 +97,8 @@ impl InstanceGateway {
         let trace = Arc::clone(&recording.trace);
         let caller = Caller { instance: self.instance.clone(), client_key, source: peer.ip(), trace };
         let Recording { request_id, resource, .. } = recording;
-        instance_operations::serve(&self.kms, &caller, operation, version, &body, request_id, resource).await
+        let by = (self.kms.as_ref(), self.limiter.as_deref());
+        instance_operations::serve(by, &caller, operation, version, &body, request_id, resource).await
     }
 }
 

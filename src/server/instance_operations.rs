@@ -3,6 +3,7 @@
 use prost::Message;
 use zeroize::Zeroize;
 
+use super::limiter::Limiter;
 use super::respond::{Failure, Refusal};
 use crate::base::{Error, Result, SecretBytes};
 use crate::model::KeyVersionId;
@@ -36,7 +37,7 @@ struct Call<'a> {
 
 /// Serves an operation, and notes in `resource` which key the request names.
 pub(super) async fn serve(
-    kms: &Kms,
+    (kms, limiter): (&Kms, Option<&Limiter>),
     caller: &Caller,
     operation: Operation,
     version: Option<KeyVersionId>,
@@ -45,32 +46,40 @@ pub(super) async fn serve(
     resource: &mut Option<String>,
 ) -> Result<Answered, Failure> {
     let call = Call { kms, caller, request_id, version };
+    let admission = Admission { kms, limiter, operation };
     let answered = match operation {
-        Operation::Encrypt => call.encrypt(read(body, resource)?).await,
-        Operation::AdvanceEncrypt => call.advance_encrypt(read(body, resource)?).await,
-        Operation::Decrypt => call.decrypt(read(body, resource)?).await,
-        Operation::AdvanceDecrypt => call.advance_decrypt(read(body, resource)?).await,
-        Operation::Sign => call.sign(read(body, resource)?).await,
-        Operation::Verify => call.verify(read(body, resource)?).await,
-        Operation::GetPublicKey => call.get_public_key(read(body, resource)?).await,
-        Operation::GenerateRandom => call.generate_random(read(body, resource)?).await,
-        Operation::GenerateDataKey => call.generate_data_key(read(body, resource)?).await,
-        Operation::AdvanceGenerateDataKey => call.advance_generate_data_key(read(body, resource)?).await,
-        Operation::GenerateDataKeyPair => call.generate_data_key_pair(read(body, resource)?).await,
+        Operation::Encrypt => call.encrypt(read(&admission, body, resource)?).await,
+        Operation::AdvanceEncrypt => call.advance_encrypt(read(&admission, body, resource)?).await,
+        Operation::Decrypt => call.decrypt(read(&admission, body, resource)?).await,
+        Operation::AdvanceDecrypt => call.advance_decrypt(read(&admission, body, resource)?).await,
+        Operation::Sign => call.sign(read(&admission, body, resource)?).await,
+        Operation::Verify => call.verify(read(&admission, body, resource)?).await,
+        Operation::GetPublicKey => call.get_public_key(read(&admission, body, resource)?).await,
+        Operation::GenerateRandom => call.generate_random(read(&admission, body, resource)?).await,
+        Operation::GenerateDataKey => call.generate_data_key(read(&admission, body, resource)?).await,
+        Operation::AdvanceGenerateDataKey => call.advance_generate_data_key(read(&admission, body, resource)?).await,
+        Operation::GenerateDataKeyPair => call.generate_data_key_pair(read(&admission, body, resource)?).await,
         Operation::GenerateDataKeyPairWithoutPlaintext => {
-            call.generate_data_key_pair_without_plaintext(read(body, resource)?).await
+            call.generate_data_key_pair_without_plaintext(read(&admission, body, resource)?).await
         }
-        Operation::AdvanceGenerateDataKeyPair => call.advance_generate_data_key_pair(read(body, resource)?).await,
+        Operation::AdvanceGenerateDataKeyPair => call.advance_generate_data_key_pair(read(&admission, body, resource)?).await,
         Operation::AdvanceGenerateDataKeyPairWithoutPlaintext => {
-            call.advance_generate_data_key_pair_without_plaintext(read(body, resource)?).await
+            call.advance_generate_data_key_pair_without_plaintext(read(&admission, body, resource)?).await
         }
         Operation::GetSecretValue => Err(Error::unsupported("This installation keeps no secrets.")),
     };
     Ok(answered?)
 }
 
-/// Reads the message, and notes which key it names.
-fn read<M: Numbered + Named>(body: &[u8], resource: &mut Option<String>) -> Result<M, Refusal> {
+/// What decides whether an operation is within its limit.
+struct Admission<'a> {
+    kms: &'a Kms,
+    limiter: Option<&'a Limiter>,
+    operation: Operation,
+}
+
+/// Reads the message, and notes which key it names. Which limit the operation has depends on the key.
+fn read<M: Numbered + Named>(admission: &Admission<'_>, body: &[u8], resource: &mut Option<String>) -> Result<M, Refusal> {
     let message: M = decode(body).map_err(|malformed| {
         Refusal::Malformed(match malformed {
             Malformed::Unreadable => "The body is not the protobuf message of the operation.".to_owned(),
@@ -78,6 +87,9 @@ fn read<M: Numbered + Named>(body: &[u8], resource: &mut Option<String>) -> Resu
         })
     })?;
     *resource = message.resource().map(str::to_owned);
+    if let Some(limiter) = admission.limiter {
+        limiter.admit_operation(admission.kms, admission.operation, message.resource())?;
+    }
     Ok(message)
 }
 

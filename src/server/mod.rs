@@ -13,6 +13,7 @@ mod exposition;
 pub mod in_process;
 mod instance_gateway;
 mod instance_operations;
+mod limiter;
 mod metrics;
 mod nonces;
 mod openapi;
@@ -36,11 +37,13 @@ use tokio::task::JoinSet;
 use crate::audit::Log;
 use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
+use crate::model::limits::Limits;
 use crate::model::proxies::Proxies;
 use crate::service::Kms;
 use crate::service::requests::Reach;
 use connections::{Connections, Endpoint};
 use instance_gateway::InstanceGateway;
+use limiter::Limiter;
 use metrics::Metrics;
 use nonces::Nonces;
 use openapi_gateway::OpenApiGateway;
@@ -58,6 +61,8 @@ pub struct Listening {
     pub names: Vec<String>,
     /// What stands before it.
     pub proxies: Proxies,
+    /// How many requests a second it serves.
+    pub limits: Limits,
 }
 
 /// What is served where.
@@ -94,14 +99,17 @@ pub async fn run(kms: Arc<Kms>, audit: Arc<Log>, settings: Settings, shutdown: i
         Ok(())
     };
     let nonces = Arc::new(Nonces::default());
-    let openapi =
-        |reach| OpenApiGateway::new(Arc::clone(&kms), reach, Arc::clone(&audit), Arc::clone(&metrics), Arc::clone(&nonces));
+    let openapi = |reach, limiter| {
+        OpenApiGateway::new(Arc::clone(&kms), reach, Arc::clone(&audit), Arc::clone(&metrics), Arc::clone(&nonces), limiter)
+    };
     for (instance, listening) in settings.instances {
-        let openapi = openapi(Reach::Instance(instance.clone()));
-        let gateway = InstanceGateway::new(Arc::clone(&kms), instance, openapi, Arc::clone(&audit), Arc::clone(&metrics));
+        let limiter = Limiter::of(&listening.limits).map(Arc::new);
+        let openapi = openapi(Reach::Instance(instance.clone()), limiter.clone());
+        let gateway = InstanceGateway::new(Arc::clone(&kms), instance, openapi, Arc::clone(&audit), Arc::clone(&metrics), limiter);
         serve(listening, Endpoint::Instance(Arc::new(gateway)))?;
     }
-    serve(settings.shared, Endpoint::Shared(Arc::new(openapi(Reach::Everything))))?;
+    let limiter = Limiter::of(&settings.shared.limits).map(Arc::new);
+    serve(settings.shared, Endpoint::Shared(Arc::new(openapi(Reach::Everything, limiter))))?;
     if let Some(listener) = settings.telemetry {
         let endpoint = Endpoint::Telemetry(Arc::new(Telemetry::new(Arc::clone(&kms), audit, Arc::clone(&metrics))));
         let proxies = Arc::new(Proxies::None);

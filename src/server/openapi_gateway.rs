@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response};
 
 use super::authenticate::openapi::{Authenticated, Signed};
 use super::body::{self, Body};
+use super::limiter::Limiter;
 use super::metrics::{Counted, Metrics};
 use super::nonces::Nonces;
 use super::openapi::Call;
@@ -32,6 +33,7 @@ pub(super) struct OpenApiGateway {
     endpoint: Arc<str>,
     /// Those of all endpoints: what was sent to one is good at no other.
     nonces: Arc<Nonces>,
+    limiter: Option<Arc<Limiter>>,
 }
 
 /// The parameters by which operations name what they are about; of several the first is meant.
@@ -53,12 +55,19 @@ const SUBJECTS: [&str; 12] = [
 const KEYS: [&str; 5] = ["KeyId", "DestinationKeyId", "ProtectedResourceArn", "ResourceId.1", "AliasName"];
 
 impl OpenApiGateway {
-    pub(super) fn new(kms: Arc<Kms>, reach: Reach, audit: Arc<Log>, metrics: Arc<Metrics>, nonces: Arc<Nonces>) -> Self {
+    pub(super) fn new(
+        kms: Arc<Kms>,
+        reach: Reach,
+        audit: Arc<Log>,
+        metrics: Arc<Metrics>,
+        nonces: Arc<Nonces>,
+        limiter: Option<Arc<Limiter>>,
+    ) -> Self {
         let endpoint = match &reach {
             Reach::Everything => "shared".into(),
             Reach::Instance(instance) => instance.as_str().into(),
         };
-        Self { kms, reach, audit, metrics, endpoint, nonces }
+        Self { kms, reach, audit, metrics, endpoint, nonces, limiter }
     }
 
     /// Answers one request, and writes its record in the audit log and its line in the log.
@@ -121,6 +130,9 @@ impl OpenApiGateway {
         // Before it is served: an alias may be gone afterwards.
         let key = KEYS.iter().filter_map(|name| all.optional(name)).find_map(|text| self.kms.key_named(text));
         recording.key = key;
+        if let Some(limiter) = &self.limiter {
+            limiter.admit_action(&self.kms, action, &self.reach, recording.key.as_ref())?;
+        }
         Call { kms: &self.kms, operator: &operator, parameters: &all, request_id: &recording.request_id }.answer(action).await
     }
 }

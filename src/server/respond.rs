@@ -3,6 +3,7 @@
 //! What the caller is told is the code and the public text; causes go to the log. Codes and statuses are the API's.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -25,6 +26,8 @@ pub(super) struct Failure {
     pub(super) causes: String,
     /// What the audit says instead of the message, where that repeats what was sent.
     told: Option<&'static str>,
+    /// How long to wait before the request is sent again, when that is known.
+    retry_after: Option<Duration>,
 }
 
 impl Failure {
@@ -45,6 +48,9 @@ impl Failure {
 
 /// What a rehearsal is told that would not have been permitted.
 const ACCESS_DENIED: &str = "AccessDeniedError";
+
+/// Milliseconds, more than none: an SDK that is told to retry waits for so long.
+const RETRY_AFTER: &str = "x-acs-retry-after";
 
 /// Status and code of a kind.
 pub(super) fn of_kind(kind: Kind) -> (StatusCode, &'static str) {
@@ -85,7 +91,7 @@ pub(super) fn of_kind(kind: Kind) -> (StatusCode, &'static str) {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (status, code) = of_kind(error.kind());
-        Self { status, code, message: error.message().to_owned(), causes: error.causes(), told: None }
+        Self { status, code, message: error.message().to_owned(), causes: error.causes(), told: None, retry_after: None }
     }
 }
 
@@ -100,6 +106,7 @@ pub(super) fn rehearsed<T>(outcome: crate::base::Result<T>) -> Failure {
                 message: "The request would have succeeded, but DryRun is set.".to_owned(),
                 causes: String::new(),
                 told: None,
+                retry_after: None,
             };
         }
         Err(error) if error.retry() == Retry::Later => return error.into(),
@@ -160,6 +167,8 @@ pub(super) enum Refusal {
     NonceUsed,
     /// OpenAPI: too many requests to remember their nonces.
     TooManyNonces,
+    /// More requests than the limit of the endpoint; how long until the next is served.
+    Throttled(Duration),
     /// OpenAPI: an operation that an instance endpoint does not serve.
     AtSharedGateway(&'static str),
 }
@@ -168,6 +177,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         // The string to sign holds all parameters of a request.
         let told = matches!(refusal, Refusal::SignatureDoesNotMatch(_)).then_some("The signature does not match the request.");
+        let retry_after = if let Refusal::Throttled(wait) = &refusal { Some(*wait) } else { None };
         let (status, code, message) = match refusal {
             Refusal::BodyTooLarge(limit) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "InvalidParameter", format!("The body has at most {limit} bytes."))
@@ -239,7 +249,9 @@ impl From<Refusal> for Failure {
             Refusal::NonceUsed => {
                 (StatusCode::BAD_REQUEST, "SignatureNonceUsed", "The nonce of the request was used already.".to_owned())
             }
-            Refusal::TooManyNonces => (StatusCode::TOO_MANY_REQUESTS, "Rejected.Throttling", "QPS Limit Exceeded".to_owned()),
+            Refusal::TooManyNonces | Refusal::Throttled(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "Rejected.Throttling", "QPS Limit Exceeded".to_owned())
+            }
             Refusal::AtSharedGateway(operation) => (
                 StatusCode::BAD_REQUEST,
                 "UnsupportedOperation",
@@ -248,7 +260,7 @@ impl From<Refusal> for Failure {
                 ),
             ),
         };
-        Self { status, code, message, causes: String::new(), told }
+        Self { status, code, message, causes: String::new(), told, retry_after }
     }
 }
 
@@ -314,6 +326,9 @@ pub(super) fn openapi_failure(failure: &Failure, format: Format, request_id: &st
     let written = openapi("Error", json(), format).or_else(|_| openapi("Error", json(), Format::Json));
     let mut response = written.unwrap_or_default();
     *response.status_mut() = failure.status;
+    if let Some(wait) = failure.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_nanos().div_ceil(1_000_000) as u64));
+    }
     response
 }
 

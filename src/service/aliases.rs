@@ -3,6 +3,7 @@
 use super::Kms;
 use super::requests::{AliasOf, Operator, Page, Paged};
 use crate::base::{Error, Kind, Result, excerpt};
+use crate::model::algorithm::KeySpec;
 use crate::model::key::Key;
 use crate::model::{Alias, KeyId};
 
@@ -23,6 +24,11 @@ impl Kms {
     /// The same for the audit: nothing for what is neither.
     pub fn key_named(&self, text: &str) -> Option<KeyId> {
         self.resolve(text).ok()
+    }
+
+    /// The spec of a key, if there is such a key.
+    pub fn key_spec(&self, id: &KeyId) -> Option<KeySpec> {
+        Some(self.snapshot.key(id)?.key.spec)
     }
 
     /// CreateAlias.

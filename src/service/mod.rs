@@ -34,6 +34,7 @@ mod tags;
 mod trace;
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
@@ -72,6 +73,8 @@ pub struct ServedInstance {
     pub tier: Arc<dyn Tier>,
     /// How many key versions it may hold, if that is bounded.
     pub key_quota: Option<KeyQuota>,
+    /// How many requests of symmetric cryptography a second its endpoint serves, if that is bounded.
+    pub qps: Option<NonZeroU32>,
 }
 
 /// What a service is put together from.
@@ -110,6 +113,7 @@ struct Served {
     /// One data key pair at a time, as the API has it: an RSA pair takes a core for a second.
     pair: Semaphore,
     key_quota: Option<KeyQuota>,
+    qps: Option<NonZeroU32>,
     check: health::Check,
     rotations: rotation::Counts,
 }
@@ -123,10 +127,10 @@ impl Kms {
         let now = parts.clock.now();
         let authorities = authorities(&parts.store).await?;
         let mut instances = HashMap::new();
-        for ServedInstance { id, name, kind, tier, key_quota } in parts.instances {
+        for ServedInstance { id, name, kind, tier, key_quota, qps } in parts.instances {
             let instance = parts.store.register_instance(&id, &name, kind, now).await?;
             let (check, rotations) = (health::Check::default(), rotation::Counts::default());
-            instances.insert(id, Served { instance, tier, pair: Semaphore::new(1), key_quota, check, rotations });
+            instances.insert(id, Served { instance, tier, pair: Semaphore::new(1), key_quota, qps, check, rotations });
         }
         if let Some(id) = &parts.default_instance
             && !instances.contains_key(id)

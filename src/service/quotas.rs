@@ -14,6 +14,8 @@ pub enum QuotaResource {
     Key,
     /// Its secrets.
     Secret,
+    /// Requests of symmetric cryptography a second at its endpoint.
+    Qps,
     /// VPCs that may use it.
     Vpc,
 }
@@ -25,8 +27,8 @@ pub struct QuotaUse {
     pub resource: QuotaResource,
     /// How much it may; `None` when nothing bounds it.
     pub quota: Option<u64>,
-    /// How much it does.
-    pub used: u64,
+    /// How much it does; `None` when that is not counted.
+    pub used: Option<u64>,
 }
 
 impl Kms {
@@ -36,11 +38,13 @@ impl Kms {
     /// [`Kind::InstanceNotFound`](crate::base::Kind::InstanceNotFound).
     pub fn instance_quotas(&self, _: &Operator, id: &InstanceId) -> Result<Vec<QuotaUse>> {
         let served = self.served(id)?;
+        let of = |resource, quota, used| QuotaUse { resource, quota, used };
         Ok(vec![
-            QuotaUse { resource: QuotaResource::Key, quota: served.key_quota.map(KeyQuota::most), used: self.key_versions_of(id) },
+            of(QuotaResource::Key, served.key_quota.map(KeyQuota::most), Some(self.key_versions_of(id))),
+            of(QuotaResource::Qps, served.qps.map(|qps| qps.get().into()), None),
             // There are none of these.
-            QuotaUse { resource: QuotaResource::Secret, quota: None, used: 0 },
-            QuotaUse { resource: QuotaResource::Vpc, quota: None, used: 0 },
+            of(QuotaResource::Secret, None, Some(0)),
+            of(QuotaResource::Vpc, None, Some(0)),
         ])
     }
 

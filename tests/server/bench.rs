@@ -17,6 +17,7 @@ use keystead::base::{Clock, FixedClock, SecretBytes, SystemClock, Timestamp, ran
 use keystead::model::access::{AuthenticationMethod, Permission, Scope};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::instance::InstanceKind;
+use keystead::model::limits::{Group, Limits};
 use keystead::model::operator::{AccessKeyInfo, AccessKeyState};
 use keystead::model::proxies::Proxies;
 use keystead::model::{AccessKeyId, InstanceId, KeyId, Name};
@@ -166,15 +167,21 @@ pub async fn bench() -> Bench {
 
 /// The same on given tiers, of which the first makes keys.
 pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
-    bench_with(tiers, Proxies::None).await
+    bench_with(tiers, Proxies::None, [Limits::default(), Limits::default()]).await
 }
 
 /// The same with something before all its listeners.
 pub async fn bench_behind(proxies: Proxies) -> Bench {
-    bench_with([(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>), proxies).await
+    let tiers = [(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>);
+    bench_with(tiers, proxies, [Limits::default(), Limits::default()]).await
 }
 
-async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies) -> Bench {
+/// The same with limits at the first instance's endpoint, and at the shared gateway.
+pub async fn bench_limited(limits: [Limits; 2]) -> Bench {
+    bench_with([(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>), Proxies::None, limits).await
+}
+
+async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies, [at_instance, at_shared]: [Limits; 2]) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::create(&directory.path().join("keystead.db"), &RootKey::generate()).await.unwrap();
     let clock = Arc::new(FixedClock::at(SystemClock.now()));
@@ -202,6 +209,7 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies) -> Bench {
         kind: InstanceKind::Software,
         tier,
         key_quota: None,
+        qps: at_instance.get(Group::Symmetric),
     });
     let kms = Kms::start(Parts {
         store: store.clone(),
@@ -229,10 +237,11 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies) -> Bench {
 
     let local = "127.0.0.1:0".parse().unwrap();
     let names = || vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let listening = async || Listening { listener: server::bind(local).await.unwrap(), names: names(), proxies: proxies.clone() };
+    let listening =
+        async |limits| Listening { listener: server::bind(local).await.unwrap(), names: names(), proxies: proxies.clone(), limits };
     let settings = Settings {
-        instances: vec![(instance.clone(), listening().await), (other.clone(), listening().await)],
-        shared: listening().await,
+        instances: vec![(instance.clone(), listening(at_instance).await), (other.clone(), listening(Limits::default()).await)],
+        shared: listening(at_shared).await,
         telemetry: Some(server::bind(local).await.unwrap()),
         drain: Duration::from_secs(10),
     };

@@ -9,6 +9,7 @@ mod isolated;
 mod audit;
 mod bodies;
 mod checks;
+mod limits;
 mod matrix;
 mod openapi_at_instances;
 mod operations;

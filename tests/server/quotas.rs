@@ -21,6 +21,7 @@ async fn what_an_instance_holds_is_told() {
     assert_eq!(all["KmsInstanceId"], instance);
     let all = all["KmsInstanceQuotaInfos"].as_array().unwrap().clone();
     assert_eq!(all[0], json!({ "ResourceType": "key", "UsedQuantity": before + 1 }), "nothing bounds it");
+    assert!(all.contains(&json!({ "ResourceType": "qps" })), "{all:?}");
     assert!(all.contains(&json!({ "ResourceType": "vpc", "UsedQuantity": 0 })));
 
     for (parameters, expected) in [

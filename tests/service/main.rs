@@ -63,6 +63,7 @@ fn parts(store: Store, instance: &InstanceId, clock: Arc<FixedClock>, tier: Arc<
             kind: InstanceKind::Software,
             tier,
             key_quota: None,
+            qps: None,
         }],
         default_instance: Some(instance.clone()),
         pairs: Arc::new(SoftwareTier::new()),

@@ -18,7 +18,7 @@ async fn node(bench: &Bench, clock: &Arc<FixedClock>, most: u32) -> Arc<Kms> {
 fn numbers(bench: &Bench, kms: &Kms) -> (Option<u64>, u64) {
     let all = kms.instance_quotas(&bench.operator, &bench.instance).unwrap();
     let keys = all.into_iter().find(|of| of.resource == QuotaResource::Key).unwrap();
-    (keys.quota, keys.used)
+    (keys.quota, keys.used.unwrap())
 }
 
 fn told(kms: &Kms, event: AlertEvent) -> u64 {

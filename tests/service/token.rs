@@ -44,6 +44,7 @@ impl Token {
                 kind: InstanceKind::Hardware,
                 tier: Arc::clone(self) as _,
                 key_quota: None,
+                qps: None,
             }],
             default_instance: Some(bench.instance.clone()),
             pairs: Arc::new(SoftwareTier::new()),

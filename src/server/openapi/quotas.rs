@@ -26,6 +26,7 @@ fn info(QuotaUse { resource, quota, used }: QuotaUse) -> QuotaInfo {
     let resource_type = match resource {
         QuotaResource::Key => "key",
         QuotaResource::Secret => "secret",
+        QuotaResource::Qps => "qps",
         QuotaResource::Vpc => "vpc",
     };
     QuotaInfo { resource_quota: quota, resource_type, used_quantity: used }

@@ -216,9 +216,12 @@ async fn start(store: Store) -> Arc<Kms> {
             name: "fuzz".to_owned(),
             kind: InstanceKind::Software,
             tier: Arc::new(SoftwareTier::new()),
+            key_quota: None,
+            qps: None,
         }],
         default_instance: Some(instance),
         pairs: Arc::new(SoftwareTier::new()),
+        alerts: None,
     })
     .await
     .expect("a service")

@@ -170,7 +170,7 @@ pub(super) async fn request(world: &World, action: Action, resource: Resource) -
             Some(Request::new(action, &[arn("alias", &alias)], vec![("AliasName", format!("alias/{alias}"))]))
         }
 
-        Action::GetKmsInstance => on("keystore", &named()?.instance, "KmsInstanceId", &[]),
+        Action::GetKmsInstance | Action::GetKmsInstanceQuotaInfos => on("keystore", &named()?.instance, "KmsInstanceId", &[]),
         Action::DescribeNetworkRule => on("network", &named()?.rule, "Name", &[]),
         Action::DescribePolicy => on("policy", &named()?.policy, "Name", &[]),
         Action::DescribeApplicationAccessPoint => on("applicationaccesspoint", &named()?.access_point, "Name", &[]),

@@ -21,6 +21,7 @@ pub struct QuotaInfo {
     pub resource_quota: Option<u64>,
     /// `key`, `secret`, `qps` or `vpc`.
     pub resource_type: &'static str,
-    /// How much there is.
-    pub used_quantity: u64,
+    /// How much there is; absent when that is not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_quantity: Option<u64>,
 }

@@ -1,0 +1,49 @@
+//! How many requests a second an endpoint serves, by groups of operations as the API has them.
+
+use std::num::NonZeroU32;
+
+/// Operations that share a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Cryptography with a symmetric key.
+    Symmetric,
+    /// Cryptography with an asymmetric key, and making pairs.
+    Asymmetric,
+    /// Public keys and random bytes at an instance endpoint.
+    Other,
+    /// CreateKey.
+    CreateKey,
+    /// What else changes nothing, at the shared gateway.
+    Reads,
+    /// What else changes something, at the shared gateway.
+    Writes,
+}
+
+impl Group {
+    /// All that there are.
+    pub const ALL: [Self; 6] = [Self::Symmetric, Self::Asymmetric, Self::Other, Self::CreateKey, Self::Reads, Self::Writes];
+}
+
+/// Requests a second, by group; a group that is not named has no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits(Vec<(Group, NonZeroU32)>);
+
+impl Limits {
+    /// The most that makes sense: beyond it a limit is none.
+    pub const MOST: u32 = 1_000_000;
+
+    /// With a limit for each of these groups.
+    pub fn of(limits: impl IntoIterator<Item = (Group, NonZeroU32)>) -> Self {
+        Self(limits.into_iter().collect())
+    }
+
+    /// The limit of a group.
+    pub fn get(&self, group: Group) -> Option<NonZeroU32> {
+        self.0.iter().find(|(limited, _)| *limited == group).map(|(_, limit)| *limit)
+    }
+
+    /// Whether nothing is limited.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,140 @@
+//! Requests a second, by group of operations. One atomic number for each limit, no lock; an endpoint without limits has no limiter.
+//!
+//! The generic cell rate algorithm: the number says when the group will have caught up with what was admitted. A second's worth may
+//! come at once; what comes on top waits for its turn or, as here, is refused with the time until then.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::respond::Refusal;
+use crate::model::KeyId;
+use crate::model::limits::{Group, Limits};
+use crate::service::Kms;
+use crate::service::requests::Reach;
+use crate::wire::instance_protocol::Operation;
+use crate::wire::openapi::{Action, CRYPTOGRAPHY, Effect};
+
+/// Nanoseconds of a second: how far ahead a group may be.
+const SECOND: u64 = 1_000_000_000;
+
+/// The limits of an endpoint, of this node.
+pub(super) struct Limiter {
+    began: Instant,
+    rates: [Option<Rate>; Group::ALL.len()],
+}
+
+struct Rate {
+    /// Nanoseconds from one request to the next.
+    period: u64,
+    /// When it will have caught up, in nanoseconds since the beginning.
+    caught_up: AtomicU64,
+}
+
+impl Limiter {
+    /// None when nothing is limited.
+    pub(super) fn of(limits: &Limits) -> Option<Self> {
+        let rate = |group| {
+            let limit = limits.get(group)?;
+            Some(Rate { period: SECOND / u64::from(limit.get()), caught_up: AtomicU64::new(0) })
+        };
+        (!limits.is_empty()).then(|| Self { began: Instant::now(), rates: Group::ALL.map(rate) })
+    }
+
+    /// Whether a request of the instance protocol may be served now. `named` is the key in the caller's words.
+    pub(super) fn admit_operation(&self, kms: &Kms, operation: Operation, named: Option<&str>) -> Result<(), Refusal> {
+        self.admit(match operation {
+            Operation::Encrypt
+            | Operation::Decrypt
+            | Operation::GenerateDataKey
+            | Operation::AdvanceEncrypt
+            | Operation::AdvanceDecrypt
+            | Operation::AdvanceGenerateDataKey => by_key(kms, named.and_then(|text| kms.key_named(text)).as_ref()),
+            Operation::Sign
+            | Operation::Verify
+            | Operation::GenerateDataKeyPair
+            | Operation::GenerateDataKeyPairWithoutPlaintext
+            | Operation::AdvanceGenerateDataKeyPair
+            | Operation::AdvanceGenerateDataKeyPairWithoutPlaintext => Group::Asymmetric,
+            Operation::GenerateRandom | Operation::GetPublicKey | Operation::GetSecretValue => Group::Other,
+        })
+    }
+
+    /// The same for the OpenAPI.
+    pub(super) fn admit_action(&self, kms: &Kms, action: Action, reach: &Reach, key: Option<&KeyId>) -> Result<(), Refusal> {
+        self.admit(match (action, reach, action.effect()) {
+            (Action::GetPublicKey, Reach::Instance(_), _) => Group::Other,
+            (action, _, _) if CRYPTOGRAPHY.contains(&action) => by_key(kms, key),
+            (Action::CreateKey, _, _) => Group::CreateKey,
+            (_, _, Effect::None) => Group::Reads,
+            (_, _, Effect::Change) => Group::Writes,
+        })
+    }
+
+    fn admit(&self, group: Group) -> Result<(), Refusal> {
+        let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let rate = Group::ALL.iter().zip(&self.rates).find(|(of, _)| **of == group).and_then(|(_, rate)| rate.as_ref());
+        rate.map_or(Ok(()), |rate| rate.admit(now)).map_err(Refusal::Throttled)
+    }
+}
+
+/// A ciphertext that names its key was made by a symmetric one.
+fn by_key(kms: &Kms, key: Option<&KeyId>) -> Group {
+    match key.and_then(|key| kms.key_spec(key)) {
+        Some(spec) if !spec.is_symmetric() => Group::Asymmetric,
+        Some(_) | None => Group::Symmetric,
+    }
+}
+
+impl Rate {
+    /// Counts a request, or says how long it would have to wait.
+    fn admit(&self, now: u64) -> Result<(), Duration> {
+        let mut caught_up = self.caught_up.load(Ordering::Relaxed);
+        loop {
+            let next = caught_up.max(now).saturating_add(self.period);
+            let ahead = next - now;
+            if ahead > SECOND {
+                return Err(Duration::from_nanos(ahead - SECOND));
+            }
+            match self.caught_up.compare_exchange_weak(caught_up, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(other) => caught_up = other,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(limit: u64) -> Rate {
+        Rate { period: SECOND / limit, caught_up: AtomicU64::new(0) }
+    }
+
+    #[test]
+    fn a_seconds_worth_comes_at_once_and_then_one_after_the_other() {
+        let rate = rate(4);
+        let begin = 7 * SECOND;
+        for _ in 0..4 {
+            assert_eq!(rate.admit(begin), Ok(()));
+        }
+        assert_eq!(rate.admit(begin), Err(Duration::from_millis(250)));
+        assert_eq!(rate.admit(begin + SECOND / 8), Err(Duration::from_millis(125)), "a refusal costs nothing");
+        assert_eq!(rate.admit(begin + SECOND / 4), Ok(()));
+        assert!(rate.admit(begin + SECOND / 4).is_err());
+        // What was not used for long is a second's worth, not more.
+        let later = (0..10).filter(|_| rate.admit(begin + 100 * SECOND).is_ok()).count();
+        assert_eq!(later, 4);
+    }
+
+    #[test]
+    fn threads_share_a_limit() {
+        let rate = rate(1000);
+        let admitted: usize = std::thread::scope(|scope| {
+            let count = || (0..500).filter(|_| rate.admit(SECOND).is_ok()).count();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(admitted, 1000);
+    }
+}

@@ -1,0 +1,105 @@
+//! Requests a second: by group, at the endpoint that has the limit, with the answers that the SDKs repeat.
+
+use std::num::NonZeroU32;
+
+use keystead::model::limits::{Group, Limits};
+use keystead::wire::instance_protocol::{
+    AdvanceEncryptRequest, EncryptRequest, GenerateRandomRequest, GetPublicKeyRequest, SignRequest,
+};
+use prost::Message;
+
+use crate::bench::{Answer, Bench, bench_limited};
+use crate::shared::{ask, code};
+
+/// Requests of which one must be too many for a limit of one a second, however slow they are here.
+const MANY: usize = 200;
+
+/// One a second for each of these groups.
+fn limits(groups: &[Group]) -> Limits {
+    Limits::of(groups.iter().map(|group| (*group, NonZeroU32::MIN)))
+}
+
+/// Asks until the limit is reached. The first is always served.
+async fn until_throttled(mut send: impl AsyncFnMut() -> Answer) -> Answer {
+    assert_eq!(send().await.status, 200);
+    for _ in 0..MANY {
+        let answer = send().await;
+        match answer.status {
+            200 => {}
+            429 => return answer,
+            other => panic!("{other}"),
+        }
+    }
+    panic!("nothing was too much");
+}
+
+async fn instance(bench: &Bench, operation: &str, message: &impl Message) -> Answer {
+    bench.ask(operation, message).await
+}
+
+fn encrypt(key: &str) -> EncryptRequest {
+    EncryptRequest { key_id: key.to_owned(), plaintext: b"x".to_vec(), ..EncryptRequest::default() }
+}
+
+#[tokio::test]
+async fn an_instance_endpoint_limits_by_the_key() {
+    let bench = bench_limited([limits(&[Group::Symmetric, Group::Asymmetric]), Limits::default()]).await;
+    let throttled = until_throttled(async || instance(&bench, "Encrypt", &encrypt(bench.aes.as_str())).await).await;
+    assert_eq!(throttled.expect_error(429, "Rejected.Throttling"), "QPS Limit Exceeded");
+    // The pair of an Encrypt has the other limit, which signatures share.
+    let throttled = until_throttled(async || instance(&bench, "Encrypt", &encrypt(bench.rsa_encrypt.as_str())).await).await;
+    throttled.expect_error(429, "Rejected.Throttling");
+    let sign = SignRequest { key_id: bench.rsa_sign.to_string(), message: b"m".to_vec(), ..SignRequest::default() };
+    let mut signed = Vec::new();
+    for _ in 0..MANY {
+        signed.push(instance(&bench, "Sign", &sign).await.status);
+        if signed.contains(&429) {
+            break;
+        }
+    }
+    assert!(signed.contains(&429), "{signed:?}");
+    let advance = AdvanceEncryptRequest { key_id: bench.aes.to_string(), plaintext: b"x".to_vec(), ..Default::default() };
+    let mut advanced = false;
+    for _ in 0..MANY {
+        advanced |= instance(&bench, "AdvanceEncrypt", &advance).await.status == 429;
+        if advanced {
+            break;
+        }
+    }
+    assert!(advanced, "it has the limit of Encrypt");
+    // What has none is served, and so are the other endpoints.
+    for _ in 0..20 {
+        assert_eq!(instance(&bench, "GenerateRandom", &GenerateRandomRequest { length: 8 }).await.status, 200);
+        let public = GetPublicKeyRequest { key_id: bench.rsa_sign.to_string() };
+        assert_eq!(instance(&bench, "GetPublicKey", &public).await.status, 200);
+        let parameters = [("KeyId", bench.aes.as_str()), ("Plaintext", "eA==")];
+        assert_eq!(ask(&bench, "Encrypt", &parameters).await.status, 200);
+    }
+    let qps = [("KmsInstanceId", bench.instance.as_str()), ("ResourceType", "qps")];
+    let infos = ask(&bench, "GetKmsInstanceQuotaInfos", &qps).await.json();
+    assert_eq!(infos["KmsInstanceQuotaInfos"][0], serde_json::json!({ "ResourceType": "qps", "ResourceQuota": 1 }));
+}
+
+#[tokio::test]
+async fn the_shared_gateway_limits_by_what_is_done_and_says_how_long() {
+    let groups = [Group::Symmetric, Group::CreateKey, Group::Reads, Group::Writes];
+    let bench = bench_limited([Limits::default(), limits(&groups)]).await;
+    let key = bench.aes.as_str();
+    for (action, parameters) in [
+        ("Encrypt", vec![("KeyId", key), ("Plaintext", "eA==")]),
+        ("CreateKey", vec![]),
+        ("ListKeys", vec![]),
+        ("UpdateKeyDescription", vec![("KeyId", key), ("Description", "d")]),
+    ] {
+        let throttled = until_throttled(async || ask(&bench, action, &parameters).await).await;
+        assert_eq!(code(&throttled), (429, "Rejected.Throttling".to_owned()), "{action}");
+        assert_eq!(throttled.json()["Message"], "QPS Limit Exceeded");
+        let wait: u64 = throttled.headers["x-acs-retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=1000).contains(&wait), "{wait} ms");
+    }
+    for _ in 0..20 {
+        let public = ask(&bench, "GetPublicKey", &[("KeyId", bench.rsa_sign.as_str()), ("KeyVersionId", "")]).await;
+        assert_ne!(public.status, 429, "asymmetric cryptography has no limit here");
+        assert_eq!(instance(&bench, "Encrypt", &encrypt(key)).await.status, 200);
+    }
+}
