@@ -78,6 +78,7 @@ const MISSING: &[[&str; 2]] = &[
     ["TagResources|UntagResources|ListTagResources", "404 InvalidResourceId.NotFound"],
     ["DeleteAlias", "404 Forbidden.AliasNotFound"],
     ["GetKmsInstance", "403 Forbidden.DKMSInstanceNotFound"],
+    ["GetKmsInstanceQuotaInfos", "403 Forbidden.DKMSInstanceNotFound"],
     ["DescribeNetworkRule|UpdateNetworkRule|DeleteNetworkRule", "404 Forbidden.ResourceNotFound"],
     ["DescribePolicy|UpdatePolicy|DeletePolicy", "404 Forbidden.ResourceNotFound"],
     ["DescribeApplicationAccessPoint|UpdateApplicationAccessPoint", "404 Forbidden.ResourceNotFound"],
