@@ -11,6 +11,7 @@ mod handing_out;
 mod hsm;
 mod init;
 mod operators;
+mod roles;
 mod running;
 mod serve;
 mod starter;
@@ -76,6 +77,9 @@ enum Command {
     /// Operators: who may call the OpenAPI, what they are permitted, their AccessKeys.
     #[command(subcommand)]
     Operator(operators::Operators),
+    /// Roles: what others assume for a while, what it permits, and who may assume it.
+    #[command(subcommand)]
+    Role(roles::Roles),
     /// Look at HSMs.
     #[command(subcommand)]
     Hsm(Hsm),
@@ -313,6 +317,7 @@ fn run(arguments: Arguments) -> Result<i32> {
             }
             Command::ClientKey(command) => done(client_keys::run(config, command).await),
             Command::Operator(command) => done(operators::run(config, command).await),
+            Command::Role(command) => done(roles::run(config, command).await),
             Command::Hsm(Hsm::List { module }) => done(hsm::list(config, module.as_deref())),
             Command::Hsm(Hsm::Probe { module, uri, pin_file }) => done(match (module, uri, pin_file) {
                 (Some(module), Some(uri), Some(pin_file)) => hsm::probe_token(module, uri, pin_file).await,

@@ -116,7 +116,7 @@ pub(super) async fn run(path: &Path, command: Operators) -> Result<()> {
             println!("The operator {name} is deleted: its AccessKeys work no more.");
             Ok(())
         }
-        Operators::Attach { name, policies } => attach(&config, &name, policies).await,
+        Operators::Attach { name, policies } => attach(&config, IdentityKind::User, &name, policies).await,
         Operators::Detach { name, policy } => {
             change(&config, ("operator detach", name.as_str()), async |store| store.detach_policy(&name, &policy).await).await?;
             println!("The operator {name} has no policy {policy} any more.");
@@ -149,7 +149,7 @@ pub(super) async fn run(path: &Path, command: Operators) -> Result<()> {
 }
 
 /// Opens the store for one change, which is recorded in the audit log, and returns when a running server knows of it.
-async fn change<T>(
+pub(super) async fn change<T>(
     config: &Config,
     (operation, resource): (&'static str, &str),
     work: impl AsyncFnOnce(&Store) -> Result<T>,
@@ -173,24 +173,32 @@ async fn create(config: &Config, name: Name, policies: Policies, description: St
     Ok(())
 }
 
-async fn attach(config: &Config, name: &Name, policies: Policies) -> Result<()> {
+pub(super) async fn attach(config: &Config, kind: IdentityKind, name: &Name, policies: Policies) -> Result<()> {
     let policies = policies.read()?;
     if policies.is_empty() {
         return Err(Error::invalid("Name a policy: --policy or --policy-file."));
     }
-    change(config, ("operator attach", name.as_str()), async |store| {
+    let (operation, shown) = match kind {
+        IdentityKind::Root | IdentityKind::User => ("operator attach", "operator"),
+        IdentityKind::Role => ("role attach", "role"),
+    };
+    change(config, (operation, name.as_str()), async |store| {
+        if kind == IdentityKind::Role {
+            Kms::role(store, name).await?;
+        }
         for policy in &policies {
             store.attach_policy(name, policy).await?;
         }
         Ok(())
     })
     .await?;
-    println!("operator  {name}");
+    println!("{shown:<9} {name}");
     tell(&policies);
     Ok(())
 }
 
-fn tell(policies: &[AttachedPolicy]) {
+/// The policies that somebody got, with notes on what can be no intention.
+pub(super) fn tell(policies: &[AttachedPolicy]) {
     for policy in policies {
         println!("policy    {}", policy.name());
         for action in policy.document().actions().filter(|action| !is_known(action)) {
@@ -210,7 +218,7 @@ fn is_known(action: &Pattern) -> bool {
 }
 
 impl Policies {
-    fn read(self) -> Result<Vec<AttachedPolicy>> {
+    pub(super) fn read(self) -> Result<Vec<AttachedPolicy>> {
         let mut policies: Vec<_> = self.built_in.into_iter().map(AttachedPolicy::BuiltIn).collect();
         for file in &self.files {
             policies.push(policy_in(file)?);
@@ -223,15 +231,21 @@ impl Policies {
 fn policy_in(file: &Path) -> Result<AttachedPolicy> {
     let shown = file.display();
     let wrong = |error: &Error| Error::new(error.kind(), format!("{shown}: {}", error.message()));
+    let text = read_policy_file(file)?;
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let name: Name = stem.parse().map_err(|error| wrong(&error))?;
+    service::policy_of(name, &text).map_err(|error| wrong(&error))
+}
+
+/// The text of a file, as long as a policy may be.
+pub(super) fn read_policy_file(file: &Path) -> Result<String> {
+    let shown = file.display();
     let unread = |error: &dyn std::fmt::Display| Error::new(Kind::Unavailable, format!("{shown} cannot be read: {error}."));
     let length = std::fs::metadata(file).map_err(|error| unread(&error))?.len();
     if length > DOCUMENT_BYTES as u64 {
         return Err(Error::invalid(format!("{shown}: a policy has at most {DOCUMENT_BYTES} bytes.")));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| unread(&error))?;
-    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let name: Name = stem.parse().map_err(|error| wrong(&error))?;
-    service::policy_of(name, &text).map_err(|error| wrong(&error))
+    std::fs::read_to_string(file).map_err(|error| unread(&error))
 }
 
 async fn list(config: &Config) -> Result<()> {
@@ -261,11 +275,16 @@ async fn show(config: &Config, name: &Name) -> Result<()> {
     if identity.kind == IdentityKind::Root {
         println!("It is allowed everything.");
     }
+    print_policies(&identity);
+    Ok(())
+}
+
+/// The policies, word for word.
+pub(super) fn print_policies(identity: &Identity) {
     for policy in &identity.policies {
         let document: &Document = policy.document();
         println!("policy       {}\n{}", policy.name(), document.text().trim_end());
     }
-    Ok(())
 }
 
 async fn create_access_key(config: &Config, operator: &Name, out: &Path) -> Result<()> {

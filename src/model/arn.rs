@@ -9,3 +9,8 @@ pub const ACCOUNT: &str = "0";
 pub fn arn(kind: &str, name: &dyn std::fmt::Display) -> String {
     format!("acs:kms:{REGION}:{ACCOUNT}:{kind}/{name}")
 }
+
+/// `acs:ram::<account>:<kind>/<name>`: who may have permissions.
+pub fn ram_arn(kind: &str, name: &dyn std::fmt::Display) -> String {
+    format!("acs:ram::{ACCOUNT}:{kind}/{name}")
+}

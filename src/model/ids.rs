@@ -101,6 +101,13 @@ identifier!(
 );
 
 identifier!(
+    /// A role: 18 digits. One that is made anew has another, whatever its name.
+    RoleId,
+    "a role id (18 digits)",
+    |text| text.len() == 18 && text.bytes().all(|byte| byte.is_ascii_digit())
+);
+
+identifier!(
     /// The name of an access point, a policy or a network rule: 1 to 128 letters, digits and `_-./@+=`.
     Name,
     "a name (1 to 128 letters, digits and _ - . / @ + =)",
@@ -181,6 +188,13 @@ impl AccessKeyId {
     }
 }
 
+impl RoleId {
+    /// A new id out of 8 random bytes (56 bits are used).
+    pub fn from_entropy(entropy: [u8; 8]) -> Self {
+        Self(format!("3{:017}", u64::from_be_bytes(entropy) % 100_000_000_000_000_000))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +210,7 @@ mod tests {
         InstanceId::from_entropy(random::bytes()).as_str().parse::<InstanceId>().unwrap();
         ClientKeyId::from_entropy(random::bytes()).as_str().parse::<ClientKeyId>().unwrap();
         AccessKeyId::from_entropy(random::bytes()).as_str().parse::<AccessKeyId>().unwrap();
+        RoleId::from_entropy(random::bytes()).as_str().parse::<RoleId>().unwrap();
     }
 
     #[test]

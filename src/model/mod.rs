@@ -30,4 +30,4 @@ pub mod rotation;
 #[cfg(feature = "server")]
 pub mod tags;
 
-pub use ids::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
+pub use ids::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name, RoleId};

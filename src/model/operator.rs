@@ -21,6 +21,7 @@ mod condition;
 mod document;
 mod key_policy;
 mod pattern;
+mod role;
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -31,6 +32,7 @@ use crate::model::{AccessKeyId, Name};
 pub use document::{DOCUMENT_BYTES, Document, Effect};
 pub use key_policy::KeyPolicy;
 pub use pattern::Pattern;
+pub use role::{Assumption, LONGEST_LIMIT, Role, SHORTEST_LIMIT, TrustPolicy};
 
 /// The most identities of an installation, as RAM's default quota of users.
 pub const IDENTITIES: usize = 1000;

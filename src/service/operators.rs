@@ -4,7 +4,7 @@
 
 use super::{Kms, certificates};
 use crate::base::{Error, Kind, Result, Timestamp, random};
-use crate::model::operator::{AccessKeyInfo, AccessKeyState, AttachedPolicy, BuiltIn, Document, Identity};
+use crate::model::operator::{AccessKeyInfo, AccessKeyState, AttachedPolicy, BuiltIn, Document, Identity, Role};
 use crate::model::{AccessKeyId, Name};
 use crate::store::{AccessKey, Store};
 
@@ -27,6 +27,15 @@ impl Kms {
     pub async fn operator(store: &Store, name: &Name) -> Result<Identity> {
         let found = store.identities().await?.into_iter().find(|identity| identity.name == *name);
         found.ok_or_else(|| Error::new(Kind::ResourceNotFound, format!("There is no operator {name}.")))
+    }
+
+    /// The role of this name.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`]; the store fails.
+    pub async fn role(store: &Store, name: &Name) -> Result<Role> {
+        let found = store.roles().await?.into_iter().find(|role| role.name == *name);
+        found.ok_or_else(|| Error::new(Kind::ResourceNotFound, format!("There is no role {name}.")))
     }
 
     /// Makes an AccessKey of an operator.

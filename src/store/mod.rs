@@ -14,6 +14,7 @@ mod instances;
 mod key_life;
 mod keys;
 mod operators;
+mod roles;
 mod rotation;
 mod seal;
 mod tags;

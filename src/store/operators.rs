@@ -55,33 +55,7 @@ impl Store {
     /// # Errors
     /// [`Kind::ResourceExists`] when the name is taken, [`Kind::LimitExceeded`] when there are too many, or it has too many policies.
     pub async fn create_identity(&self, identity: &Identity) -> Result<()> {
-        self.write("create identity", |writing| {
-            Box::pin(async move {
-                let connection = writing.connection;
-                let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM identities").fetch_one(&mut *connection).await?;
-                within(count, IDENTITIES, || format!("There are {IDENTITIES} operators already."))?;
-                let made = sqlx::query("INSERT INTO identities (name, kind, description, created) VALUES ($1, $2, $3, $4)")
-                    .bind(identity.name.as_str())
-                    .bind(identity.kind.name())
-                    .bind(&identity.description)
-                    .bind(identity.created.unix())
-                    .execute(&mut *connection)
-                    .await;
-                match made {
-                    Ok(_) => {}
-                    Err(error) if is_taken(&error) => {
-                        let text = format!("There is an operator {} already.", identity.name);
-                        return Err(Error::new(Kind::ResourceExists, text).into());
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-                for policy in &identity.policies {
-                    put_policy(connection, &identity.name, policy).await?;
-                }
-                Ok(())
-            })
-        })
-        .await
+        self.write("create identity", |writing| Box::pin(async move { insert_identity(writing.connection, identity).await })).await
     }
 
     /// Forgets an identity, its policies and its AccessKeys, which stop working.
@@ -239,6 +213,31 @@ impl Store {
     fn sealed_secret(&self, key: &AccessKey) -> Result<Vec<u8>> {
         self.sealer.seal(secret_place(key.info.id.as_str()), &key.secret)
     }
+}
+
+/// An identity with its policies.
+pub(super) async fn insert_identity(connection: &mut SqliteConnection, identity: &Identity) -> Result<(), Fault> {
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM identities").fetch_one(&mut *connection).await?;
+    within(count, IDENTITIES, || format!("There are {IDENTITIES} operators and roles already."))?;
+    let made = sqlx::query("INSERT INTO identities (name, kind, description, created) VALUES ($1, $2, $3, $4)")
+        .bind(identity.name.as_str())
+        .bind(identity.kind.name())
+        .bind(&identity.description)
+        .bind(identity.created.unix())
+        .execute(&mut *connection)
+        .await;
+    match made {
+        Ok(_) => {}
+        Err(error) if is_taken(&error) => {
+            let text = format!("There is an operator or a role {} already.", identity.name);
+            return Err(Error::new(Kind::ResourceExists, text).into());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    for policy in &identity.policies {
+        put_policy(connection, &identity.name, policy).await?;
+    }
+    Ok(())
 }
 
 fn attached(name: &str, document: Option<&str>) -> Result<AttachedPolicy> {

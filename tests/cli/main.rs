@@ -20,6 +20,7 @@ mod measuring;
 mod mistakes;
 mod operators;
 mod outage;
+mod roles;
 mod rotation;
 mod sending;
 mod serving;

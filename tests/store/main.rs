@@ -3,6 +3,7 @@
 mod alerts;
 mod import;
 mod operators;
+mod roles;
 mod rotation;
 mod tags;
 

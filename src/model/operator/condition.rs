@@ -112,14 +112,18 @@ impl Condition {
             Self::CurrentTime(comparison, dates) => comparison.holds(demand.now, dates),
             Self::SecureTransport(values) => values.contains(&Transport::Tls),
             Self::Tag { key, comparison, sense, values } => {
-                let tag = demand.tags.get(key).map(TagValue::as_str);
-                sense.of(tag.is_some_and(|tag| values.iter().any(|value| comparison.fits(value, tag))))
+                sense.of_text(*comparison, values, demand.tags.get(key).map(TagValue::as_str))
             }
         }
     }
 }
 
 impl Sense {
+    /// Of a text that may be absent, and fits no value then.
+    pub(super) fn of_text(self, comparison: TextComparison, values: &[String], text: Option<&str>) -> bool {
+        self.of(text.is_some_and(|text| values.iter().any(|value| comparison.fits(value, text))))
+    }
+
     fn of(self, fits: bool) -> bool {
         match self {
             Self::One => fits,
@@ -163,7 +167,7 @@ fn date_comparison(operator: &str) -> Option<DateComparison> {
     })
 }
 
-fn text_comparison(operator: &str) -> Option<(TextComparison, Sense)> {
+pub(super) fn text_comparison(operator: &str) -> Option<(TextComparison, Sense)> {
     Some(match operator {
         "StringEquals" => (TextComparison::Equals, Sense::One),
         "StringNotEquals" => (TextComparison::Equals, Sense::None),

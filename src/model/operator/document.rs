@@ -34,7 +34,7 @@ pub struct Document {
 }
 
 /// What a statement does with what it matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub enum Effect {
     /// It is granted, unless something denies it.
     Allow,
@@ -238,7 +238,7 @@ impl StatementForm {
     }
 }
 
-fn check_sid(sid: &str) -> Result<()> {
+pub(super) fn check_sid(sid: &str) -> Result<()> {
     let valid = |c: char| c.is_ascii_alphanumeric() || "_/+=.@- ".contains(c);
     if sid.len() <= SID && sid.chars().all(valid) {
         Ok(())

@@ -1,0 +1,175 @@
+//! `keystead role ...`: what others assume for a while, by whom it may be assumed, and what it permits. Needs the root key and no
+//! AccessKey; a running server knows of changes within a second.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::assembly;
+use super::operators::{Policies, attach, change, print_policies, read_policy_file, tell};
+use crate::base::{Clock, Error, Result, SystemClock, random};
+use crate::config::Config;
+use crate::model::operator::{Identity, IdentityKind, Role, TrustPolicy};
+use crate::model::{Name, RoleId};
+use crate::service::Kms;
+use crate::wire::date;
+
+#[derive(Subcommand)]
+pub(super) enum Roles {
+    /// Make a role. Without a policy it is permitted nothing.
+    Create {
+        /// Its name; operators and roles share the names.
+        name: Name,
+        /// A file with who may assume it: {"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
+        /// "Principal":{"RAM":["acs:ram::0:user/alice"]}}]}.
+        #[arg(long, value_name = "FILE")]
+        trust_file: PathBuf,
+        /// The longest time that one may have it for at once.
+        #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = max_session())]
+        max_session: u32,
+        #[command(flatten)]
+        policies: Policies,
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// List the roles with their policies.
+    List,
+    /// Show a role with its policies and who may assume it, word for word.
+    Show {
+        /// Its name.
+        name: Name,
+    },
+    /// Delete a role with its policies: whoever has assumed it is permitted nothing any more.
+    Delete {
+        /// Its name.
+        name: Name,
+    },
+    /// Give a role policies; one that it has by the same name is replaced.
+    Attach {
+        /// The role.
+        name: Name,
+        #[command(flatten)]
+        policies: Policies,
+    },
+    /// Take a policy from a role.
+    Detach {
+        /// The role.
+        name: Name,
+        /// The name of the policy.
+        policy: Name,
+    },
+    /// Change who may assume a role, or for how long; whoever has assumed it already keeps it until then.
+    Trust {
+        /// The role.
+        name: Name,
+        /// A file as for `create`.
+        #[arg(long, value_name = "FILE", required_unless_present = "max_session")]
+        trust_file: Option<PathBuf>,
+        /// The longest time that one may have it for at once.
+        #[arg(long, value_name = "SECONDS", value_parser = max_session())]
+        max_session: Option<u32>,
+    },
+}
+
+/// Between `SHORTEST_LIMIT` and `LONGEST_LIMIT`.
+fn max_session() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(3600..=43_200)
+}
+
+pub(super) async fn run(path: &Path, command: Roles) -> Result<()> {
+    let config = Config::load(path)?;
+    match command {
+        Roles::Create { name, trust_file, max_session, policies, description } => {
+            let role = Role {
+                name,
+                id: RoleId::from_entropy(random::bytes()),
+                trust: trust_in(&trust_file)?,
+                max_session: seconds(max_session),
+            };
+            create(&config, &role, policies, description).await
+        }
+        Roles::List => list(&config).await,
+        Roles::Show { name } => show(&config, &name).await,
+        Roles::Delete { name } => {
+            change(&config, ("role delete", name.as_str()), async |store| {
+                Kms::role(store, &name).await?;
+                store.delete_identity(&name).await
+            })
+            .await?;
+            println!("The role {name} is deleted: whoever has assumed it is permitted nothing any more.");
+            Ok(())
+        }
+        Roles::Attach { name, policies } => attach(&config, IdentityKind::Role, &name, policies).await,
+        Roles::Detach { name, policy } => {
+            change(&config, ("role detach", name.as_str()), async |store| {
+                Kms::role(store, &name).await?;
+                store.detach_policy(&name, &policy).await
+            })
+            .await?;
+            println!("The role {name} has no policy {policy} any more.");
+            Ok(())
+        }
+        Roles::Trust { name, trust_file, max_session } => {
+            let trust = trust_file.as_deref().map(trust_in).transpose()?;
+            change(&config, ("role trust", name.as_str()), async |store| {
+                store.change_role(&name, trust.as_ref(), max_session.map(seconds)).await
+            })
+            .await?;
+            println!("The role {name} is changed.");
+            Ok(())
+        }
+    }
+}
+
+fn seconds(number: u32) -> Duration {
+    Duration::from_secs(number.into())
+}
+
+/// The trust policy in a file.
+fn trust_in(file: &Path) -> Result<TrustPolicy> {
+    let text = read_policy_file(file)?;
+    text.parse().map_err(|error: Error| Error::new(error.kind(), format!("{}: {}", file.display(), error.message())))
+}
+
+async fn create(config: &Config, role: &Role, policies: Policies, description: String) -> Result<()> {
+    let (name, kind, created) = (role.name.clone(), IdentityKind::Role, SystemClock.now());
+    let identity = Identity { name, kind, policies: policies.read()?, description, created };
+    change(config, ("role create", role.name.as_str()), async |store| store.create_role(&identity, role).await).await?;
+    println!("role      {}", role.name);
+    println!("ARN       {}", role.arn());
+    tell(&identity.policies);
+    Ok(())
+}
+
+async fn list(config: &Config) -> Result<()> {
+    let store = assembly::store(config).await?;
+    let (identities, roles) = (store.identities().await?, store.roles().await?);
+    store.close().await;
+    println!("{:<32} {:<18} {:<9} {:<21} policies", "role", "id", "longest", "since");
+    for Role { name, id, max_session, .. } in &roles {
+        let Some(identity) = identities.iter().find(|identity| identity.name == *name) else { continue };
+        let policies: Vec<_> = identity.policies.iter().map(|policy| policy.name()).collect();
+        let (longest, since) = (format!("{} s", max_session.as_secs()), date::to_iso(identity.created));
+        println!("{name:<32} {id:<18} {longest:<9} {since:<21} {}", policies.join(", "));
+    }
+    Ok(())
+}
+
+async fn show(config: &Config, name: &Name) -> Result<()> {
+    let store = assembly::store(config).await?;
+    let found = Kms::role(&store, name).await;
+    let identity = Kms::operator(&store, name).await;
+    store.close().await;
+    let (role, identity) = (found?, identity?);
+    println!("role         {name}");
+    println!("ARN          {}", role.arn());
+    println!("id           {}", role.id);
+    println!("since        {}", date::to_iso(identity.created));
+    println!("longest      {} s", role.max_session.as_secs());
+    println!("description  {}", identity.description);
+    println!("trust policy\n{}", role.trust.text().trim_end());
+    print_policies(&identity);
+    Ok(())
+}
