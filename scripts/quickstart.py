@@ -90,6 +90,7 @@ def main():
             "access_key_id": access_key["AccessKeyId"],
             "access_key_secret_file": str(secret_file),
         },
+        "sts": {**ready["sts"], "ca_file": str(VAR / "data/ca.pem")} if "sts" in ready else None,
         "telemetry": ready["telemetry"],
         "instances": instances,
     }

@@ -6,6 +6,7 @@
 mod alerts;
 mod limits;
 mod pin;
+mod proxies;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,6 @@ use serde::Deserialize;
 use crate::audit::{self, Commit, WhenFull};
 use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
-use crate::model::access::parse_source;
 use crate::model::instance::InstanceKind;
 use crate::model::limits::Limits;
 use crate::model::proxies::Proxies;
@@ -28,6 +28,7 @@ use crate::tier::pkcs11::{self, FlagsPolicy, OaepPolicy, Oversubscription, Refus
 
 pub use alerts::Alerts;
 pub use pin::PinSource;
+use proxies::{ProxiesTable, proxies};
 
 /// The most sessions of a slot, and threads of it that may hang: far more than any HSM gives to one application.
 const MOST_SESSIONS: u64 = 10_000;
@@ -46,6 +47,8 @@ pub struct Config {
     pub root_key_file: PathBuf,
     /// The shared gateway.
     pub shared: Endpoint,
+    /// The Security Token Service, which hands out temporary credentials.
+    pub sts: Option<Endpoint>,
     /// Where CreateKey without DKMSInstanceId makes its keys.
     pub default_instance: Option<InstanceId>,
     /// Health and metrics.
@@ -171,6 +174,7 @@ struct File {
     data_dir: PathBuf,
     root_key_file: PathBuf,
     shared: SharedTable,
+    sts: Option<StsTable>,
     telemetry: Option<TelemetryTable>,
     #[serde(default)]
     audit: AuditTable,
@@ -192,11 +196,11 @@ struct SharedTable {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ProxiesTable {
-    addresses: Vec<String>,
-    header: Option<String>,
+struct StsTable {
+    listen: SocketAddr,
     #[serde(default)]
-    proxy_protocol: bool,
+    names: Vec<String>,
+    proxies: Option<ProxiesTable>,
 }
 
 #[derive(Deserialize)]
@@ -328,6 +332,7 @@ impl Config {
                 proxies(file.shared.proxies, "shared")?,
                 limits::shared_limits(file.shared.limits)?,
             ),
+            sts: file.sts.map(sts).transpose()?,
             default_instance,
             telemetry: file.telemetry.map(|telemetry| telemetry.listen),
             instances,
@@ -359,6 +364,10 @@ fn audit_of(table: AuditTable, data_dir: &Path, folder: &Path) -> Result<Audit> 
         retention: Duration::from_secs(days * 86_400),
         segment,
     })
+}
+
+fn sts(table: StsTable) -> Result<Endpoint> {
+    Ok(endpoint(table.listen, table.names, proxies(table.proxies, "sts")?, Limits::default()))
 }
 
 fn instance(table: InstanceTable, folder: &Path) -> Result<Instance> {
@@ -423,26 +432,6 @@ fn slot(table: SlotTable, folder: &Path, id: &InstanceId) -> Result<Slot> {
     })
 }
 
-/// Which proxies are believed, and in which of the two ways.
-fn proxies(table: Option<ProxiesTable>, of: &str) -> Result<Proxies> {
-    let Some(table) = table else { return Ok(Proxies::default()) };
-    let addresses = table.addresses.iter().map(|text| parse_source(text)).collect::<Result<Vec<_>>>()?;
-    if addresses.is_empty() {
-        return Err(wrong(format!("addresses of [{of}.proxies] names the proxies that are believed, at least one.")));
-    }
-    match (table.header, table.proxy_protocol) {
-        (Some(header), false) => {
-            let header =
-                header.parse().map_err(|_| wrong(format!("header = {header:?} of [{of}.proxies] is no header's name.")))?;
-            Ok(Proxies::Header { addresses, header })
-        }
-        (None, true) => Ok(Proxies::Protocol { addresses }),
-        (Some(_), true) | (None, false) => {
-            Err(wrong(format!("[{of}.proxies] has exactly one of header = \"X-Forwarded-For\" and proxy_protocol = true.")))
-        }
-    }
-}
-
 /// The address itself is a name of the certificate, and on a loopback address so is localhost.
 fn endpoint(listen: SocketAddr, mut names: Vec<String>, proxies: Proxies, limits: Limits) -> Endpoint {
     if !listen.ip().is_unspecified() {
@@ -488,6 +477,7 @@ pin_file = "pin.txt"
         let sample = readme.split("```toml\n").find(|block| block.starts_with("data_dir")).unwrap().split("```").next().unwrap();
         let config = Config::parse(sample, Path::new("/etc/keystead")).unwrap();
         assert_eq!(config.instances.len(), 2);
+        assert_eq!(config.sts.as_ref().unwrap().listen.port(), 9447);
         assert_eq!(config.shared.names[0], "kms.example.com");
     }
 
@@ -502,6 +492,17 @@ pin_file = "pin.txt"
         let names = &config.instances[0].endpoint.names;
         for name in ["payments.example.com", "localhost", "127.0.0.1", "kst-aaaaaaaaaaaaaaaaaaaaa.cryptoservice.kms.aliyuncs.com"] {
             assert!(names.iter().any(|known| known == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_security_token_service_is_served_when_it_is_configured() {
+        assert!(Config::parse(GOOD, Path::new("/srv")).unwrap().sts.is_none());
+        let with = |table: &str| GOOD.replacen("[[instance]]", &format!("[sts]\n{table}\n[[instance]]"), 1);
+        let config = Config::parse(&with("listen = \"127.0.0.1:0\"\nnames = [\"sts.example.com\"]"), Path::new("/srv")).unwrap();
+        assert!(config.sts.unwrap().names.contains(&"sts.example.com".to_owned()));
+        for (table, said) in [("", "listen"), ("listen = \"127.0.0.1:0\"\nissuer = \"\"", "issuer")] {
+            assert!(refusal(&with(table)).contains(said), "{}", refusal(&with(table)));
         }
     }
 

@@ -96,11 +96,15 @@ pub(super) async fn listeners(config: &Config) -> Result<Settings> {
         instances.push((instance.id.clone(), listening(listener, &instance.endpoint)));
     }
     let shared = listening(server::bind(config.shared.listen).await?, &config.shared);
+    let sts = match &config.sts {
+        Some(endpoint) => Some(listening(server::bind(endpoint.listen).await?, endpoint)),
+        None => None,
+    };
     let telemetry = match config.telemetry {
         Some(address) => Some(server::bind(address).await?),
         None => None,
     };
-    Ok(Settings { instances, shared, telemetry, drain: server::DRAIN })
+    Ok(Settings { instances, shared, sts, telemetry, drain: server::DRAIN })
 }
 
 fn listening(listener: TcpListener, endpoint: &Endpoint) -> Listening {

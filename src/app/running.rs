@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Ready {
     pub(super) pid: u32,
     pub(super) control: At,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sts: Option<At>,
     pub(super) telemetry: Option<At>,
     pub(super) instances: Vec<InstanceAt>,
 }

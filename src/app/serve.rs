@@ -54,6 +54,9 @@ async fn serve(
         tracing::info!(instance = instance.instance_id, endpoint = instance.endpoint, "serving an instance");
     }
     tracing::info!(endpoint = ready.control.endpoint, "serving the shared gateway");
+    if let Some(sts) = &ready.sts {
+        tracing::info!(endpoint = sts.endpoint, "serving the Security Token Service");
+    }
     let served = server::run(Arc::clone(&kms), Arc::clone(log), listeners, signalled()?).await;
     let _ = std::fs::remove_file(files.ready());
     kms.close().await;
@@ -65,6 +68,7 @@ fn ready(settings: &Settings) -> Result<Ready> {
     Ok(Ready {
         pid: std::process::id(),
         control: At { endpoint: at(&settings.shared.listener)? },
+        sts: settings.sts.as_ref().map(|sts| Ok::<_, Error>(At { endpoint: at(&sts.listener)? })).transpose()?,
         telemetry: settings.telemetry.as_ref().map(|listener| Ok::<_, Error>(At { endpoint: at(listener)? })).transpose()?,
         instances: settings
             .instances

@@ -14,6 +14,9 @@ root_key_file = "root.key"      # keep a copy of it elsewhere: without it the da
 listen = "127.0.0.1:9443"
 default_instance = "{software}"
 
+[sts]                           # temporary credentials: AssumeRole
+listen = "127.0.0.1:9447"
+
 [telemetry]                     # /livez, /readyz, /slots, /metrics without TLS
 listen = "127.0.0.1:9464"
 

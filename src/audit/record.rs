@@ -18,6 +18,8 @@ pub enum Plane {
     Instance,
     /// The shared gateway.
     Shared,
+    /// The Security Token Service.
+    Sts,
     /// The command line.
     Command,
     /// The log itself.
@@ -57,6 +59,9 @@ pub struct Record<'a> {
     /// The application access point of a client key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_point: Option<&'a str>,
+    /// The role that the caller has assumed, and what its session is called: `<role>/<session>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assumed_role: Option<&'a str>,
     /// What was asked for; `-` when that is no operation.
     pub operation: &'a str,
     /// The instance whose endpoint was called.
@@ -71,6 +76,9 @@ pub struct Record<'a> {
     /// The version of it that was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_version: Option<&'a str>,
+    /// The AccessKey of a session that was handed out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued: Option<&'a str>,
     /// Whether it was granted; absent when nobody got as far as to decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
@@ -101,11 +109,13 @@ impl<'a> Record<'a> {
             caller: None,
             claimed_caller: None,
             access_point: None,
+            assumed_role: None,
             operation,
             instance: None,
             resource: None,
             key: None,
             key_version: None,
+            issued: None,
             decision: None,
             policy: None,
             reason: None,
@@ -188,6 +198,10 @@ pub(super) struct Found<'a> {
     pub(super) claimed_caller: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) access_point: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) assumed_role: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) issued: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) resource: Option<Cow<'a, str>>,
     #[serde(borrow, default)]

@@ -17,7 +17,8 @@ const LATE: Duration = Duration::from_secs(86_400);
 pub struct Query {
     /// A key by its id or the id of a version, or a resource in the caller's words: an alias, a name.
     pub key: Option<String>,
-    /// A client key, an AccessKey, a user of the system, whether proven or claimed; or an access point.
+    /// A client key, an AccessKey, a user of the system, whether proven or claimed; an access point; a role, or one with
+    /// its session; the AccessKey of a session, when it was handed out, too.
     pub caller: Option<String>,
     /// From then on.
     pub since: Option<Timestamp>,
@@ -35,8 +36,19 @@ impl Query {
             wanted.as_deref().is_none_or(|wanted| fields.contains(&Some(wanted)))
         };
         let time = date::from_iso(&found.time);
+        let role = found.assumed_role.as_deref().and_then(|session| session.rsplit_once('/')).map(|(role, _)| role);
         is(&self.key, &[found.key.as_deref(), found.key_version.as_deref(), found.resource.as_deref()])
-            && is(&self.caller, &[found.caller.as_deref(), found.claimed_caller.as_deref(), found.access_point.as_deref()])
+            && is(
+                &self.caller,
+                &[
+                    found.caller.as_deref(),
+                    found.claimed_caller.as_deref(),
+                    found.access_point.as_deref(),
+                    found.assumed_role.as_deref(),
+                    role,
+                    found.issued.as_deref(),
+                ],
+            )
             && is(&self.operation, &[Some(&*found.operation)])
             && is(&self.code, &[Some(&*found.code)])
             && self.since.is_none_or(|since| time.is_some_and(|time| time >= since))

@@ -94,10 +94,13 @@ identifier!(
 );
 
 identifier!(
-    /// An AccessKey of an operator: 8 to 64 letters or digits.
+    /// An AccessKey of an operator: 8 to 64 letters or digits; that of a session begins with `STS.`.
     AccessKeyId,
     "an AccessKey id (8 to 64 letters or digits)",
-    |text| (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    |text| {
+        let rest = text.strip_prefix(AccessKeyId::OF_SESSIONS).unwrap_or(text);
+        (8..=64).contains(&text.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    }
 );
 
 identifier!(
@@ -105,6 +108,13 @@ identifier!(
     RoleId,
     "a role id (18 digits)",
     |text| text.len() == 18 && text.bytes().all(|byte| byte.is_ascii_digit())
+);
+
+identifier!(
+    /// What whoever assumes a role calls the session: 2 to 64 letters, digits and `.@-_` (the API's).
+    SessionName,
+    "a session name (2 to 64 letters, digits and . @ - _)",
+    |text| (2..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".@-_".contains(&byte))
 );
 
 identifier!(
@@ -182,6 +192,14 @@ impl ClientKeyId {
 }
 
 impl AccessKeyId {
+    /// What those of sessions begin with, and no others.
+    pub const OF_SESSIONS: &str = "STS.";
+
+    /// A new id for a session out of 24 random bytes (120 bits are used).
+    pub fn of_session(entropy: [u8; 24]) -> Self {
+        Self(format!("{}{}", Self::OF_SESSIONS, characters(&entropy)))
+    }
+
     /// A new id out of 20 random bytes.
     pub fn from_entropy(entropy: [u8; 20]) -> Self {
         Self(format!("KSAK{}", characters(&entropy)))
@@ -211,6 +229,7 @@ mod tests {
         ClientKeyId::from_entropy(random::bytes()).as_str().parse::<ClientKeyId>().unwrap();
         AccessKeyId::from_entropy(random::bytes()).as_str().parse::<AccessKeyId>().unwrap();
         RoleId::from_entropy(random::bytes()).as_str().parse::<RoleId>().unwrap();
+        AccessKeyId::of_session(random::bytes()).as_str().parse::<AccessKeyId>().unwrap();
     }
 
     #[test]
@@ -227,6 +246,12 @@ mod tests {
         }
         assert!("key-hzz62f1cb66fa42qo0001_abcdefghij".parse::<KeyVersionId>().is_err());
         assert!("KAAP.11111111-2222-4333-8444-55555555555g".parse::<ClientKeyId>().is_err());
+        for text in ["STS.", "STS.a.aaaaaa", "KSAK.aaaaaaaaa", "sts.aaaaaaaaaa"] {
+            assert!(text.parse::<AccessKeyId>().is_err(), "{text}");
+        }
+        for text in ["a", "a/b", "a b", "éé", &"a".repeat(65)] {
+            assert!(text.parse::<SessionName>().is_err(), "{text}");
+        }
         for text in ["alias/", "alias/acs", "alias/acs/x", "alias/a b", "a", &format!("alias/{}", "a".repeat(250))] {
             assert!(text.parse::<Alias>().is_err(), "{text}");
         }

@@ -28,6 +28,8 @@ pub mod quota;
 #[cfg(feature = "server")]
 pub mod rotation;
 #[cfg(feature = "server")]
+pub mod session;
+#[cfg(feature = "server")]
 pub mod tags;
 
-pub use ids::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name, RoleId};
+pub use ids::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name, RoleId, SessionName};

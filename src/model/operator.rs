@@ -29,6 +29,7 @@ use std::str::FromStr;
 use crate::base::{Error, Result, Timestamp, excerpt};
 use crate::model::tags::Tags;
 use crate::model::{AccessKeyId, Name};
+use document::Statement;
 pub use document::{DOCUMENT_BYTES, Document, Effect};
 pub use key_policy::KeyPolicy;
 pub use pattern::Pattern;
@@ -236,6 +237,8 @@ pub enum Reason {
     NotAllowed,
     /// Nothing in the key policy allows it.
     NotAllowedByKeyPolicy,
+    /// The policy of the session does not allow it, whatever the role may.
+    NotAllowedBySession,
 }
 
 /// What statements say of a demand.
@@ -247,6 +250,14 @@ enum Verdict {
 }
 
 impl Identity {
+    /// Decides about a session of this role. Its policy takes away and gives nothing: both must allow.
+    pub fn decide_in_session(&self, policy: Option<&Document>, demand: &Demand<'_>, key_policy: Option<&KeyPolicy>) -> Decision {
+        match policy.map_or(Verdict::Allowed, |policy| verdict(policy.statements(), demand)) {
+            Verdict::Allowed => self.decide(demand, key_policy),
+            Verdict::Denied | Verdict::Silent => Decision::Deny(Reason::NotAllowedBySession),
+        }
+    }
+
     /// Decides. `key_policy` is that of the key that the demand is about; without one the default key policy holds.
     pub fn decide(&self, demand: &Demand<'_>, key_policy: Option<&KeyPolicy>) -> Decision {
         let own = self.own_verdict(demand);
@@ -269,16 +280,19 @@ impl Identity {
         if self.kind == IdentityKind::Root {
             return Verdict::Allowed;
         }
-        let statements = self.policies.iter().flat_map(|policy| policy.document().statements());
-        let mut verdict = Verdict::Silent;
-        for statement in statements.filter(|statement| statement.matches(demand)) {
-            match statement.effect {
-                Effect::Deny => return Verdict::Denied,
-                Effect::Allow => verdict = Verdict::Allowed,
-            }
-        }
-        verdict
+        verdict(self.policies.iter().flat_map(|policy| policy.document().statements()), demand)
     }
+}
+
+fn verdict<'a>(statements: impl IntoIterator<Item = &'a Statement>, demand: &Demand<'_>) -> Verdict {
+    let mut verdict = Verdict::Silent;
+    for statement in statements.into_iter().filter(|statement| statement.matches(demand)) {
+        match statement.effect {
+            Effect::Deny => return Verdict::Denied,
+            Effect::Allow => verdict = Verdict::Allowed,
+        }
+    }
+    verdict
 }
 
 fn allowed_by(own: Verdict) -> Decision {

@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(super) enum Endpoint {
     Instance(Arc<InstanceGateway>),
-    Shared(Arc<OpenApiGateway>),
+    OpenApi(Arc<OpenApiGateway>),
     Telemetry(Arc<Telemetry>),
 }
 
@@ -49,7 +49,7 @@ impl Endpoint {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         match self {
             Self::Instance(gateway) => gateway.answer(request, peer).await,
-            Self::Shared(gateway) => gateway.answer(request, peer).await,
+            Self::OpenApi(gateway) => gateway.answer(request, peer).await,
             Self::Telemetry(telemetry) => telemetry.answer(request).await,
         }
     }

@@ -1,6 +1,7 @@
 //! Floor 4: HTTP and TLS, who is calling, how answers look.
 //!
-//! One listener for each instance endpoint, one for the shared gateway, one for telemetry. Called by the assembly; it knows the
+//! One listener for each instance endpoint, one for the shared gateway, one for the Security Token
+//! Service, one for telemetry. Called by the assembly; it knows the
 //! service and the wire, no tier and no store by name.
 
 mod alert_metrics;
@@ -23,6 +24,7 @@ mod respond;
 mod rotation_metrics;
 mod slot_metrics;
 mod slot_page;
+mod sts;
 mod telemetry;
 mod tls;
 
@@ -46,7 +48,7 @@ use instance_gateway::InstanceGateway;
 use limiter::Limiter;
 use metrics::Metrics;
 use nonces::Nonces;
-use openapi_gateway::OpenApiGateway;
+use openapi_gateway::{OpenApiGateway, Serves};
 use telemetry::Telemetry;
 use tls::Certificates;
 
@@ -71,6 +73,8 @@ pub struct Settings {
     pub instances: Vec<(InstanceId, Listening)>,
     /// The shared gateway.
     pub shared: Listening,
+    /// The Security Token Service.
+    pub sts: Option<Listening>,
     /// Health, metrics and the page of the slots, without TLS.
     pub telemetry: Option<TcpListener>,
     /// How long requests that run may go on at the end.
@@ -99,17 +103,20 @@ pub async fn run(kms: Arc<Kms>, audit: Arc<Log>, settings: Settings, shutdown: i
         Ok(())
     };
     let nonces = Arc::new(Nonces::default());
-    let openapi = |reach, limiter| {
-        OpenApiGateway::new(Arc::clone(&kms), reach, Arc::clone(&audit), Arc::clone(&metrics), Arc::clone(&nonces), limiter)
+    let openapi = |serves, limiter| {
+        OpenApiGateway::new(Arc::clone(&kms), serves, Arc::clone(&audit), Arc::clone(&metrics), Arc::clone(&nonces), limiter)
     };
     for (instance, listening) in settings.instances {
         let limiter = Limiter::of(&listening.limits).map(Arc::new);
-        let openapi = openapi(Reach::Instance(instance.clone()), limiter.clone());
+        let openapi = openapi(Serves::Kms(Reach::Instance(instance.clone())), limiter.clone());
         let gateway = InstanceGateway::new(Arc::clone(&kms), instance, openapi, Arc::clone(&audit), Arc::clone(&metrics), limiter);
         serve(listening, Endpoint::Instance(Arc::new(gateway)))?;
     }
     let limiter = Limiter::of(&settings.shared.limits).map(Arc::new);
-    serve(settings.shared, Endpoint::Shared(Arc::new(openapi(Reach::Everything, limiter))))?;
+    serve(settings.shared, Endpoint::OpenApi(Arc::new(openapi(Serves::Kms(Reach::Everything), limiter))))?;
+    if let Some(listening) = settings.sts {
+        serve(listening, Endpoint::OpenApi(Arc::new(openapi(Serves::Sts, None))))?;
+    }
     if let Some(listener) = settings.telemetry {
         let endpoint = Endpoint::Telemetry(Arc::new(Telemetry::new(Arc::clone(&kms), audit, Arc::clone(&metrics))));
         let proxies = Arc::new(Proxies::None);

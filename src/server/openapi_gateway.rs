@@ -1,4 +1,5 @@
-//! The OpenAPI over HTTPS, for operators: all of it at the shared gateway, the cryptography of one instance at that instance's endpoint.
+//! The OpenAPI over HTTPS, for operators: all of it at the shared gateway, the cryptography of one instance at that instance's endpoint,
+//! and the Security Token Service, which speaks alike, at its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
-use super::authenticate::openapi::{Authenticated, Signed};
+use super::authenticate::openapi::Signed;
 use super::body::{self, Body};
 use super::limiter::Limiter;
 use super::metrics::{Counted, Metrics};
@@ -16,17 +17,27 @@ use super::nonces::Nonces;
 use super::openapi::Call;
 use super::recording::{Recording, Who};
 use super::respond::{self, Failure, Refusal};
+use super::sts;
 use crate::audit::Log;
 use crate::base::Result;
 use crate::service::Kms;
-use crate::service::requests::Reach;
-use crate::wire::openapi::{Action, BODY_LIMIT, Format, Parameters};
+use crate::service::requests::{Operator, Reach};
+use crate::wire;
+use crate::wire::openapi::{Action, BODY_LIMIT, Effect, Format, Parameters};
 use crate::wire::signing::Authorization;
 
-/// Answers the OpenAPI at one endpoint.
+/// What an endpoint serves.
+pub(super) enum Serves {
+    /// The KMS.
+    Kms(Reach),
+    /// The Security Token Service.
+    Sts,
+}
+
+/// Answers one API at one endpoint.
 pub(super) struct OpenApiGateway {
     kms: Arc<Kms>,
-    reach: Reach,
+    serves: Serves,
     audit: Arc<Log>,
     metrics: Arc<Metrics>,
     /// Its name in the metrics.
@@ -37,7 +48,7 @@ pub(super) struct OpenApiGateway {
 }
 
 /// The parameters by which operations name what they are about; of several the first is meant.
-const SUBJECTS: [&str; 12] = [
+const SUBJECTS: [&str; 13] = [
     "AliasName",
     "KeyId",
     "DestinationKeyId",
@@ -50,6 +61,7 @@ const SUBJECTS: [&str; 12] = [
     "KmsInstanceId",
     "DKMSInstanceId",
     "Name",
+    "RoleArn",
 ];
 /// Those that name a key.
 const KEYS: [&str; 5] = ["KeyId", "DestinationKeyId", "ProtectedResourceArn", "ResourceId.1", "AliasName"];
@@ -57,24 +69,26 @@ const KEYS: [&str; 5] = ["KeyId", "DestinationKeyId", "ProtectedResourceArn", "R
 impl OpenApiGateway {
     pub(super) fn new(
         kms: Arc<Kms>,
-        reach: Reach,
+        serves: Serves,
         audit: Arc<Log>,
         metrics: Arc<Metrics>,
         nonces: Arc<Nonces>,
         limiter: Option<Arc<Limiter>>,
     ) -> Self {
-        let endpoint = match &reach {
-            Reach::Everything => "shared".into(),
-            Reach::Instance(instance) => instance.as_str().into(),
+        let endpoint = match &serves {
+            Serves::Kms(Reach::Everything) => "shared".into(),
+            Serves::Kms(Reach::Instance(instance)) => instance.as_str().into(),
+            Serves::Sts => "sts".into(),
         };
-        Self { kms, reach, audit, metrics, endpoint, nonces, limiter }
+        Self { kms, serves, audit, metrics, endpoint, nonces, limiter }
     }
 
     /// Answers one request, and writes its record in the audit log and its line in the log.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let mut recording = match &self.reach {
-            Reach::Everything => Recording::at_shared_gateway(&self.audit, peer.ip()),
-            Reach::Instance(instance) => Recording::at_instance(&self.audit, instance, peer.ip()),
+        let mut recording = match &self.serves {
+            Serves::Kms(Reach::Everything) => Recording::at_shared_gateway(&self.audit, peer.ip()),
+            Serves::Kms(Reach::Instance(instance)) => Recording::at_instance(&self.audit, instance, peer.ip()),
+            Serves::Sts => Recording::at_sts(&self.audit, peer.ip()),
         };
         let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or("kms").to_owned();
         let mut format = Format::default();
@@ -82,7 +96,11 @@ impl OpenApiGateway {
             Ok(()) => self.handle(request, &mut recording, &mut format, peer).await,
             Err(failure) => Err(failure),
         };
-        let result = result.and_then(|json| respond::openapi_success(json, format));
+        let root = match &self.serves {
+            Serves::Kms(_) => "KMS",
+            Serves::Sts => "STS",
+        };
+        let result = result.and_then(|json| respond::openapi_success(root, json, format));
         let result = recording.end(result).await;
         let took = recording.took();
         let operation = recording.operation.unwrap_or("-");
@@ -119,38 +137,58 @@ impl OpenApiGateway {
         let query = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
         let all = query.clone().union(form(&parts, &body)?)?;
         *format = Format::of(&all);
-        let signed = Signed { request: &parts, query: &query, all: &all, body: &body, source: peer.ip(), reach: &self.reach };
+        let signed = Signed { request: &parts, query: &query, all: &all, body: &body, source: peer.ip() };
         let trace = Arc::clone(&recording.trace);
-        let checked = signed.check(&self.kms, &self.nonces, trace).inspect_err(|_| claims(&parts, &all, recording))?;
-        let Authenticated { action, operator } = checked;
-        recording.operation = Some(action.name());
-        recording.effect = action.effect();
-        recording.who = Who::Operator(operator.access_key.clone());
-        recording.resource = subject(&all);
-        // Before it is served: an alias may be gone afterwards.
-        let key = KEYS.iter().filter_map(|name| all.optional(name)).find_map(|text| self.kms.key_named(text));
-        recording.key = key;
-        if let Some(limiter) = &self.limiter {
-            limiter.admit_action(&self.kms, action, &self.reach, recording.key.as_ref())?;
+        match &self.serves {
+            Serves::Kms(reach) => {
+                let checked = signed.check(&self.kms, &self.nonces, reach, trace);
+                let (action, operator) = checked.inspect_err(|_| self.note_claims(&parts, &all, recording))?;
+                note(recording, (action.name(), action.effect()), &operator, &all);
+                // Before it is served: an alias may be gone afterwards.
+                let key = KEYS.iter().filter_map(|name| all.optional(name)).find_map(|text| self.kms.key_named(text));
+                recording.key = key;
+                if let Some(limiter) = &self.limiter {
+                    limiter.admit_action(&self.kms, action, reach, recording.key.as_ref())?;
+                }
+                let request_id = &recording.request_id;
+                Call { kms: &self.kms, operator: &operator, parameters: &all, request_id }.answer(action).await
+            }
+            Serves::Sts => {
+                let checked = signed.check_sts(&self.kms, &self.nonces, trace);
+                let (action, operator) = checked.inspect_err(|_| self.note_claims(&parts, &all, recording))?;
+                note(recording, (action.name(), action.effect()), &operator, &all);
+                let request_id = &recording.request_id;
+                sts::Call { kms: &self.kms, operator: &operator, parameters: &all, request_id }.answer(action)
+            }
         }
-        Call { kms: &self.kms, operator: &operator, parameters: &all, request_id: &recording.request_id }.answer(action).await
     }
+
+    /// What a request says of itself that was not believed.
+    fn note_claims(&self, parts: &Parts, parameters: &Parameters, recording: &mut Recording<'_>) {
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let action = parameters.optional("Action").or_else(|| header("x-acs-action"));
+        recording.operation = action.and_then(|name| match &self.serves {
+            Serves::Kms(_) => name.parse().ok().map(Action::name),
+            Serves::Sts => name.parse().ok().map(wire::sts::Action::name),
+        });
+        recording.resource = subject(parameters);
+        let authorization = header(AUTHORIZATION.as_str()).and_then(Authorization::parse);
+        if let Some(id) = authorization.map(|parsed| parsed.credential).or_else(|| parameters.optional("AccessKeyId")) {
+            recording.who = Who::Claimed(id.to_owned());
+        }
+    }
+}
+
+/// What a request that was believed wants, and who sent it.
+fn note(recording: &mut Recording<'_>, (operation, effect): (&'static str, Effect), operator: &Operator, parameters: &Parameters) {
+    recording.operation = Some(operation);
+    recording.effect = effect;
+    recording.who = Who::Operator { access_key: operator.access_key.clone(), session: operator.session.clone() };
+    recording.resource = subject(parameters);
 }
 
 fn subject(parameters: &Parameters) -> Option<String> {
     SUBJECTS.iter().find_map(|name| parameters.optional(name)).map(str::to_owned)
-}
-
-/// What a request says of itself that was not believed.
-fn claims(parts: &Parts, parameters: &Parameters, recording: &mut Recording<'_>) {
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let action = parameters.optional("Action").or_else(|| header("x-acs-action"));
-    recording.operation = action.and_then(|name| name.parse().ok()).map(Action::name);
-    recording.resource = subject(parameters);
-    let authorization = header(AUTHORIZATION.as_str()).and_then(Authorization::parse);
-    if let Some(id) = authorization.map(|parsed| parsed.credential).or_else(|| parameters.optional("AccessKeyId")) {
-        recording.who = Who::Claimed(id.to_owned());
-    }
 }
 
 /// The parameters of a form body.

@@ -11,6 +11,7 @@ use super::respond::Failure;
 use crate::audit::{Commit, Decision, Log, Pending, Plane, Record, Ticket, Urgency, WhenFull};
 use crate::base::Result;
 use crate::model::access;
+use crate::model::session::Session;
 use crate::model::{AccessKeyId, InstanceId, KeyId};
 use crate::service::{Trace, VerifiedClientKey};
 use crate::wire::openapi::Effect;
@@ -23,7 +24,10 @@ pub(super) enum Who {
     /// It said so, and did not prove it.
     Claimed(String),
     ClientKey(Arc<VerifiedClientKey>),
-    Operator(AccessKeyId),
+    Operator {
+        access_key: AccessKeyId,
+        session: Option<Arc<Session>>,
+    },
 }
 
 /// A request, as far as it came.
@@ -68,6 +72,11 @@ impl<'a> Recording<'a> {
         Self::begin(log, Plane::Shared, None, source)
     }
 
+    /// Of a request to the Security Token Service.
+    pub(super) fn at_sts(log: &'a Log, source: IpAddr) -> Self {
+        Self::begin(log, Plane::Sts, None, source)
+    }
+
     fn begin(log: &'a Log, plane: Plane, instance: Option<&'a InstanceId>, source: IpAddr) -> Self {
         Self {
             log,
@@ -97,7 +106,7 @@ impl<'a> Recording<'a> {
         match &self.who {
             Who::Unknown | Who::Claimed(_) => "-",
             Who::ClientKey(key) => key.id.as_str(),
-            Who::Operator(key) => key.as_str(),
+            Who::Operator { access_key, .. } => access_key.as_str(),
         }
     }
 
@@ -136,7 +145,11 @@ impl<'a> Recording<'a> {
             Who::Unknown => (None, None, None),
             Who::Claimed(id) => (None, Some(id.as_str()), None),
             Who::ClientKey(key) => (Some(key.id.as_str()), None, Some(key.access_point.as_str())),
-            Who::Operator(key) => (Some(key.as_str()), None, None),
+            Who::Operator { access_key, .. } => (Some(access_key.as_str()), None, None),
+        };
+        let assumed_role = match &self.who {
+            Who::Operator { session, .. } => session.as_ref().map(|session| session.to_string()),
+            Who::Unknown | Who::Claimed(_) | Who::ClientKey(_) => None,
         };
         let key = self.trace.key().or(self.key.as_ref()).map(|key| key.as_str());
         let record = Record {
@@ -145,6 +158,8 @@ impl<'a> Recording<'a> {
             caller,
             claimed_caller,
             access_point,
+            assumed_role: assumed_role.as_deref(),
+            issued: self.trace.issued().map(AccessKeyId::as_str),
             instance: self.instance.map(InstanceId::as_str),
             resource: self.resource.as_deref().filter(|resource| !resource.is_empty() && Some(*resource) != key),
             key,
@@ -169,9 +184,9 @@ impl<'a> Recording<'a> {
             (Who::Unknown | Who::Claimed(_), ..) => Some(Decision::Deny),
             (Who::ClientKey(_), Some(access::Decision::Allow(_)), _) => Some(Decision::Allow),
             (Who::ClientKey(_), Some(access::Decision::Deny(_)), _) => Some(Decision::Deny),
-            (Who::ClientKey(_) | Who::Operator(_), ..) if forbidden => Some(Decision::Deny),
+            (Who::ClientKey(_) | Who::Operator { .. }, ..) if forbidden => Some(Decision::Deny),
             (Who::ClientKey(_), None, _) => None,
-            (Who::Operator(_), ..) => Some(Decision::Allow),
+            (Who::Operator { .. }, ..) => Some(Decision::Allow),
         }
     }
 }

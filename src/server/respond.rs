@@ -12,6 +12,7 @@ use prost::Message;
 
 use super::body::{Body, Unread};
 use crate::base::{Error, Kind, Retry};
+use crate::service::Unopened;
 use crate::wire::instance_protocol::{self, ErrorMessage};
 use crate::wire::openapi::answers::ErrorAnswer;
 use crate::wire::openapi::{Format, xml};
@@ -42,8 +43,18 @@ impl Failure {
 
     /// Whether it says that the caller may not.
     pub(super) fn is_denial(&self) -> bool {
-        self.code == of_kind(Kind::NoPermission).1 || self.code == ACCESS_DENIED
+        [of_kind(Kind::NoPermission).1, ACCESS_DENIED, STS_DENIED].contains(&self.code)
     }
+}
+
+/// What the Security Token Service calls it.
+const STS_DENIED: &str = "NoPermission";
+
+/// A failure of the Security Token Service, whose codes are the OpenAPI's but for that of a denial.
+pub(super) fn sts_failure(error: Error) -> Failure {
+    let denied = error.kind() == Kind::NoPermission;
+    let failure = Failure::from(error);
+    if denied { Failure { code: STS_DENIED, ..failure } } else { failure }
 }
 
 /// What a rehearsal is told that would not have been permitted.
@@ -150,7 +161,7 @@ pub(super) enum Refusal {
     /// OpenAPI: there is no such operation.
     UnknownAction(String),
     /// OpenAPI: another version.
-    UnknownVersion(String),
+    UnknownVersion { is: String, served: &'static str },
     /// OpenAPI: neither GET nor POST.
     Method,
     /// OpenAPI: not signed, or in a way that is not served.
@@ -159,6 +170,12 @@ pub(super) enum Refusal {
     UnknownAccessKey(String),
     /// OpenAPI: the AccessKey is disabled.
     InactiveAccessKey(String),
+    /// OpenAPI: the AccessKey is of a session, whose token is not there.
+    MissingSecurityToken,
+    /// OpenAPI: the token of a session does not open.
+    SecurityToken(Unopened),
+    /// OpenAPI: the session has ended, then.
+    ExpiredSecurityToken(String),
     /// OpenAPI: the signature is wrong; our string to sign.
     SignatureDoesNotMatch(String),
     /// OpenAPI: the date is malformed, or off by more than 15 minutes.
@@ -214,11 +231,9 @@ impl From<Refusal> for Failure {
             Refusal::UnknownAction(action) => {
                 (StatusCode::NOT_FOUND, "InvalidAction.NotFound", format!("The operation \"{action}\" is not served here."))
             }
-            Refusal::UnknownVersion(version) => (
-                StatusCode::BAD_REQUEST,
-                "InvalidVersion",
-                format!("The version \"{version}\" is not served; {} is.", crate::wire::openapi::VERSION),
-            ),
+            Refusal::UnknownVersion { is, served } => {
+                (StatusCode::BAD_REQUEST, "InvalidVersion", format!("The version \"{is}\" is not served; {served} is."))
+            }
             Refusal::Method => (StatusCode::FORBIDDEN, "UnsupportedHTTPMethod", "Requests are GET or POST.".to_owned()),
             Refusal::SignatureMethod(is) => (
                 StatusCode::BAD_REQUEST,
@@ -234,6 +249,24 @@ impl From<Refusal> for Failure {
                 StatusCode::FORBIDDEN,
                 "Forbidden.AccessKey",
                 format!("The AccessKey {id} is disabled: `keystead operator access-key enable` lets it be used again."),
+            ),
+            Refusal::MissingSecurityToken => (
+                StatusCode::BAD_REQUEST,
+                "MissingSecurityToken",
+                "The AccessKey is of a session: its SecurityToken belongs to the request.".to_owned(),
+            ),
+            Refusal::SecurityToken(Unopened::Malformed) => {
+                (StatusCode::BAD_REQUEST, "InvalidSecurityToken.Malformed", "The SecurityToken is malformed.".to_owned())
+            }
+            Refusal::SecurityToken(Unopened::Foreign) => (
+                StatusCode::BAD_REQUEST,
+                "InvalidSecurityToken.MismatchWithAccessKey",
+                "The SecurityToken is not that of the AccessKey, or was changed.".to_owned(),
+            ),
+            Refusal::ExpiredSecurityToken(when) => (
+                StatusCode::BAD_REQUEST,
+                "InvalidSecurityToken.Expired",
+                format!("The SecurityToken expired at {when}: assume the role again."),
             ),
             // One SDK splits this text at the colon and takes the second part.
             Refusal::SignatureDoesNotMatch(ours) => (
@@ -308,9 +341,9 @@ fn openapi(root: &str, json: Vec<u8>, format: Format) -> Result<Response<Body>, 
     Ok(response)
 }
 
-/// A success of the OpenAPI.
-pub(super) fn openapi_success(json: Vec<u8>, format: Format) -> Result<Response<Body>, Failure> {
-    Ok(openapi("KMS", json, format)?)
+/// A success of the OpenAPI, with the root element that it has in XML.
+pub(super) fn openapi_success(root: &str, json: Vec<u8>, format: Format) -> Result<Response<Body>, Failure> {
+    Ok(openapi(root, json, format)?)
 }
 
 /// A failure of the OpenAPI, whatever the status.

@@ -56,7 +56,7 @@ impl Kms {
             deletion_protection: DeletionProtection::Disabled,
             rotation_interval: request.rotation,
             description: request.description,
-            creator: operator.access_key.to_string(),
+            creator: operator.to_string(),
             created: self.now(),
             initial_version: version.clone(),
             primary_version: version,

@@ -29,6 +29,7 @@ mod permit;
 mod quotas;
 pub mod requests;
 mod rotation;
+mod sessions;
 mod snapshot;
 mod tags;
 mod trace;
@@ -58,6 +59,7 @@ pub use operators::{new_access_key, policy_of};
 pub use permit::{Permitted, Subject};
 pub use quotas::{QuotaResource, QuotaUse};
 pub use rotation::InstanceRotations;
+pub use sessions::{TemporaryCredentials, Unopened};
 pub use snapshot::{KnownAccessKey, VerifiedClientKey};
 pub use trace::Trace;
 

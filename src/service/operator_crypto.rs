@@ -243,8 +243,12 @@ pub(super) fn check_symmetric(used: &Usable) -> Result<()> {
     }
 }
 
+/// Sessions of one role share: however many there are, they get no more.
 fn share_of(operator: &Operator) -> Share {
-    Share::of(operator.access_key.as_str().as_bytes())
+    match &operator.session {
+        Some(session) => Share::of(session.role_id.as_str().as_bytes()),
+        None => Share::of(operator.access_key.as_str().as_bytes()),
+    }
 }
 
 pub(super) fn oaep(algorithm: EncryptionAlgorithm) -> Result<OaepHash> {

@@ -67,12 +67,13 @@ impl Kms {
             tags: entry.as_ref().map_or(&untagged, |entry| &entry.tags),
         };
         let policy: Option<&KeyPolicy> = entry.as_ref().and_then(|entry| entry.key.policy.as_deref());
-        let why = match self.snapshot.access().identity_of(&operator.access_key) {
-            Some(identity) => match identity.decide(&demand, policy) {
+        let session_policy = operator.session.as_ref().and_then(|session| session.policy.as_ref());
+        let why = match self.snapshot.access().identity(operator) {
+            Some(identity) => match identity.decide_in_session(session_policy, &demand, policy) {
                 Decision::Allow => return Ok(alias.map_or(Permitted::AsNamed, Permitted::Key)),
                 Decision::Deny(reason) => format!("{reason:?}"),
             },
-            None => "the AccessKey or its owner is gone".to_owned(),
+            None => "the AccessKey, its owner or the role is gone".to_owned(),
         };
         let shown = match subject {
             Subject::Everything => named,

@@ -1,9 +1,8 @@
 //! What the use cases take and give: parsed, without a trace of either protocol's wire format.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+mod callers;
+mod sessions;
 
-use super::Trace;
 use crate::base::{SecretBytes, Timestamp};
 use crate::model::access::{AuthenticationMethod, ClientKey, NetworkRuleKind, Permission, ResourcePattern, Scope};
 use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
@@ -11,45 +10,12 @@ use crate::model::key::{Key, KeyAttributes, KeyState, Origin, SubjectPublicKeyIn
 use crate::model::operator::KeyPolicy;
 use crate::model::rotation::{AutomaticRotation, RotationInterval};
 use crate::model::tags::{TagKey, TagValue, TaggedResource, Tags};
-use crate::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
+use crate::model::{Alias, InstanceId, KeyId, KeyVersionId, Name};
 pub use crate::store::PolicyChange;
 use crate::tier::public_key::Validity;
 use crate::tier::{Capability, Iv, PublicKey, Support};
-
-/// A caller of an instance endpoint, known by its client key; what it may do is decided request by request.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The instance whose endpoint it called.
-    pub instance: InstanceId,
-    /// Who.
-    pub client_key: ClientKeyId,
-    /// From where.
-    pub source: IpAddr,
-    /// What is found out about its request.
-    pub trace: Arc<Trace>,
-}
-
-/// Which keys a request of the OpenAPI reaches: by the endpoint that it came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Those of all instances, at the shared gateway.
-    Everything,
-    /// Those of the instance whose endpoint it is.
-    Instance(InstanceId),
-}
-
-/// An operator, known by an AccessKey.
-#[derive(Clone, Debug)]
-pub struct Operator {
-    /// Who.
-    pub access_key: AccessKeyId,
-    /// From where.
-    pub source: IpAddr,
-    /// To where.
-    pub reach: Reach,
-    /// What is found out about its request.
-    pub trace: Arc<Trace>,
-}
+pub use callers::{Caller, Operator, Reach};
+pub use sessions::{AssumeRole, Assumed, CallerIdentity};
 
 /// Whether a ciphertext describes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

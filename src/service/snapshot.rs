@@ -12,7 +12,7 @@ use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::access::{AccessPoint, ClientKey, Directory, NetworkRule, Policy};
 use crate::model::algorithm::KeySpec;
 use crate::model::key::{Key, KeyAttributes, Material, SubjectPublicKeyInfo};
-use crate::model::operator::{AccessKeyInfo, Identity};
+use crate::model::operator::{AccessKeyInfo, Identity, Role};
 use crate::model::tags::{TaggedResource, Tags};
 use crate::model::{AccessKeyId, Alias, ClientKeyId, KeyId, KeyVersionId, Name};
 use crate::store::{KeyVersion, Store};
@@ -69,6 +69,7 @@ pub(super) struct Access {
     pub(super) aliases: BTreeMap<Alias, KeyId>,
     /// Who may have permissions at the shared gateway.
     pub(super) identities: HashMap<Name, Identity>,
+    roles: HashMap<Name, Role>,
     verified: HashMap<String, Arc<VerifiedClientKey>>,
     access_keys: HashMap<String, Arc<KnownAccessKey>>,
 }
@@ -106,6 +107,11 @@ impl Access {
     /// The owner of an AccessKey, if both are still there.
     pub(super) fn identity_of(&self, access_key: &AccessKeyId) -> Option<&Identity> {
         self.identities.get(&self.access_keys.get(access_key.as_str())?.info.owner)
+    }
+
+    /// The role of this name.
+    pub(super) fn role(&self, name: &Name) -> Option<&Role> {
+        self.roles.get(name)
     }
 
     /// The access point of a client key, if both are still there.
@@ -201,6 +207,7 @@ impl Snapshot {
 async fn load_access(store: &Store, known: Option<&Access>) -> Result<Access> {
     let tables = store.access().await?;
     let identities = store.identities().await?;
+    let roles = store.roles().await?;
     let access_keys = store.access_keys().await?.into_iter().map(|key| KnownAccessKey { info: key.info, secret: key.secret });
     let aliases = store.aliases().await?;
     Ok(Access {
@@ -216,6 +223,7 @@ async fn load_access(store: &Store, known: Option<&Access>) -> Result<Access> {
         client_keys: tables.client_keys,
         aliases: aliases.into_iter().collect(),
         identities: identities.into_iter().map(|identity| (identity.name.clone(), identity)).collect(),
+        roles: roles.into_iter().map(|role| (role.name.clone(), role)).collect(),
         access_keys: access_keys.map(|key| (key.info.id.to_string(), Arc::new(key))).collect(),
     })
 }

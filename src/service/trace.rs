@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::model::access::Decision;
-use crate::model::{KeyId, KeyVersionId};
+use crate::model::{AccessKeyId, KeyId, KeyVersionId};
 
 /// Filled while a request is served. Of what is found out twice the first counts.
 #[derive(Debug, Default)]
@@ -11,6 +11,7 @@ pub struct Trace {
     decision: OnceLock<Decision>,
     key: OnceLock<KeyId>,
     version: OnceLock<KeyVersionId>,
+    issued: OnceLock<AccessKeyId>,
 }
 
 impl Trace {
@@ -29,12 +30,21 @@ impl Trace {
         self.version.get()
     }
 
+    /// The AccessKey that was handed out.
+    pub fn issued(&self) -> Option<&AccessKeyId> {
+        self.issued.get()
+    }
+
     pub(super) fn decided(&self, decision: Decision) {
         let _ = self.decision.set(decision);
     }
 
     pub(super) fn means(&self, key: KeyId) {
         let _ = self.key.set(key);
+    }
+
+    pub(super) fn issues(&self, access_key: AccessKeyId) {
+        let _ = self.issued.set(access_key);
     }
 
     pub(super) fn uses(&self, version: &KeyVersionId) {

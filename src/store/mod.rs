@@ -17,6 +17,7 @@ mod operators;
 mod roles;
 mod rotation;
 mod seal;
+mod sessions;
 mod tags;
 mod transaction;
 
@@ -39,8 +40,10 @@ pub use import::{ErasedObject, Placement, WrappingKey};
 pub use keys::{KeyIntent, KeyVersion, Versions};
 pub use operators::{ADMINISTRATOR, AccessKey};
 pub use seal::RootKey;
+pub use sessions::Unopened;
 
 use seal::{Place, Sealer};
+use sessions::SessionKeys;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 
@@ -58,6 +61,7 @@ const CHECK_VALUE: &[u8] = b"keystead";
 pub struct Store {
     pool: SqlitePool,
     sealer: Arc<Sealer>,
+    session_keys: Arc<SessionKeys>,
 }
 
 impl Store {
@@ -114,7 +118,7 @@ impl Store {
                 unavailable(format!("The database {} cannot be brought to this version's schema.", path.display())).caused_by(error)
             }
         })?;
-        Ok(Self { pool, sealer: Arc::new(Sealer::new(root)?) })
+        Ok(Self { pool, sealer: Arc::new(Sealer::new(root)?), session_keys: Arc::new(SessionKeys::new(root)?) })
     }
 
     /// Who makes the database leaves a sealed value in it, unless there is one.

@@ -78,7 +78,7 @@ impl RootKey {
         self.derive(&[b"audit log, version 1: ", log.as_bytes()])
     }
 
-    fn derive(&self, info: &[&[u8]]) -> Result<SecretBytes> {
+    pub(super) fn derive(&self, info: &[&[u8]]) -> Result<SecretBytes> {
         let secret = Salt::new(HKDF_SHA256, b"keystead").extract(self.0.expose());
         let key = secret.expand(info, HKDF_SHA256);
         let failed = |_: aws_lc_rs::error::Unspecified| Error::internal("a key cannot be derived from the root key");

@@ -7,5 +7,6 @@ pub mod instance_protocol;
 pub mod openapi;
 pub mod signing;
 pub mod slots;
+pub mod sts;
 
 pub use crate::model::arn::{REGION, arn};

@@ -12,7 +12,7 @@ use crate::shared::ask;
 const PLAINTEXT: &[u8] = b"what must not be found anywhere";
 
 /// Ends the server; gives the records of its requests in the order in which they were written.
-async fn records(bench: &mut Bench) -> Vec<Value> {
+pub async fn records(bench: &mut Bench) -> Vec<Value> {
     bench.end().await;
     bench.audit.close().await;
     let folder = bench.directory.path().join("audit");

@@ -50,6 +50,7 @@ pub struct Bench {
     pub address: SocketAddr,
     pub other_address: SocketAddr,
     pub shared: SocketAddr,
+    pub sts: SocketAddr,
     pub telemetry: SocketAddr,
     pub operator: Operator,
     /// What operators sign with.
@@ -242,11 +243,13 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies, [at_instance, a
     let settings = Settings {
         instances: vec![(instance.clone(), listening(at_instance).await), (other.clone(), listening(Limits::default()).await)],
         shared: listening(at_shared).await,
+        sts: Some(listening(Limits::default()).await),
         telemetry: Some(server::bind(local).await.unwrap()),
         drain: Duration::from_secs(10),
     };
     let at = |listening: &Listening| listening.listener.local_addr().unwrap();
     let (address, other_address, shared) = (at(&settings.instances[0].1), at(&settings.instances[1].1), at(&settings.shared));
+    let sts = at(settings.sts.as_ref().unwrap());
     let telemetry = settings.telemetry.as_ref().unwrap().local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn({
@@ -254,7 +257,13 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies, [at_instance, a
         async move { server::run(kms, audit, settings, async { drop(stopped.await) }).await.unwrap() }
     });
 
-    let operator = Operator { access_key, source: "127.0.0.1".parse().unwrap(), reach: Reach::Everything, trace: Arc::default() };
+    let operator = Operator {
+        access_key,
+        session: None,
+        source: "127.0.0.1".parse().unwrap(),
+        reach: Reach::Everything,
+        trace: Arc::default(),
+    };
     let make = async |spec, usage| {
         let request = CreateKey { spec: Some(spec), usage: Some(usage), ..CreateKey::default() };
         kms.create_key(&operator, request).await.unwrap().key.id
@@ -277,6 +286,7 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies, [at_instance, a
         address,
         other_address,
         shared,
+        sts,
         telemetry,
         operator,
         secret: SECRET.to_owned(),

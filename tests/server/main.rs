@@ -20,6 +20,7 @@ mod quotas;
 mod rotation;
 mod shared;
 mod statements;
+mod sts;
 mod tags;
 mod telemetry;
 mod transport;

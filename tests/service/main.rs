@@ -93,6 +93,7 @@ async fn bench() -> Bench {
     Bench {
         operator: Operator {
             access_key: AccessKeyId::from_entropy(random::bytes()),
+            session: None,
             source,
             reach: Reach::Everything,
             trace: Arc::default(),

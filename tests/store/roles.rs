@@ -33,7 +33,7 @@ async fn a_role_comes_back_as_it_was_kept_is_changed_and_goes() {
     bench.store.change_role(&first.name, Some(&other_id.trust), None).await.unwrap();
     assert!(bench.store.revision().await.unwrap() > revision, "other nodes see it");
     let changed = Role { trust: other_id.trust.clone(), ..first.clone() };
-    assert_eq!(bench.store.roles().await.unwrap(), [changed.clone()]);
+    assert_eq!(bench.store.roles().await.unwrap(), std::slice::from_ref(&changed));
     let longer = Duration::from_secs(43_200);
     bench.store.change_role(&first.name, None, Some(longer)).await.unwrap();
     assert_eq!(bench.store.roles().await.unwrap(), [Role { max_session: longer, ..changed }]);

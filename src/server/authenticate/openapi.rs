@@ -1,29 +1,28 @@
 //! The OpenAPI's signatures: ACS3-HMAC-SHA256 and ACS4-HMAC-SHA256 in headers, RPC HMAC-SHA1 and HMAC-SHA256 in parameters.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 
 use super::WINDOW;
-use crate::base::{Timestamp, excerpt};
+use crate::base::{SecretBytes, Timestamp, excerpt};
+use crate::model::AccessKeyId;
 use crate::model::operator::AccessKeyState;
+use crate::model::session::Session;
 use crate::server::nonces::{Nonces, Novelty};
 use crate::server::respond::Refusal;
 use crate::service::requests::{Operator, Reach};
-use crate::service::{Kms, KnownAccessKey, Trace};
-use crate::wire::date;
-use crate::wire::openapi::{Action, Parameters, UNSERVED, VERSION};
+use crate::service::{Kms, KnownAccessKey, TemporaryCredentials, Trace, Unopened};
+use crate::wire::openapi::{Action, Effect, Parameters, UNSERVED, VERSION};
 use crate::wire::signing::{self, Acs, Acs4Scope, AcsScheme, Authorization, RpcMethod};
+use crate::wire::{date, sts};
 
-/// A request whose caller is known.
-pub(in crate::server) struct Authenticated {
-    /// What it wants.
-    pub(in crate::server) action: Action,
-    /// Who.
-    pub(in crate::server) operator: Operator,
-}
+/// What holds the token of a session: a parameter, or in ACS3 and ACS4 a header.
+const TOKEN: &str = "SecurityToken";
+const TOKEN_HEADER: &str = "x-acs-security-token";
 
 /// A request with what its signature covers.
 pub(in crate::server) struct Signed<'a> {
@@ -37,8 +36,56 @@ pub(in crate::server) struct Signed<'a> {
     pub(in crate::server) body: &'a [u8],
     /// The peer.
     pub(in crate::server) source: IpAddr,
-    /// What the endpoint reaches.
-    pub(in crate::server) reach: &'a Reach,
+}
+
+/// What requests are signed with.
+enum Credential {
+    AccessKey(Arc<KnownAccessKey>),
+    Temporary(TemporaryCredentials),
+}
+
+/// Who signed a request, and what it says of itself.
+struct Signer<'a> {
+    operation: &'a str,
+    nonce: &'a str,
+    access_key: AccessKeyId,
+    session: Option<Arc<Session>>,
+}
+
+impl Credential {
+    /// The AccessKey of this id; that of a session comes with its token.
+    fn find(kms: &Kms, id: &str, token: Option<&str>) -> Result<Self, Refusal> {
+        match (id.starts_with(AccessKeyId::OF_SESSIONS), token) {
+            (true, Some(token)) => kms.session(id, token).map(Self::Temporary).map_err(Refusal::SecurityToken),
+            (true, None) => Err(Refusal::MissingSecurityToken),
+            (false, Some(_)) => Err(Refusal::SecurityToken(Unopened::Foreign)),
+            (false, None) => {
+                let known = kms.access_key(id).map(Self::AccessKey);
+                known.ok_or_else(|| Refusal::UnknownAccessKey(excerpt(id).to_owned()))
+            }
+        }
+    }
+
+    fn secret(&self) -> &SecretBytes {
+        match self {
+            Self::AccessKey(known) => &known.secret,
+            Self::Temporary(temporary) => &temporary.secret,
+        }
+    }
+
+    /// Who it is, if it may be used now: told to nobody but the holder of the secret.
+    fn usable(self, now: Timestamp) -> Result<(AccessKeyId, Option<Arc<Session>>), Refusal> {
+        match self {
+            Self::AccessKey(known) => match known.info.state {
+                AccessKeyState::Active => Ok((known.info.id.clone(), None)),
+                AccessKeyState::Inactive => Err(Refusal::InactiveAccessKey(known.info.id.to_string())),
+            },
+            Self::Temporary(TemporaryCredentials { session, .. }) if session.expires <= now => {
+                Err(Refusal::ExpiredSecurityToken(date::to_iso(session.expires)))
+            }
+            Self::Temporary(TemporaryCredentials { id, session, .. }) => Ok((id, Some(session))),
+        }
+    }
 }
 
 /// The header as text; one that is given twice is none.
@@ -51,41 +98,52 @@ fn header<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
 }
 
 impl Signed<'_> {
-    /// Checks everything that comes before the use case, which fills `trace`.
-    pub(in crate::server) fn check(&self, kms: &Kms, nonces: &Nonces, trace: Arc<Trace>) -> Result<Authenticated, Refusal> {
-        let authorization = header(self.request, AUTHORIZATION.as_str());
-        let name = self.named(authorization, "Action", "x-acs-action")?;
-        let version = self.named(authorization, "Version", "x-acs-version")?;
-        if version != VERSION {
-            return Err(Refusal::UnknownVersion(excerpt(version).to_owned()));
-        }
-        let (access_key, nonce) = match authorization {
-            Some(authorization) => self.check_acs(kms, authorization)?,
-            None => self.check_rpc(kms)?,
-        };
-        // Told to nobody but the holder of the secret.
-        let access_key = match access_key.info.state {
-            AccessKeyState::Active => access_key.info.id.clone(),
-            AccessKeyState::Inactive => return Err(Refusal::InactiveAccessKey(access_key.info.id.to_string())),
-        };
+    /// Checks everything that comes before a use case of the KMS, which fills `trace`.
+    pub(in crate::server) fn check(
+        &self,
+        kms: &Kms,
+        nonces: &Nonces,
+        reach: &Reach,
+        trace: Arc<Trace>,
+    ) -> Result<(Action, Operator), Refusal> {
+        let signer = self.signer(kms, VERSION)?;
         // Which operations there are is told to who may call one.
-        let action: Action = name.parse().map_err(|()| match UNSERVED.contains(&name) {
-            true => Refusal::UnservedAction(name.to_owned()),
-            false => Refusal::UnknownAction(excerpt(name).to_owned()),
-        })?;
-        match self.reach {
+        let action: Action = signer.named(UNSERVED)?;
+        match reach {
             Reach::Instance(_) if !action.is_at_instances() => return Err(Refusal::AtSharedGateway(action.name())),
             Reach::Instance(_) | Reach::Everything => {}
         }
-        // A request dated at the far end of the window is good until the window has passed it twice.
-        match nonces.take(access_key.as_str(), nonce, action.effect(), kms.now(), 2 * WINDOW) {
-            Novelty::New => {
-                let operator = Operator { access_key, source: self.source, reach: self.reach.clone(), trace };
-                Ok(Authenticated { action, operator })
-            }
-            Novelty::Used => Err(Refusal::NonceUsed),
-            Novelty::Full => Err(Refusal::TooManyNonces),
+        signer.take_nonce(nonces, action.effect(), kms.now())?;
+        Ok((action, signer.operator(self.source, reach.clone(), trace)))
+    }
+
+    /// The same for the Security Token Service.
+    pub(in crate::server) fn check_sts(
+        &self,
+        kms: &Kms,
+        nonces: &Nonces,
+        trace: Arc<Trace>,
+    ) -> Result<(sts::Action, Operator), Refusal> {
+        let signer = self.signer(kms, sts::VERSION)?;
+        let action: sts::Action = signer.named(sts::UNSERVED)?;
+        signer.take_nonce(nonces, action.effect(), kms.now())?;
+        Ok((action, signer.operator(self.source, Reach::Everything, trace)))
+    }
+
+    /// Who signed the request, which is of this version of an API.
+    fn signer(&self, kms: &Kms, served: &'static str) -> Result<Signer<'_>, Refusal> {
+        let authorization = header(self.request, AUTHORIZATION.as_str());
+        let operation = self.named(authorization, "Action", "x-acs-action")?;
+        let version = self.named(authorization, "Version", "x-acs-version")?;
+        if version != served {
+            return Err(Refusal::UnknownVersion { is: excerpt(version).to_owned(), served });
         }
+        let (credential, nonce) = match authorization {
+            Some(authorization) => self.check_acs(kms, authorization)?,
+            None => self.check_rpc(kms)?,
+        };
+        let (access_key, session) = credential.usable(kms.now())?;
+        Ok(Signer { operation, nonce, access_key, session })
     }
 
     /// What a parameter says; in ACS3 and ACS4, which sign headers, a header may say it instead. RPC clients send the headers, too, but do
@@ -96,14 +154,15 @@ impl Signed<'_> {
     }
 
     /// The AccessKey that signed in the headers, and the nonce.
-    fn check_acs(&self, kms: &Kms, authorization: &str) -> Result<(Arc<KnownAccessKey>, &str), Refusal> {
+    fn check_acs(&self, kms: &Kms, authorization: &str) -> Result<(Credential, &str), Refusal> {
         let scheme = || excerpt(authorization.split(' ').next().unwrap_or_default()).to_owned();
         let parsed = Authorization::parse(authorization).ok_or_else(|| Refusal::SignatureMethod(scheme()))?;
         let date = header(self.request, "x-acs-date").ok_or(Refusal::Missing("x-acs-date"))?;
         let nonce = header(self.request, "x-acs-signature-nonce").ok_or(Refusal::Missing("x-acs-signature-nonce"))?;
         let hash = header(self.request, "x-acs-content-sha256").ok_or(Refusal::Missing("x-acs-content-sha256"))?;
         check_date(date, kms.now())?;
-        let access_key = access_key(kms, parsed.credential)?;
+        let token = self.all.optional(TOKEN).or_else(|| header(self.request, TOKEN_HEADER));
+        let credential = Credential::find(kms, parsed.credential, token)?;
         let mut headers = Vec::new();
         for name in &parsed.signed_headers {
             // A header that is named and not there, or there twice, cannot have been signed.
@@ -124,7 +183,7 @@ impl Signed<'_> {
             AcsScheme::V4(Acs4Scope { date: day, .. }) => date.get(..10).is_some_and(|date| date.replace('-', "") == day),
         };
         let covers = |name: &str| parsed.signed_headers.contains(&name);
-        let complete = ["x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"]
+        let complete = ["x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256", TOKEN_HEADER]
             .iter()
             .all(|name| covers(name) || header(self.request, name).is_none())
             // It says whether the body is parameters.
@@ -132,11 +191,11 @@ impl Signed<'_> {
         if !complete
             || !in_scope
             || hash != signing::sha256_hex(self.body)
-            || !signed.verifies(&access_key.secret, parsed.signature)
+            || !signed.verifies(credential.secret(), parsed.signature)
         {
             return Err(Refusal::SignatureDoesNotMatch(signed.string_to_sign()));
         }
-        Ok((access_key, nonce))
+        Ok((credential, nonce))
     }
 
     /// HTTP/2 has the host in its pseudo-header (RFC 9113, section 8.3.1).
@@ -146,7 +205,7 @@ impl Signed<'_> {
     }
 
     /// The AccessKey that signed in the parameters, and the nonce.
-    fn check_rpc(&self, kms: &Kms) -> Result<(Arc<KnownAccessKey>, &str), Refusal> {
+    fn check_rpc(&self, kms: &Kms) -> Result<(Credential, &str), Refusal> {
         let parameter = |name: &'static str| self.all.optional(name).ok_or(Refusal::Missing(name));
         let signature = parameter("Signature")?;
         let named = parameter("SignatureMethod")?;
@@ -155,17 +214,36 @@ impl Signed<'_> {
         let method = method.ok_or_else(|| Refusal::SignatureMethod(excerpt(named).to_owned()))?;
         let (id, nonce) = (parameter("AccessKeyId")?, parameter("SignatureNonce")?);
         check_date(parameter("Timestamp")?, kms.now())?;
-        let access_key = access_key(kms, id)?;
+        let credential = Credential::find(kms, id, self.all.optional(TOKEN))?;
         let text = signing::rpc_string_to_sign(self.request.method.as_str(), self.all.pairs());
-        if !signing::rpc_verifies(method, &text, &access_key.secret, signature) {
+        if !signing::rpc_verifies(method, &text, credential.secret(), signature) {
             return Err(Refusal::SignatureDoesNotMatch(text));
         }
-        Ok((access_key, nonce))
+        Ok((credential, nonce))
     }
 }
 
-fn access_key(kms: &Kms, id: &str) -> Result<Arc<KnownAccessKey>, Refusal> {
-    kms.access_key(id).ok_or_else(|| Refusal::UnknownAccessKey(excerpt(id).to_owned()))
+impl Signer<'_> {
+    /// The operation, unless the API does not have it, or it is one of those that are not served.
+    fn named<A: FromStr<Err = ()>>(&self, unserved: &[&str]) -> Result<A, Refusal> {
+        self.operation.parse().map_err(|()| match unserved.contains(&self.operation) {
+            true => Refusal::UnservedAction(self.operation.to_owned()),
+            false => Refusal::UnknownAction(excerpt(self.operation).to_owned()),
+        })
+    }
+
+    fn take_nonce(&self, nonces: &Nonces, effect: Effect, now: Timestamp) -> Result<(), Refusal> {
+        // A request dated at the far end of the window is good until the window has passed it twice.
+        match nonces.take(self.access_key.as_str(), self.nonce, effect, now, 2 * WINDOW) {
+            Novelty::New => Ok(()),
+            Novelty::Used => Err(Refusal::NonceUsed),
+            Novelty::Full => Err(Refusal::TooManyNonces),
+        }
+    }
+
+    fn operator(self, source: IpAddr, reach: Reach, trace: Arc<Trace>) -> Operator {
+        Operator { access_key: self.access_key, session: self.session, source, reach, trace }
+    }
 }
 
 fn check_date(text: &str, now: Timestamp) -> Result<(), Refusal> {

@@ -66,8 +66,13 @@ impl Installation {
         let root = RootKey::generate();
         let instance: InstanceId = INSTANCE.parse().expect("an id");
         let source = "127.0.0.1".parse().expect("an address");
-        let operator =
-            Operator { access_key: AccessKeyId::from_entropy([7; 20]), source, reach: Reach::Everything, trace: Arc::default() };
+        let operator = Operator {
+            access_key: AccessKeyId::from_entropy([7; 20]),
+            session: None,
+            source,
+            reach: Reach::Everything,
+            trace: Arc::default(),
+        };
         let path = directory.path().join("template.db");
         let (client_key, store, kms) = runtime.block_on(async {
             let store = Store::create(&path, &root).await.expect("a database");
