@@ -143,7 +143,7 @@ impl Kms {
         Ok(())
     }
 
-    /// Sends what waits, the oldest first, until one is not taken.
+    /// Sends what waits, the oldest first, until one is not taken: that goes to the end.
     ///
     /// # Errors
     /// The store fails, or the receiver did not take one.
@@ -159,6 +159,7 @@ impl Kms {
             if let Err(error) = receiver.send(&alert).await {
                 self.alerts.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(event = alert.event.name(), attempt = attempt.number, ?error, "an alert was not taken");
+                self.store.alert_refused(&alert.id).await?;
                 return Err(error);
             }
             self.store.alert_sent(&alert.id).await?;

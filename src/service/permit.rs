@@ -41,8 +41,14 @@ impl Kms {
     /// [`Kind::NoPermission`], naming action and resource as the request did; the reason goes to the log.
     pub fn permit_operator(&self, operator: &Operator, action: &'static str, subject: &Subject<'_>) -> Result<Permitted> {
         let alias = match subject {
-            Subject::Key(text) if is_alias(text) => self.resolve(text).ok(),
+            Subject::Key(text) if is_alias(text) => Some(self.resolve(text)),
             Subject::Everything | Subject::Key(_) | Subject::Named(..) => None,
+        };
+        // Told to who may use it: one that points to nothing now was decided about by its name alone.
+        let (alias, unknown) = match alias {
+            Some(Ok(id)) => (Some(id), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
         };
         let named = match subject {
             Subject::Everything => "*".to_owned(),
@@ -56,6 +62,10 @@ impl Kms {
             (None, Subject::Key(text)) => resource_of(text).parse().ok(),
             (None, Subject::Everything | Subject::Named(..)) => None,
         };
+        // A refused request is recorded with its key, too; of two the first, from which something is taken.
+        if let Some(id) = &key {
+            operator.trace.means(id.clone());
+        }
         let resource = alias.as_ref().map_or_else(|| named.clone(), |id| format!("key/{id}"));
         let entry = key.and_then(|id| self.snapshot.key(&id));
         let untagged = Tags::default();
@@ -70,7 +80,7 @@ impl Kms {
         let session_policy = operator.session.as_ref().and_then(|session| session.policy.as_ref());
         let why = match self.snapshot.access().identity(operator) {
             Some(identity) => match identity.decide_in_session(session_policy, &demand, policy) {
-                Decision::Allow => return Ok(alias.map_or(Permitted::AsNamed, Permitted::Key)),
+                Decision::Allow => return unknown.map_or_else(|| Ok(alias.map_or(Permitted::AsNamed, Permitted::Key)), Err),
                 Decision::Deny(reason) => format!("{reason:?}"),
             },
             None => "the AccessKey, its owner or the role is gone".to_owned(),

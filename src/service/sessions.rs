@@ -98,12 +98,14 @@ impl Kms {
         if !role.trust.trusts(&assumption) {
             return Err(refused("the trust policy does not allow it"));
         }
-        let assumed = self.begin_session(role, request, now)?;
+        // A session does not outlive the one that it was begun by.
+        let end = operator.session.as_ref().map(|session| session.expires);
+        let assumed = self.begin_session(role, request, now, end)?;
         operator.trace.issues(assumed.credentials.id.clone());
         Ok(assumed)
     }
 
-    fn begin_session(&self, role: &Role, request: &AssumeRole, now: Timestamp) -> Result<Assumed> {
+    fn begin_session(&self, role: &Role, request: &AssumeRole, now: Timestamp, end: Option<Timestamp>) -> Result<Assumed> {
         let duration = request.duration.unwrap_or(DEFAULT);
         if !(SHORTEST..=role.max_session).contains(&duration) {
             let (shortest, longest) = (SHORTEST.as_secs(), role.max_session.as_secs());
@@ -118,7 +120,7 @@ impl Kms {
             role_id: role.id.clone(),
             name: request.session.clone(),
             policy,
-            expires: now.after(duration),
+            expires: end.map_or(now.after(duration), |end| end.min(now.after(duration))),
         };
         let sealed = SealedSession {
             role: session.role.as_str(),

@@ -99,6 +99,16 @@ impl Store {
         Ok(Some((alert(row)?, next)))
     }
 
+    /// An alert was not taken: the others go before it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn alert_refused(&self, id: &str) -> Result<()> {
+        let statement = "UPDATE alerts SET queued = (SELECT MAX(queued) + 1 FROM alerts) WHERE id = $1 AND queued IS NOT NULL";
+        sqlx::query(statement).bind(id).execute(&self.pool).await.map_err(failed)?;
+        Ok(())
+    }
+
     /// An alert was taken by whoever is told: it leaves the queue, and the next may be sent at once.
     ///
     /// # Errors

@@ -157,6 +157,25 @@ async fn re_encryption_needs_both_halves() {
 }
 
 #[tokio::test]
+async fn a_key_is_made_with_what_decides_about_it_by_who_may_give_that_to_keys() {
+    let bench = bench().await;
+    let may = async |called: &str, actions: &[&str]| {
+        operator(&bench, called, json!([{ "Effect": "Allow", "Action": actions, "Resource": "*" }])).await
+    };
+    let policy = json!({ "Version": "1", "Statement": [{
+        "Effect": "Allow", "Principal": { "RAM": ["acs:ram::0:user/bare"] }, "Action": ["kms:*"], "Resource": ["*"],
+    }] });
+    let (policy, tags) = (policy.to_string(), r#"[{"TagKey":"team","TagValue":"a"}]"#);
+    let bare = may("bare", &["kms:CreateKey"]).await;
+    let every_key = "acs:kms:keystead:0:key/*";
+    granted(&asks(&bench, &bare, "CreateKey", &[]).await);
+    denied(&asks(&bench, &bare, "CreateKey", &[("Policy", &policy)]).await, "kms:SetKeyPolicy", every_key);
+    denied(&asks(&bench, &bare, "CreateKey", &[("Tags", tags)]).await, "kms:TagResource", every_key);
+    let full = may("full", &["kms:CreateKey", "kms:SetKeyPolicy", "kms:TagResource"]).await;
+    granted(&asks(&bench, &full, "CreateKey", &[("Policy", &policy), ("Tags", tags)]).await);
+}
+
+#[tokio::test]
 async fn to_bind_an_alias_needs_the_alias_and_the_key() {
     let bench = bench().await;
     let (old, new) = (bench.aes.to_string(), bench.rsa_sign.to_string());
@@ -175,9 +194,14 @@ async fn to_bind_an_alias_needs_the_alias_and_the_key() {
         denied(&asks(&bench, &key_alone, action, &bind).await, &permission, &arn("alias/pay"));
     }
     granted(&ask(&bench, "CreateAlias", &[("AliasName", "alias/pay"), ("KeyId", &old)]).await);
-    granted(&asks(&bench, &both, "UpdateAlias", &bind).await);
-    denied(&asks(&bench, &key_alone, "DeleteAlias", &[("AliasName", "alias/pay")]).await, "kms:DeleteAlias", &arn("alias/pay"));
-    granted(&asks(&bench, &alias_alone, "DeleteAlias", &[("AliasName", "alias/pay")]).await);
+    // It is taken from a key by who may do so to that key, too.
+    denied(&asks(&bench, &both, "UpdateAlias", &bind).await, "kms:UpdateAlias", &arn("alias/pay"));
+    let all = may("all", &["alias/pay", &key, &format!("key/{old}")]).await;
+    granted(&asks(&bench, &all, "UpdateAlias", &bind).await);
+    for lacking in [&key_alone, &alias_alone] {
+        denied(&asks(&bench, lacking, "DeleteAlias", &bind[..1]).await, "kms:DeleteAlias", &arn("alias/pay"));
+    }
+    granted(&asks(&bench, &both, "DeleteAlias", &bind[..1]).await);
     granted(&asks(&bench, &both, "CreateAlias", &bind).await);
 }
 

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Call;
 use super::tags::RESOURCES;
-use crate::base::Result;
+use crate::base::{Kind, Result};
 use crate::model::KeyId;
 use crate::model::ciphertext::SelfContained;
 use crate::service::{Permitted, Subject};
@@ -40,7 +40,15 @@ pub(super) fn check<'a>(call: &Call<'a>, action: Action) -> Result<Cow<'a, Param
         | Action::ListPolicies
         | Action::ListApplicationAccessPoints => on(Subject::Everything)?,
 
-        Action::CreateKey => on(Subject::Key("*"))?,
+        Action::CreateKey => {
+            on(Subject::Key("*"))?;
+            // What decides about the key later is given to it by who may give it to keys.
+            for (parameter, permission) in [("Policy", "kms:SetKeyPolicy"), ("Tags", "kms:TagResource")] {
+                if call.parameters.optional(parameter).is_some() {
+                    call.kms.permit_operator(call.operator, permission, &Subject::Key("*"))?;
+                }
+            }
+        }
 
         // These take an alias, too.
         Action::DescribeKey
@@ -95,11 +103,20 @@ pub(super) fn check<'a>(call: &Call<'a>, action: Action) -> Result<Cow<'a, Param
             key(call, "kms:ReEncryptTo", "DestinationKeyId", &mut parameters)?;
         }
 
-        Action::CreateAlias | Action::UpdateAlias => {
+        Action::CreateAlias => {
             alias(call, action)?;
             on(Subject::Key(given(call, "KeyId")))?;
         }
-        Action::DeleteAlias => alias(call, action)?,
+        // The key that loses the alias is asked, too: who uses that, uses another one then, or none.
+        Action::UpdateAlias => {
+            alias(call, action)?;
+            on(Subject::Key(given(call, "KeyId")))?;
+            bound_key(call, action)?;
+        }
+        Action::DeleteAlias => {
+            alias(call, action)?;
+            bound_key(call, action)?;
+        }
 
         Action::GetKmsInstance | Action::GetKmsInstanceQuotaInfos => named("keystore", "KmsInstanceId")?,
         Action::CreateNetworkRule | Action::DescribeNetworkRule | Action::UpdateNetworkRule | Action::DeleteNetworkRule => {
@@ -152,6 +169,14 @@ fn alias(call: &Call<'_>, action: Action) -> Result<()> {
     let name = given(call, "AliasName");
     let subject = Subject::Named("alias", name.strip_prefix(crate::model::Alias::PREFIX).unwrap_or(name));
     call.kms.permit_operator(call.operator, action.permission(), &subject).map(drop)
+}
+
+/// The key that an alias points to. One that points to none is the use case's to refuse.
+fn bound_key(call: &Call<'_>, action: Action) -> Result<()> {
+    match call.kms.permit_operator(call.operator, action.permission(), &Subject::Key(given(call, "AliasName"))) {
+        Err(error) if error.kind() == Kind::AliasNotFound => Ok(()),
+        decided => decided.map(drop),
+    }
 }
 
 /// The key that a CiphertextBlob names, if it is one.

@@ -167,7 +167,10 @@ pub(super) async fn request(world: &World, action: Action, resource: Resource) -
         Action::DeleteAlias => {
             named()?;
             let alias = world.new_alias(resource).await;
-            Some(Request::new(action, &[arn("alias", &alias)], vec![("AliasName", format!("alias/{alias}"))]))
+            // The key that it points to, too.
+            let key = world.keys(resource).map_or_else(String::new, |keys| keys.aes.to_string());
+            let needed = [arn("alias", &alias), arn("key", &key)];
+            Some(Request::new(action, &needed, vec![("AliasName", format!("alias/{alias}"))]))
         }
 
         Action::GetKmsInstance | Action::GetKmsInstanceQuotaInfos => on("keystore", &named()?.instance, "KmsInstanceId", &[]),

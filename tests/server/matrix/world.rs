@@ -177,7 +177,8 @@ impl World {
         let name = self.new_name();
         if resource != Resource::Absent {
             let alias = format!("alias/{name}").parse().unwrap();
-            self.bench.kms.create_alias(&self.bench.operator, &alias, self.in_scope.aes.as_str()).await.unwrap();
+            let key = self.keys(resource).map_or(&self.in_scope.aes, |keys| &keys.aes);
+            self.bench.kms.create_alias(&self.bench.operator, &alias, key.as_str()).await.unwrap();
         }
         name
     }
