@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, excerpt};
 
 /// How long a post may take, from the name's look-up to the answer's status.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,18 +73,26 @@ impl FromStr for WebhookUrl {
             Some("http") if is_this_machine(host) => Scheme::Http,
             Some("http") => {
                 return Err(Error::invalid(format!(
-                    "A webhook on another machine is reached by https; {host} is named with http."
+                    "A webhook on another machine is reached by https; {:?} is named with http.",
+                    excerpt(host)
                 )));
             }
             Some(_) | None => return Err(Error::invalid("The URL of a webhook begins with https://.")),
         };
-        let port = uri.port_u16().unwrap_or(match scheme {
-            Scheme::Http => 80,
-            Scheme::Https => 443,
-        });
+        let port = match (uri.port_u16(), scheme) {
+            (Some(port), _) if port > 0 => port,
+            (None, Scheme::Http) if names_no_port(&uri) => 80,
+            (None, Scheme::Https) if names_no_port(&uri) => 443,
+            (Some(_) | None, _) => return Err(Error::invalid("The URL of a webhook has a port between 1 and 65535, or none.")),
+        };
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(Self { scheme, host: host.to_owned(), port, path })
     }
+}
+
+/// A port that is no number of 16 bits is none to `Uri`, too.
+fn names_no_port(uri: &Uri) -> bool {
+    uri.authority().is_some_and(|authority| authority.as_str() == authority.host())
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -212,6 +220,9 @@ mod tests {
             ("http://alerts.example.com", "another machine"),
             ("http://localhost.example.com", "another machine"),
             ("https://me:password@alerts.example.com", "no password"),
+            ("https://alerts.example.com:65536/", "port between"),
+            ("https://alerts.example.com:0/", "port between"),
+            ("https://alerts.example.com:/", "port between"),
         ] {
             let error = text.parse::<WebhookUrl>().unwrap_err();
             assert!(error.message().contains(said), "{text}: {error}");

@@ -190,15 +190,6 @@ impl Error {
     }
 }
 
-/// Characters of a text in an error that names it.
-const EXCERPT: usize = 64;
-
-/// The beginning of a text that a caller sent, for an error to name it: an answer does not grow with what was sent. Show it by `{:?}`
-/// unless it is known to have no control characters.
-pub fn excerpt(text: &str) -> &str {
-    text.char_indices().nth(EXCERPT).map_or(text, |(end, _)| &text[..end])
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -217,6 +208,15 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
+}
+
+/// Characters of a text in an error that names it.
+const EXCERPT: usize = 64;
+
+/// The beginning of a text that a caller sent, for an error to name it: an answer does not grow with what was sent. Show it by `{:?}`
+/// unless it is known to have no control characters.
+pub fn excerpt(text: &str) -> &str {
+    text.char_indices().nth(EXCERPT).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::date::to_iso;
-use crate::base::{Error, Result, Timestamp};
+use crate::base::{Error, Result, Timestamp, excerpt};
 use crate::model::access::ClientKey;
 use crate::model::arn::arn;
 use crate::model::key::Key;
@@ -100,7 +100,7 @@ impl std::str::FromStr for AlertEvent {
 
     fn from_str(text: &str) -> Result<Self> {
         let known = Self::ALL.into_iter().find(|event| event.name() == text);
-        known.ok_or_else(|| Error::invalid(format!("There is no alert event {text:?}.")))
+        known.ok_or_else(|| Error::invalid(format!("There is no alert event {:?}.", excerpt(text))))
     }
 }
 

@@ -31,6 +31,7 @@ pub mod pkcs11_uri;
 pub mod private_keys;
 pub mod public_keys;
 pub mod tag_parameters;
+pub mod webhook_urls;
 
 use keystead::base::{Error, Kind};
 
@@ -89,6 +90,7 @@ targets![
     private_keys,
     public_keys,
     tag_parameters,
+    webhook_urls,
 ];
 
 /// The most characters of an error's text: it names what was sent by its beginning, however long that is.
