@@ -17,6 +17,7 @@ use crate::service::Kms;
 use crate::service::requests::{Caller, Operator};
 use crate::wire::instance_protocol::Operation;
 use crate::wire::openapi::{Action, Parameters};
+use crate::wire::sts;
 
 /// What the caller of an operation that failed is told.
 #[derive(Debug)]
@@ -40,6 +41,14 @@ impl From<Failure> for Failed {
 pub async fn openapi(kms: &Arc<Kms>, operator: &Operator, action: Action, parameters: &Parameters) -> Result<Vec<u8>, Failed> {
     let request_id = &request_id();
     Ok(Call { kms, operator, parameters, request_id }.answer(action).await?)
+}
+
+/// Serves an operation of the Security Token Service: parameters in, JSON out.
+///
+/// # Errors
+/// Whatever the operation refuses.
+pub fn sts(kms: &Kms, operator: &Operator, action: sts::Action, parameters: &Parameters) -> Result<Vec<u8>, Failed> {
+    Ok(super::sts::Call { kms, operator, parameters, request_id: &request_id() }.answer(action)?)
 }
 
 /// Serves an operation of the instance protocol: protobuf in, protobuf out. `version` is what a transfer client names in its header.

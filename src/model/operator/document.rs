@@ -34,12 +34,24 @@ pub struct Document {
 }
 
 /// What a statement does with what it matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// It is granted, unless something denies it.
     Allow,
     /// It is not granted, whatever allows it.
     Deny,
+}
+
+impl FromStr for Effect {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "Allow" => Ok(Self::Allow),
+            "Deny" => Ok(Self::Deny),
+            _ => Err(Error::invalid(format!("The Effect of a statement is Allow or Deny, not {:?}.", excerpt(text)))),
+        }
+    }
 }
 
 /// One statement.
@@ -212,14 +224,7 @@ impl StatementForm {
         if let Some(sid) = &self.sid {
             check_sid(sid)?;
         }
-        let effect = match self.effect.as_str() {
-            "Allow" => Effect::Allow,
-            "Deny" => Effect::Deny,
-            other => {
-                let other = excerpt(other);
-                return Err(Error::invalid(format!("The Effect of a statement is Allow or Deny, not {other:?}.")));
-            }
-        };
+        let effect = self.effect.parse()?;
         if self.action.0.is_empty() || self.resource.0.is_empty() {
             return Err(Error::invalid("A statement has at least one Action and one Resource."));
         }

@@ -198,7 +198,7 @@ struct Form {
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct StatementForm {
     sid: Option<String>,
-    effect: Effect,
+    effect: String,
     principal: Object<PrincipalForm>,
     action: Texts,
     condition: Option<Members<Members<Texts>>>,
@@ -249,7 +249,7 @@ impl StatementForm {
                 conditions.push(Circumstance::parse(&operator, &key, values.0)?);
             }
         }
-        Ok(Statement { effect: self.effect, trusted, conditions })
+        Ok(Statement { effect: self.effect.parse()?, trusted, conditions })
     }
 }
 
@@ -322,6 +322,7 @@ mod tests {
         for (statements, said) in [
             (vec![], "at least one Statement"),
             (vec![statement("allow", &alice, &none)], "allow"),
+            (vec![statement("Allow", &alice, &json!({"Effect": {"Allow": null}}))], "expected a string"),
             (vec![statement("Allow", &[], &none)], "Principal"),
             (vec![statement("Allow", &["acs:ram::0:root"], &none)], "by name"),
             (vec![statement("Allow", &["acs:ram::0:*"], &none)], "by name"),

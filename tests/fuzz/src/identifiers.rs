@@ -8,7 +8,7 @@ use keystead::model::access::{AuthenticationMethod, NetworkRuleKind, Permission,
 use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
 use keystead::model::instance::InstanceKind;
 use keystead::model::key::KeyState;
-use keystead::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
+use keystead::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name, RoleId, SessionName};
 use keystead::wire::instance_protocol::Operation;
 use keystead::wire::openapi::Action;
 
@@ -33,7 +33,9 @@ pub fn check(input: &[u8]) -> Verdict {
         same::<InstanceId>(text, instance),
         same::<Scope>(text, instance || text == "shared"),
         same::<ClientKeyId>(text, shaped(text, &uuid)),
-        same::<AccessKeyId>(text, among("", 8, 64)),
+        same::<AccessKeyId>(text, among("", 8, 64) || text.starts_with("STS.") && among(".", 8, 64) && !text[4..].contains('.')),
+        same::<RoleId>(text, shaped(text, &[("0123456789", 18)])),
+        same::<SessionName>(text, among(".@-_", 2, 64)),
         same::<Name>(text, among("_-./@+=", 1, 128)),
         same::<Alias>(text, alias),
         named(text, KeySpec::name),

@@ -7,16 +7,21 @@ use keystead::wire::openapi::{Action, Parameters};
 use super::installation::{self, Effect, from_base64, to_base64};
 use super::{Verdict, forms};
 
-pub fn check(input: &[u8]) -> Verdict {
+/// A token, and what was done to it.
+pub fn changed(genuine: &[u8], input: &[u8]) -> Vec<u8> {
     let (cut, added) = input.split_first().map_or((0, input), |(cut, added)| (usize::from(*cut), added));
+    let mut token = genuine.to_vec();
+    token.truncate(genuine.len().saturating_sub(cut));
+    let length = token.len().min(added.len());
+    token.iter_mut().zip(added).for_each(|(byte, added)| *byte = byte.wrapping_add(*added));
+    token.extend_from_slice(&added[length..]);
+    token
+}
+
+pub fn check(input: &[u8]) -> Verdict {
     installation::with(|installation| {
         let genuine = from_base64(&installation.named("@import-token"));
-        let mut token = genuine.clone();
-        token.truncate(genuine.len().saturating_sub(cut));
-        let length = token.len().min(added.len());
-        token.iter_mut().zip(added).for_each(|(byte, added)| *byte = byte.wrapping_add(*added));
-        token.extend_from_slice(&added[length..]);
-
+        let token = changed(&genuine, input);
         let named = installation.named("KeyId=@external&EncryptedKeyMaterial=@material&ImportToken=");
         let parameters = format!("{named}{}", forms::encoded(&to_base64(&token)));
         let parameters = Parameters::parse(parameters.as_bytes()).expect("parameters");

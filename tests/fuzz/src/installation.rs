@@ -10,8 +10,10 @@ use keystead::base::{FixedClock, SecretBytes, Timestamp};
 use keystead::model::algorithm::KeySpec;
 use keystead::model::instance::InstanceKind;
 use keystead::model::key::SubjectPublicKeyInfo;
-use keystead::model::operator::{AccessKeyInfo, AccessKeyState};
-use keystead::model::{AccessKeyId, InstanceId};
+use keystead::model::operator::{
+    AccessKeyInfo, AccessKeyState, AttachedPolicy, BuiltIn, Identity, IdentityKind, Role, SHORTEST_LIMIT,
+};
+use keystead::model::{AccessKeyId, InstanceId, RoleId};
 use keystead::server::in_process::{self, Failed};
 use keystead::service::requests::{Caller, Operator, Reach};
 use keystead::service::{Kms, NewAccess, Parts, ServedInstance, certificates};
@@ -20,6 +22,7 @@ use keystead::tier::software::SoftwareTier;
 use keystead::tier::{Encryption, OaepHash, PublicKey};
 use keystead::wire::openapi::{Action, Parameters};
 use keystead::wire::signing::instance_signature;
+use keystead::wire::sts;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -28,6 +31,9 @@ use super::{LONGEST_ERROR, forms};
 const NOW: Timestamp = Timestamp::from_unix(1_790_000_000);
 /// The instance and its endpoint.
 pub const INSTANCE: &str = "kst-aaaaaaaaaaaaaaaaaaaaa";
+
+/// The role.
+pub const ROLE: &str = "deployer";
 
 /// The installation, as it is for every input.
 pub struct Installation {
@@ -92,6 +98,7 @@ impl Installation {
             };
             let key = AccessKey { info, secret: SecretBytes::new(b"testsecret".to_vec()) };
             store.replace_administrator(&key).await.expect("an operator");
+            keep_role(&store).await;
             let access = NewAccess::everything("app".parse().expect("a name"), instance.clone()).expect("access");
             let made = Kms::create_access(&store, access, NOW, |_| Ok(())).await.expect("access");
             (made.client_key.id, store.clone(), start(store).await)
@@ -123,6 +130,16 @@ impl Installation {
         }
         let encrypt = "KeyId=alias/aes&Plaintext=42+EUR&EncryptionContext={\"a\":\"b\"}";
         names.push(("@blob", forms::encoded(&self.told(Action::Encrypt, encrypt, "/CiphertextBlob"))));
+        let session = {
+            let operator = Operator { access_key: user(), ..self.operator.clone() };
+            let parameters = format!("RoleArn=acs:ram::0:role/{ROLE}&RoleSessionName=fuzz");
+            let parameters = Parameters::parse(parameters.as_bytes()).expect("parameters");
+            in_process::sts(&self.kms, &operator, sts::Action::AssumeRole, &parameters)
+        };
+        let session: Value = serde_json::from_slice(&session.expect("it succeeds")).expect("JSON");
+        let credentials = |name: &str| session["Credentials"][name].as_str().expect("a text").to_owned();
+        names.push(("@session-token", credentials("SecurityToken")));
+        names.push(("@session", credentials("AccessKeyId")));
         let external = self.told(Action::CreateKey, "KeySpec=Aliyun_AES_256&Origin=EXTERNAL", "/KeyMetadata/KeyId");
         let (token, material) = self.material_for(&external);
         names.push(("@import-token", token));
@@ -177,6 +194,11 @@ impl Installation {
         });
     }
 
+    /// The service.
+    pub fn kms(&self) -> &Kms {
+        &self.kms
+    }
+
     /// The input with ids where it has names for them.
     pub fn named(&self, input: &str) -> String {
         self.names.iter().fold(input.to_owned(), |text, (name, id)| text.replace(name, id))
@@ -200,6 +222,34 @@ impl Installation {
         }
         served
     }
+}
+
+/// The AccessKey of a user, who may assume the role.
+pub fn user() -> AccessKeyId {
+    AccessKeyId::from_entropy([8; 20])
+}
+
+async fn keep_role(store: &Store) {
+    let identity = |name: &str, kind| Identity {
+        name: name.parse().expect("a name"),
+        kind,
+        policies: vec![AttachedPolicy::BuiltIn(BuiltIn::FullAccess)],
+        description: String::new(),
+        created: NOW,
+    };
+    store.create_identity(&identity("alice", IdentityKind::User)).await.expect("a user");
+    let info = AccessKeyInfo { id: user(), owner: "alice".parse().expect("a name"), state: AccessKeyState::Active, created: NOW };
+    let key = AccessKey { info, secret: SecretBytes::new(b"testsecret".to_vec()) };
+    store.create_access_key(&key).await.expect("an AccessKey");
+    let trust =
+        r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":"acs:ram::0:user/alice"}}]}"#;
+    let role = Role {
+        name: ROLE.parse().expect("a name"),
+        id: RoleId::from_entropy([7; 8]),
+        trust: trust.parse().expect("a trust policy"),
+        max_session: SHORTEST_LIMIT,
+    };
+    store.create_role(&identity(ROLE, IdentityKind::Role), &role).await.expect("a role");
 }
 
 pub use super::authorization::base64 as to_base64;

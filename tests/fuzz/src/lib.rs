@@ -30,7 +30,9 @@ pub mod operator_requests;
 pub mod pkcs11_uri;
 pub mod private_keys;
 pub mod public_keys;
+pub mod session_tokens;
 pub mod tag_parameters;
+pub mod trust_policies;
 pub mod webhook_urls;
 
 use keystead::base::{Error, Kind};
@@ -89,7 +91,9 @@ targets![
     pkcs11_uri,
     private_keys,
     public_keys,
+    session_tokens,
     tag_parameters,
+    trust_policies,
     webhook_urls,
 ];
 

@@ -13,12 +13,19 @@ use super::{Verdict, json, tells, text};
 /// The tag that the resource has, and who asks.
 const TAG: (&str, &str) = ("team", "Payments");
 const USER: &str = "u";
+/// The same as a condition names it.
+const TAG_KEY: (&str, Option<&str>) = ("kms:tag/team", Some(TAG.1));
 
 /// A request, and what is known of it.
-struct Asked<'a> {
-    action: &'a str,
-    resource: &'a str,
-    source: IpAddr,
+pub struct Asked<'a> {
+    /// `kms:` and an operation.
+    pub action: &'a str,
+    /// `key/<id>`.
+    pub resource: &'a str,
+    /// From where.
+    pub source: IpAddr,
+    /// The condition key that a text is known for, and the text.
+    pub text: (&'a str, Option<&'a str>),
 }
 
 pub fn check(input: &[u8]) -> Verdict {
@@ -27,7 +34,7 @@ pub fn check(input: &[u8]) -> Verdict {
     let mut next = || lines.next().unwrap_or_default();
     let (action, resource) = (next(), next());
     let source = next().parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let (policy, asked) = (next(), Asked { action, resource, source });
+    let (policy, asked) = (next(), Asked { action, resource, source, text: TAG_KEY });
     let tag = (TAG.0.parse().expect("a key"), TAG.1.parse().expect("a value"));
     let tags = Tags::from_list([tag]).expect("one tag");
     let demand = Demand { action, resource, source, now: Timestamp::from_unix(1_790_000_000), tags: &tags };
@@ -64,7 +71,8 @@ pub fn check(input: &[u8]) -> Verdict {
     Verdict::of(of_operator.map(drop).or(of_key.map(drop)).as_ref())
 }
 
-fn user(policy: AttachedPolicy) -> Identity {
+/// Somebody who has this policy.
+pub fn user(policy: AttachedPolicy) -> Identity {
     Identity {
         name: USER.parse().expect("a name"),
         kind: IdentityKind::User,
@@ -123,7 +131,7 @@ fn speaks_of_user(principal: &Value) -> bool {
 }
 
 /// Whether a condition holds; `None` when it asks for the time.
-fn holds(condition: &Value, asked: &Asked<'_>) -> Option<bool> {
+pub fn holds(condition: &Value, asked: &Asked<'_>) -> Option<bool> {
     let mut holds = true;
     let Value::Object(operators) = condition else {
         assert!(condition.is_null());
@@ -138,12 +146,15 @@ fn holds(condition: &Value, asked: &Asked<'_>) -> Option<bool> {
                 "acs:SourceIp" => any(&|value| Block::read(value).expect("a block").has(asked.source)),
                 "acs:SecureTransport" => any(&|value| value == "true"),
                 _ => {
-                    let has = key.strip_prefix("kms:tag/").expect("a tag") == TAG.0;
-                    has && any(&|value| match operator.trim_start_matches("String").trim_start_matches("Not") {
-                        "Equals" => value == TAG.1,
-                        "EqualsIgnoreCase" => value.to_lowercase() == TAG.1.to_lowercase(),
-                        "Like" => fits(value, TAG.1),
-                        _ => panic!("{operator}"),
+                    assert!(key.starts_with("kms:tag/") || key == asked.text.0, "{key}");
+                    let text = asked.text.1.filter(|_| key == asked.text.0);
+                    text.is_some_and(|text| {
+                        any(&|value| match operator.trim_start_matches("String").trim_start_matches("Not") {
+                            "Equals" => value == text,
+                            "EqualsIgnoreCase" => value.to_lowercase() == text.to_lowercase(),
+                            "Like" => fits(value, text),
+                            _ => panic!("{operator}"),
+                        })
                     })
                 }
             };
@@ -154,7 +165,7 @@ fn holds(condition: &Value, asked: &Asked<'_>) -> Option<bool> {
 }
 
 /// The values of an object that has the first names, perhaps the others, and none besides; null for what it has not.
-fn object(text: &str, names: &[&str], optional: &[&str]) -> Vec<Value> {
+pub fn object(text: &str, names: &[&str], optional: &[&str]) -> Vec<Value> {
     let members = json::members(text).unwrap_or_else(|| panic!("an object, each name once: {text}"));
     let all = [names, optional].concat();
     assert!(members.iter().all(|(name, _)| all.contains(&name.as_str())), "{text}");
@@ -164,7 +175,7 @@ fn object(text: &str, names: &[&str], optional: &[&str]) -> Vec<Value> {
 }
 
 /// A text or a list of texts; what is true or false is a text, too.
-fn texts(value: &Value) -> Vec<String> {
+pub fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::Array(items) => items.iter().flat_map(texts).collect(),
         Value::String(text) => vec![text.clone()],

@@ -1,8 +1,10 @@
 //! Requests of the OpenAPI from their parameters to their answers. One text: the parameters as in a query, `Action` among them; ids are
-//! named as in `@aes`.
+//! named as in `@aes`. Those of the Security Token Service come from a user that may assume a role.
 
 use keystead::server::in_process;
+use keystead::service::requests::Operator;
 use keystead::wire::openapi::{Action, Parameters};
+use keystead::wire::sts;
 use serde_json::Value;
 
 use super::installation::{self, Effect};
@@ -13,9 +15,16 @@ pub fn check(input: &[u8]) -> Verdict {
     installation::with(|installation| {
         let Ok(parameters) = Parameters::parse(installation.named(text).as_bytes()) else { return Verdict::Refused };
         let Ok(parameters) = parameters.union(Parameters::default()) else { return Verdict::Refused };
-        let Some(action) = parameters.optional("Action").and_then(|name| name.parse::<Action>().ok()) else {
-            return Verdict::Refused;
-        };
+        let name = parameters.optional("Action").unwrap_or_default();
+        if let Ok(action) = name.parse::<sts::Action>() {
+            // It leaves nothing behind: who has the credentials has all there is of a session.
+            let served = installation.serve(Effect::None, |kms, operator, _| async move {
+                let operator = Operator { access_key: installation::user(), ..operator };
+                in_process::sts(&kms, &operator, action, &parameters)
+            });
+            return Verdict::of(served.ok().as_ref());
+        }
+        let Ok(action) = name.parse::<Action>() else { return Verdict::Refused };
         let served = installation.serve(effect(action), |kms, operator, _| async move {
             in_process::openapi(&kms, &operator, action, &parameters).await
         });
