@@ -82,7 +82,7 @@ impl Kms {
         let role = request.role.strip_prefix(&ram_arn("role", &"")).and_then(|name| access.role(&name.parse::<Name>().ok()?));
         let refused = |why: &'static str| {
             let text = format!(
-                "There is no role {}, or its trust policy does not let {} assume it.",
+                "There is no role {:?}, or its trust policy does not let {} assume it.",
                 excerpt(&request.role),
                 arn_of(operator, assumer)
             );
