@@ -88,7 +88,7 @@ fn main() {
 fn set_up() -> Setting {
     let installation = Installation::new();
     let server = installation.serve_logging_to("log.txt");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let aes = installation.key("Aliyun_AES_256", "ENCRYPT/DECRYPT");
     let rsa = installation.key("RSA_2048", "SIGN/VERIFY");
     let client = Client::of(&installation, &installation.hardware, installation.folder.path());

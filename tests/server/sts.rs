@@ -131,7 +131,10 @@ async fn who_is_trusted_gets_credentials_of_what_the_role_may() {
         let answer = to_sts(&bench, by, "AssumeRole", &[("RoleArn", arn), NAME]).await;
         assert_eq!(code(&answer), (403, "NoPermission".to_owned()), "{arn}");
         let message = answer.json()["Message"].as_str().unwrap().to_owned();
-        assert!(message.starts_with(&format!("There is no role {arn:?}, or its trust policy does not let acs:ram::0:")), "{message}");
+        assert!(
+            message.starts_with(&format!("There is no role {arn:?}, or its trust policy does not let acs:ram::0:")),
+            "{message}"
+        );
     }
 }
 
