@@ -153,9 +153,44 @@ impl std::str::FromStr for Origin {
     }
 }
 
+/// How a key object came into its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// The token made it: C_GenerateKey, C_GenerateKeyPair.
+    Generated,
+    /// The process brought it in: C_CreateObject.
+    Created,
+    /// The token unwrapped it: C_UnwrapKey.
+    Unwrapped,
+}
+
+impl Arrival {
+    /// As the store writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::Created => "created",
+            Self::Unwrapped => "unwrapped",
+        }
+    }
+}
+
+impl std::str::FromStr for Arrival {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Generated, Self::Created, Self::Unwrapped]
+            .into_iter()
+            .find(|arrival| arrival.name() == text)
+            .ok_or_else(|| Error::invalid(format!("No key object comes into a token as {:?}.", excerpt(text))))
+    }
+}
+
 /// What a tier reported of a key object after it was made, read back from the token (PKCS #11, section 4.9 and 4.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyAttributes {
+    /// How it came there.
+    pub arrival: Arrival,
     /// CKA_LOCAL: generated in the token.
     pub local: bool,
     /// CKA_SENSITIVE: never shown in the clear.

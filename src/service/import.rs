@@ -1,9 +1,9 @@
 //! Importing key material: GetParametersForImport, ImportKeyMaterial, DeleteKeyMaterial, and the end of what has expired.
 //!
-//! Material comes wrapped by a pair that was made for it, is unwrapped and checked in the process, and goes into the tier by the three
-//! steps of a key that is made: an intent in the store, the object in the tier, the commit. Every import is an object of its own:
-//! an id that a tier has had it does not get again. What is erased is gone from the key first and from its token then, so that
-//! whatever happens in between leaves nothing but an object that is known to be destroyed.
+//! Material comes wrapped by a pair that was made for it, is unwrapped and checked in the process unless a token does that
+//! (`unwrapping`), and goes into the tier by the three steps of a key that is made: an intent in the store, the object in the tier,
+//! the commit. Every import is an object of its own: an id that a tier has had it does not get again. What is erased is gone from the
+//! key first and from its token then, so that whatever happens in between leaves nothing but an object that is known to be destroyed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,13 @@ use super::Kms;
 use super::aliases::key_id;
 use super::requests::{ImportKeyMaterial, ImportParameters, Operator};
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, random};
-use crate::model::algorithm::{KeySpec, KeyUsage, WrappingAlgorithm};
-use crate::model::key::{Key, Material};
+use crate::model::algorithm::{Family, KeySpec, KeyUsage, PaddingMode, WrappingAlgorithm};
+use crate::model::key::{Key, Material, SubjectPublicKeyInfo};
 use crate::model::{KeyId, KeyVersionId};
-use crate::store::{ErasedObject, KeyVersion, Placement, WrappingKey};
-use crate::tier::{Decryption, NewKey, OaepHash, Share, StoredKey, envelope};
+use crate::store::{ErasedObject, Fingerprint, KeyVersion, Placement, WrappingKey};
+use crate::tier::unwrapper::{UNWRAPPING_BYTES, UNWRAPPING_SPEC};
+use crate::tier::{Decryption, Encryption, NewKey, OaepHash, Share, StoredKey, Tier, envelope};
 
-/// What material is wrapped by, and the length in bytes of what that wraps.
-const WRAPPING_SPEC: KeySpec = KeySpec::Rsa2048;
-const WRAPPED: usize = 256;
 /// How long a wrapping key serves (the API's).
 const VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most bytes of wrapped material: an RSA-4096 pair has 2.4 KB as PKCS #8, with attributes somewhat more.
@@ -33,12 +31,12 @@ impl Kms {
     /// [`Kind::KeyNotFound`], [`Kind::UnsupportedOrigin`]; [`Kind::UnsupportedOperation`] for RSAES_OAEP_SHA_1 outside of the default
     /// instance; those of the store.
     pub async fn parameters_for_import(
-        &self,
+        self: &Arc<Self>,
         operator: &Operator,
         key: &str,
         algorithm: WrappingAlgorithm,
     ) -> Result<ImportParameters> {
-        let key = &self.known(&key_id(key)?)?.key;
+        let key = self.known(&key_id(key)?)?.key.clone();
         key.check_imported()?;
         match algorithm {
             WrappingAlgorithm::RsaesOaepSha256 => {}
@@ -49,15 +47,24 @@ impl Kms {
                 return Err(Error::unsupported(text));
             }
         }
-        let made = self.pairs.create(passing(WRAPPING_SPEC, KeyUsage::EncryptDecrypt)).await?;
-        let (Material::Held { secret: private_key, .. }, Some(public_key)) = (made.material, made.public_key) else {
-            return Err(Error::internal("the maker of pairs does not give them away"));
-        };
+        // In a task of its own: a caller that goes away leaves no half of a pair.
+        let kms = Arc::clone(self);
+        let given = tokio::spawn(async move { kms.give_pair(&key, algorithm).await }).await.map_err(Error::internal)??;
+        tracing::info!(key = %given.key, by = %operator.access_key, "parameters for an import were given out");
+        Ok(given)
+    }
+
+    async fn give_pair(&self, key: &Key, algorithm: WrappingAlgorithm) -> Result<ImportParameters> {
         let expires = self.now().after(VALIDITY);
-        let wrapping = WrappingKey { key: key.id.clone(), algorithm, private_key, expires };
-        let token = self.store.keep_wrapping_key(&wrapping).await?;
-        tracing::info!(key = %key.id, by = %operator.access_key, "parameters for an import were given out");
-        Ok(ImportParameters { key: wrapping.key, token, public_key, expires })
+        let wrapping = |private_key| WrappingKey { key: key.id.clone(), algorithm, private_key, expires };
+        let (token, public_key) = if self.unwraps_in_token(key, hash_of(algorithm))? {
+            self.give_pair_in_token(key, wrapping).await?
+        } else {
+            let made = self.pairs.create(passing(UNWRAPPING_SPEC, KeyUsage::EncryptDecrypt)).await?;
+            (self.store.keep_wrapping_key(&wrapping(made.material)).await?, made.public_key)
+        };
+        let public_key = public_key.ok_or_else(|| Error::internal("a pair without a public half was made"))?;
+        Ok(ImportParameters { key: key.id.clone(), token, public_key, expires })
     }
 
     /// ImportKeyMaterial: what is wrapped becomes the material of the key, which is enabled. Material that is there already only
@@ -75,10 +82,18 @@ impl Kms {
             return Err(Error::invalid("The parameter KeyMaterialExpireUnix lies in the past; 0 is never."));
         }
         let wrapping = self.store.wrapping_key(&key.id, &request.token, now).await?;
-        let material = self.unwrap_material(wrapping, request.wrapped).await?;
         // In a task of its own: a caller that goes away leaves no half of an import.
         let (kms, id) = (Arc::clone(self), key.id.clone());
-        tokio::spawn(async move { kms.take_material(key, material, request.expires).await }).await.map_err(Error::internal)??;
+        let taken = async move {
+            match wrapping.private_key {
+                Material::Resident(_) => kms.take_wrapped(key, wrapping, request).await,
+                Material::Held { .. } => {
+                    let material = kms.unwrap_material(wrapping, request.wrapped).await?;
+                    kms.take_material(key, material, request.expires).await
+                }
+            }
+        };
+        tokio::spawn(taken).await.map_err(Error::internal)??;
         self.refresh().await?;
         tracing::info!(key = %id, by = %operator.access_key, "key material was imported");
         Ok(())
@@ -86,19 +101,14 @@ impl Kms {
 
     /// Failures are one mute kind: which step failed is not told.
     async fn unwrap_material(&self, wrapping: WrappingKey, mut wrapped: Vec<u8>) -> Result<SecretBytes> {
-        if !(WRAPPED..=WRAPPED_LIMIT).contains(&wrapped.len()) {
+        if !(UNWRAPPING_BYTES..=WRAPPED_LIMIT).contains(&wrapped.len()) {
             return Err(not_unwrapped());
         }
-        let hash = match wrapping.algorithm {
-            WrappingAlgorithm::RsaesOaepSha256 => OaepHash::Sha256,
-            WrappingAlgorithm::RsaesOaepSha1 => OaepHash::Sha1,
-        };
-        let NewKey { id, spec, usage, .. } = passing(WRAPPING_SPEC, KeyUsage::EncryptDecrypt);
-        let material = Material::Held { id, secret: wrapping.private_key };
-        let opener = self.pairs.open(StoredKey { spec, usage, material, public_key: None }).await?;
+        let (hash, material) = (hash_of(wrapping.algorithm), wrapping.private_key);
+        let stored = StoredKey { spec: UNWRAPPING_SPEC, usage: KeyUsage::EncryptDecrypt, material, public_key: None };
+        let opener = self.pairs.open(stored).await?;
         let cipher = opener.cipher().ok_or_else(|| Error::internal("the maker of pairs does not decrypt"))?;
-        let mute = |error: Error| if error.kind() == Kind::Undecryptable { not_unwrapped() } else { error };
-        let rest = wrapped.split_off(WRAPPED);
+        let rest = wrapped.split_off(UNWRAPPING_BYTES);
         let first = cipher.decrypt(Share::default(), Decryption::RsaesOaep(hash), wrapped).await.map_err(mute)?;
         if rest.is_empty() { Ok(first) } else { envelope::open(&first, &rest).map_err(mute) }
     }
@@ -106,13 +116,9 @@ impl Kms {
     async fn take_material(&self, key: Key, material: SecretBytes, expires: Option<Timestamp>) -> Result<()> {
         // Decoded and checked in the process for either kind of instance; what comes out is encoded anew.
         let checked = self.pairs.import(passing(key.spec, key.usage), material).await.map_err(not_material)?;
+        let fingerprint = self.fingerprint(&key, self.pairs.as_ref(), &checked.material, checked.public_key.as_ref()).await?;
         let Material::Held { secret, .. } = checked.material else {
             return Err(Error::internal("the maker of pairs does not give them away"));
-        };
-        // A pair may be written in many ways; it is the same pair when the public half is the same.
-        let fingerprint = match checked.public_key {
-            Some(public) => self.store.material_fingerprint(&key.id, &SecretBytes::new(public.as_der().to_vec())),
-            None => self.store.material_fingerprint(&key.id, &secret),
         };
         let change = |key: &mut Key| key.import_material(expires);
         match self.store.place_material(&key.id, &fingerprint, None, change).await? {
@@ -120,15 +126,27 @@ impl Kms {
             Placement::Wanting => {}
         }
         let object = KeyVersionId::from_entropy(&key.id, random::bytes());
-        let version = KeyVersion {
-            id: key.initial_version.clone(),
-            ..self.make_material(&key, &object, self.now(), |tier, new| tier.import(new, secret)).await.map_err(not_material)?
-        };
-        match self.store.place_material(&key.id, &fingerprint, Some((&object, &version)), change).await {
+        let version =
+            self.make_material(&key, &object, self.now(), |tier, new| tier.import(new, secret)).await.map_err(not_material)?;
+        self.place(&key, &object, version, &fingerprint, expires).await
+    }
+
+    /// The third step: the object that was made for the material is the key's, or nobody's.
+    pub(super) async fn place(
+        &self,
+        key: &Key,
+        object: &KeyVersionId,
+        made: KeyVersion,
+        fingerprint: &Fingerprint,
+        expires: Option<Timestamp>,
+    ) -> Result<()> {
+        let version = KeyVersion { id: key.initial_version.clone(), ..made };
+        let change = |key: &mut Key| key.import_material(expires);
+        match self.store.place_material(&key.id, fingerprint, Some((object, &version)), change).await {
             Ok(Placement::Placed) => Ok(()),
             Ok(Placement::AlreadyThere | Placement::Wanting) => {
-                // Another import of the same material was faster.
-                self.unmake_material(&key, &object, version).await;
+                // The same material is there, or another import of it was faster.
+                self.unmake_material(key, object, version).await;
                 Ok(())
             }
             Err(error) => {
@@ -138,11 +156,29 @@ impl Kms {
                 };
                 let absent = |(_, versions): (Key, Vec<KeyVersion>)| !versions.iter().any(ours);
                 if self.store.key(&key.id).await.is_ok_and(|stored| stored.is_none_or(absent)) {
-                    self.unmake_material(&key, &object, version).await;
+                    self.unmake_material(key, object, version).await;
                 }
                 Err(error)
             }
         }
+    }
+
+    /// What the material of a key is known again by. An AES key may be known to its token alone: what counts is what it encrypts to.
+    pub(super) async fn fingerprint(
+        &self,
+        key: &Key,
+        tier: &dyn Tier,
+        material: &Material,
+        public_key: Option<&SubjectPublicKeyInfo>,
+    ) -> Result<Fingerprint> {
+        let known_by = match (public_key, key.spec.family(), material) {
+            // A pair may be written in many ways; it is the same pair when the public half is the same.
+            (Some(public), _, _) => SecretBytes::new(public.as_der().to_vec()),
+            (None, Family::Aes { .. }, material) => check_value(key, tier, material.duplicate()).await?,
+            (None, _, Material::Held { secret, .. }) => secret.duplicate(),
+            (None, _, Material::Resident(_)) => return Err(Error::internal("nothing tells this material from another")),
+        };
+        Ok(self.store.material_fingerprint(&key.id, &known_by))
     }
 
     /// DeleteKeyMaterial: nothing can be done with the key until the same material is imported again. When this returns, the object in
@@ -203,6 +239,27 @@ fn passing(spec: KeySpec, usage: KeyUsage) -> NewKey {
     NewKey { id: id.as_str().as_bytes().to_vec(), label: id.key().to_string(), spec, usage }
 }
 
+/// Two blocks, encrypted: as long as the longest key, so that another key with the same is not found.
+async fn check_value(key: &Key, tier: &dyn Tier, material: Material) -> Result<SecretBytes> {
+    let opened = tier.open(StoredKey { spec: key.spec, usage: key.usage, material, public_key: None }).await?;
+    let cipher = opened.cipher().ok_or_else(|| Error::internal("an AES key does not encrypt"))?;
+    let how = Encryption::AesEcb { padding: PaddingMode::NoPadding };
+    let encrypted = cipher.encrypt(Share::default(), how, SecretBytes::new((0..32).collect())).await?;
+    Ok(SecretBytes::new(encrypted.ciphertext))
+}
+
+pub(super) fn hash_of(algorithm: WrappingAlgorithm) -> OaepHash {
+    match algorithm {
+        WrappingAlgorithm::RsaesOaepSha256 => OaepHash::Sha256,
+        WrappingAlgorithm::RsaesOaepSha1 => OaepHash::Sha1,
+    }
+}
+
+/// Failures to unwrap are one.
+pub(super) fn mute(error: Error) -> Error {
+    if error.kind() == Kind::Undecryptable { not_unwrapped() } else { error }
+}
+
 fn not_unwrapped() -> Error {
     let text = "The parameter EncryptedKeyMaterial cannot be unwrapped: it is not wrapped by the public key and the algorithm of the \
                 ImportToken, or not whole.";
@@ -210,6 +267,6 @@ fn not_unwrapped() -> Error {
 }
 
 /// What a tier refuses as a parameter is the material.
-fn not_material(error: Error) -> Error {
+pub(super) fn not_material(error: Error) -> Error {
     if error.kind() == Kind::InvalidParameter { Error::new(Kind::InvalidKeyMaterial, error.message()) } else { error }
 }

@@ -227,11 +227,12 @@ impl Kms {
         let entries = self.snapshot.keys();
         let known: HashSet<&[u8]> =
             entries.iter().flat_map(|entry| entry.versions()).filter_map(|version| version.resident()).collect();
-        // Those that are still to be destroyed.
-        let erased: HashSet<_> = self.store.erased_objects().await?.into_iter().map(|object| object.id).collect();
+        // Those that unwrap material, and those that are still to be destroyed.
+        let mut others: HashSet<_> = self.store.wrapping_objects().await?.into_iter().collect();
+        others.extend(self.store.erased_objects().await?.into_iter().map(|object| object.id));
         let mut held = HashSet::new();
         for id in served.tier.residents().await? {
-            if !known.contains(id.as_slice()) && !erased.contains(&id) {
+            if !known.contains(id.as_slice()) && !others.contains(&id) {
                 let id = String::from_utf8_lossy(&id);
                 tracing::warn!(%instance, cka_id = %id, "the token holds a key that the store does not know");
             }
@@ -283,7 +284,7 @@ fn abilities(served: &Served, key: &Key) -> Vec<Capability> {
         (Ability::Encrypt(_), KeyUsage::SignVerify | KeyUsage::GenerateVerifyMac)
         | (Ability::Sign(_), KeyUsage::EncryptDecrypt | KeyUsage::GenerateVerifyMac)
         | (Ability::Mac(_), KeyUsage::EncryptDecrypt | KeyUsage::SignVerify)
-        | (Ability::Generate | Ability::Import, _) => false,
+        | (Ability::Generate | Ability::Import | Ability::Unwrap(_), _) => false,
     };
     let description = served.tier.describe();
     let lines = description.capabilities.iter();

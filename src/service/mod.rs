@@ -33,6 +33,7 @@ mod sessions;
 mod snapshot;
 mod tags;
 mod trace;
+mod unwrapping;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;

@@ -4,13 +4,13 @@
 use sqlx::{Row, SqliteConnection};
 
 use super::key_life::{locked, update};
-use super::keys::{KeyVersion, MaterialColumns, attribute, delete_intent};
+use super::keys::{KeyVersion, MaterialColumns, arrival, attribute, delete_intent};
 use super::seal::{FINGERPRINT, Place};
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, random};
 use crate::model::algorithm::WrappingAlgorithm;
-use crate::model::key::{Key, SubjectPublicKeyInfo};
+use crate::model::key::{Key, Material, SubjectPublicKeyInfo};
 use crate::model::{InstanceId, KeyId, KeyVersionId};
 
 /// The most wrapping keys of a key at a time; of more the oldest are dropped.
@@ -18,14 +18,17 @@ const WRAPPING_KEYS: i64 = 8;
 /// Length of the id of a wrapping key in bytes.
 const ID: usize = 16;
 
+/// What tells the material of a key from other material, keyed.
+pub type Fingerprint = [u8; FINGERPRINT];
+
 /// The private half of a pair that material is wrapped by.
 pub struct WrappingKey {
     /// For which key.
     pub key: KeyId,
     /// How it is wrapped.
     pub algorithm: WrappingAlgorithm,
-    /// PKCS #8, DER.
-    pub private_key: SecretBytes,
+    /// Where it is: held as PKCS #8, DER, or an object in the token of the key's instance.
+    pub private_key: Material,
     /// Until when it serves.
     pub expires: Timestamp,
 }
@@ -53,33 +56,47 @@ pub struct ErasedObject {
 }
 
 impl Store {
-    /// Keeps a wrapping key and gives its import token: opaque, authenticated, for this key and this pair alone.
+    /// Keeps a wrapping key and gives its import token: opaque, authenticated, for this key and this pair alone. The intent of a pair
+    /// that was made in a token goes in the same transaction.
     ///
     /// # Errors
     /// The database fails.
     pub async fn keep_wrapping_key(&self, wrapping: &WrappingKey) -> Result<Vec<u8>> {
         let bytes: [u8; ID] = random::bytes();
         let id = &hex(&bytes);
-        let sealed = &self.sealer.seal(private_key_place(id), &wrapping.private_key)?;
+        let (sealed, object) = match &wrapping.private_key {
+            Material::Held { secret, .. } => (Some(self.sealer.seal(private_key_place(id), secret)?), None),
+            Material::Resident(object) => (None, Some(object.as_slice())),
+        };
+        let sealed = sealed.as_deref();
         let mut token = bytes.to_vec();
         token.extend_from_slice(&wrapping.expires.unix().to_be_bytes());
         let token = self.sealer.seal(token_place(&wrapping.key), &SecretBytes::new(token))?;
         self.write("keep wrapping key", move |writing| {
             Box::pin(async move {
                 let connection = writing.connection;
-                let statement = "DELETE FROM wrapping_keys WHERE key_id = $1 AND id NOT IN
+                let statement = "SELECT id FROM wrapping_keys WHERE key_id = $1 AND id NOT IN
                     (SELECT id FROM wrapping_keys WHERE key_id = $1 ORDER BY expires DESC, id LIMIT $2)";
-                sqlx::query(statement).bind(wrapping.key.as_str()).bind(WRAPPING_KEYS - 1).execute(&mut *connection).await?;
-                let statement =
-                    "INSERT INTO wrapping_keys (id, key_id, algorithm, private_key, expires) VALUES ($1, $2, $3, $4, $5)";
+                let superseded: Vec<String> = sqlx::query_scalar(statement)
+                    .bind(wrapping.key.as_str())
+                    .bind(WRAPPING_KEYS - 1)
+                    .fetch_all(&mut *connection)
+                    .await?;
+                drop_all(connection, &superseded).await?;
+                let statement = "INSERT INTO wrapping_keys (id, key_id, algorithm, private_key, object_id, expires)
+                    VALUES ($1, $2, $3, $4, $5, $6)";
                 sqlx::query(statement)
                     .bind(id)
                     .bind(wrapping.key.as_str())
                     .bind(wrapping.algorithm.name())
                     .bind(sealed)
+                    .bind(object)
                     .bind(wrapping.expires.unix())
-                    .execute(connection)
+                    .execute(&mut *connection)
                     .await?;
+                if let Some(object) = object {
+                    delete_intent(connection, &String::from_utf8_lossy(object)).await?;
+                }
                 Ok(())
             })
         })
@@ -100,7 +117,7 @@ impl Store {
         if expires <= now {
             return Err(Error::new(Kind::ExpiredImportToken, "The ImportToken has expired; GetParametersForImport gives another."));
         }
-        let row = sqlx::query("SELECT algorithm, private_key FROM wrapping_keys WHERE id = $1 AND key_id = $2")
+        let row = sqlx::query("SELECT algorithm, private_key, object_id FROM wrapping_keys WHERE id = $1 AND key_id = $2")
             .bind(&id)
             .bind(key.as_str())
             .fetch_optional(&self.pool)
@@ -109,29 +126,46 @@ impl Store {
         let superseded = || invalid("The ImportToken was superseded by later ones; GetParametersForImport gives another.");
         let row = row.ok_or_else(superseded)?;
         let algorithm: String = row.try_get("algorithm").map_err(failed)?;
-        let sealed: Vec<u8> = row.try_get("private_key").map_err(failed)?;
-        Ok(WrappingKey {
-            key: key.clone(),
-            algorithm: algorithm.parse().map_err(corrupt)?,
-            private_key: self.sealer.open(private_key_place(&id), &sealed)?,
-            expires,
-        })
+        let private_key = match (row.try_get("private_key").map_err(failed)?, row.try_get("object_id").map_err(failed)?) {
+            (_, Some(object)) => Material::Resident(object),
+            (Some::<Vec<u8>>(sealed), None) => {
+                let secret = self.sealer.open(private_key_place(&id), &sealed)?;
+                Material::Held { id: id.into_bytes(), secret }
+            }
+            (None, None) => return Err(Error::internal(format!("the wrapping key {id} has no private half"))),
+        };
+        Ok(WrappingKey { key: key.clone(), algorithm: algorithm.parse().map_err(corrupt)?, private_key, expires })
     }
 
-    /// Drops the wrapping keys that have had their time. No snapshot shows them, so the change counter stays.
+    /// Drops the wrapping keys that have had their time; objects in tokens are noted, to be destroyed. Nothing is written when there
+    /// are none.
     ///
     /// # Errors
     /// The database fails.
     pub async fn drop_wrapping_keys(&self, now: Timestamp) -> Result<()> {
-        sqlx::query("DELETE FROM wrapping_keys WHERE expires <= $1").bind(now.unix()).execute(&self.pool).await.map_err(failed)?;
-        Ok(())
+        let statement = "SELECT id FROM wrapping_keys WHERE expires <= $1";
+        let ended: Vec<String> = sqlx::query_scalar(statement).bind(now.unix()).fetch_all(&self.pool).await.map_err(failed)?;
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let ended = &ended;
+        self.write("drop wrapping keys", move |writing| Box::pin(async move { drop_all(writing.connection, ended).await })).await
+    }
+
+    /// The objects in tokens that unwrap, by their CKA_ID.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn wrapping_objects(&self) -> Result<Vec<Vec<u8>>> {
+        let statement = "SELECT object_id FROM wrapping_keys WHERE object_id IS NOT NULL";
+        sqlx::query_scalar(statement).fetch_all(&self.pool).await.map_err(failed)
     }
 
     /// What tells whether material is the same as before: keyed, and of each key another one.
     ///
     /// # Errors
     /// None in practice.
-    pub fn material_fingerprint(&self, key: &KeyId, material: &SecretBytes) -> [u8; FINGERPRINT] {
+    pub fn material_fingerprint(&self, key: &KeyId, material: &SecretBytes) -> Fingerprint {
         self.sealer.fingerprint(Place { table: "imported_material", row: key.as_str(), column: "fingerprint" }, material)
     }
 
@@ -144,7 +178,7 @@ impl Store {
     pub async fn place_material(
         &self,
         id: &KeyId,
-        fingerprint: &[u8; FINGERPRINT],
+        fingerprint: &Fingerprint,
         made: Option<(&KeyVersionId, &KeyVersion)>,
         change: impl Fn(&mut Key) -> Result<()> + Send + Sync,
     ) -> Result<Placement> {
@@ -168,7 +202,7 @@ impl Store {
                     (None, None) => return Ok(Placement::Wanting),
                     (None, Some((object, version, columns))) => {
                         put_material(connection, version, columns).await?;
-                        delete_intent(connection, object).await?;
+                        delete_intent(connection, object.as_str()).await?;
                         Placement::Placed
                     }
                 };
@@ -199,7 +233,8 @@ impl Store {
                 let statement = "INSERT INTO erased_objects (object_id, key_id, instance)
                     SELECT object_id, key_id, $2 FROM key_versions WHERE key_id = $1 AND object_id IS NOT NULL AND held IS NULL";
                 sqlx::query(statement).bind(id.as_str()).bind(key.instance.as_str()).execute(&mut *connection).await?;
-                let statement = "UPDATE key_versions SET object_id = NULL, held = NULL, public_key = NULL, local = NULL,
+                let statement =
+                    "UPDATE key_versions SET object_id = NULL, held = NULL, public_key = NULL, arrival = NULL, local = NULL,
                     sensitive = NULL, always_sensitive = NULL, extractable = NULL, never_extractable = NULL WHERE key_id = $1";
                 sqlx::query(statement).bind(id.as_str()).execute(&mut *connection).await?;
                 update(connection, &key, revision).await?;
@@ -233,7 +268,26 @@ impl Store {
     }
 }
 
-async fn check_fingerprint(connection: &mut SqliteConnection, id: &KeyId, fingerprint: &[u8; FINGERPRINT]) -> Result<(), Fault> {
+/// Drops wrapping keys. Their objects in tokens are from now on to be destroyed.
+async fn drop_all(connection: &mut SqliteConnection, ids: &[String]) -> Result<(), Fault> {
+    for id in ids {
+        let statement = "INSERT INTO erased_objects (object_id, key_id, instance)
+            SELECT wrapping_keys.object_id, keys.id, keys.instance FROM wrapping_keys JOIN keys ON keys.id = wrapping_keys.key_id
+            WHERE wrapping_keys.id = $1 AND wrapping_keys.object_id IS NOT NULL";
+        sqlx::query(statement).bind(id).execute(&mut *connection).await?;
+        sqlx::query("DELETE FROM wrapping_keys WHERE id = $1").bind(id).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Drops all wrapping keys of a key that goes.
+pub(super) async fn drop_of_key(connection: &mut SqliteConnection, key: &KeyId) -> Result<(), Fault> {
+    let statement = "SELECT id FROM wrapping_keys WHERE key_id = $1";
+    let ids: Vec<String> = sqlx::query_scalar(statement).bind(key.as_str()).fetch_all(&mut *connection).await?;
+    drop_all(connection, &ids).await
+}
+
+async fn check_fingerprint(connection: &mut SqliteConnection, id: &KeyId, fingerprint: &Fingerprint) -> Result<(), Fault> {
     let first: Option<Vec<u8>> = sqlx::query_scalar("SELECT fingerprint FROM imported_material WHERE key_id = $1")
         .bind(id.as_str())
         .fetch_optional(connection)
@@ -249,7 +303,7 @@ async fn check_fingerprint(connection: &mut SqliteConnection, id: &KeyId, finger
 
 async fn put_material(connection: &mut SqliteConnection, version: &KeyVersion, columns: &MaterialColumns) -> Result<(), Fault> {
     let statement = "UPDATE key_versions SET object_id = $2, held = $3, public_key = $4, local = $5, sensitive = $6,
-        always_sensitive = $7, extractable = $8, never_extractable = $9 WHERE id = $1";
+        always_sensitive = $7, extractable = $8, never_extractable = $9, arrival = $10 WHERE id = $1";
     sqlx::query(statement)
         .bind(version.id.as_str())
         .bind(columns.object_id.as_deref())
@@ -260,6 +314,7 @@ async fn put_material(connection: &mut SqliteConnection, version: &KeyVersion, c
         .bind(attribute(version, |attributes| attributes.always_sensitive))
         .bind(attribute(version, |attributes| attributes.extractable))
         .bind(attribute(version, |attributes| attributes.never_extractable))
+        .bind(arrival(version))
         .execute(connection)
         .await?;
     Ok(())

@@ -3,6 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::alerts::{Raised, Sending, insert_alert};
+use super::import::drop_of_key;
 use super::keys::{KEY_COLUMNS, const_format, interval_column};
 use super::tags::delete_tags;
 use super::transaction::{Fault, Writing};
@@ -67,6 +68,7 @@ impl Store {
                 agrees(&locked(connection, id).await?)?;
                 let statement = "INSERT INTO deleted_keys (id, revision) VALUES ($1, $2)";
                 sqlx::query(statement).bind(id.as_str()).bind(revision).execute(&mut *connection).await?;
+                drop_of_key(connection, id).await?;
                 sqlx::query("DELETE FROM keys WHERE id = $1").bind(id.as_str()).execute(&mut *connection).await?;
                 delete_tags(connection, &TaggedResource::Key(id.clone())).await?;
                 insert_alert(connection, alert, sending).await

@@ -72,8 +72,8 @@ pub(super) struct MaterialColumns {
 }
 
 pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, rotation_interval, description, creator, created, initial_version, primary_version, has_material, material_expires, policy";
-const VERSION_COLUMNS: &str = "id, key_id, created, object_id, held, public_key, local, sensitive, always_sensitive, extractable, \
-                               never_extractable, encryptions";
+const VERSION_COLUMNS: &str = "id, key_id, created, object_id, held, public_key, arrival, local, sensitive, always_sensitive, \
+                               extractable, never_extractable, encryptions";
 
 impl Store {
     /// Notes that a key is about to be made.
@@ -114,7 +114,7 @@ impl Store {
                 insert_key(connection, key, revision).await?;
                 insert_version(connection, &key.id, version, columns).await?;
                 insert_tags(connection, &TaggedResource::Key(key.id.clone()), tags).await?;
-                delete_intent(connection, &version.id).await
+                delete_intent(connection, version.id.as_str()).await
             })
         })
         .await
@@ -151,7 +151,7 @@ impl Store {
                     .execute(&mut *connection)
                     .await?;
                 end_attempt(connection, key).await?;
-                delete_intent(connection, &version.id).await
+                delete_intent(connection, version.id.as_str()).await
             })
         })
         .await
@@ -173,7 +173,7 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn withdraw_intent(&self, version: &KeyVersionId) -> Result<()> {
-        self.write("withdraw intent", |writing| Box::pin(delete_intent(writing.connection, version))).await
+        self.write("withdraw intent", |writing| Box::pin(delete_intent(writing.connection, version.as_str()))).await
     }
 
     /// The keys that were begun and neither kept nor withdrawn.
@@ -317,7 +317,7 @@ async fn insert_version(
 ) -> Result<(), Fault> {
     let statement =
         "INSERT INTO key_versions (id, key_id, created, object_id, held, public_key, local, sensitive, always_sensitive,
-        extractable, never_extractable, encryptions) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        extractable, never_extractable, encryptions, arrival) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     sqlx::query(statement)
         .bind(version.id.as_str())
         .bind(key.as_str())
@@ -331,13 +331,14 @@ async fn insert_version(
         .bind(attribute(version, |attributes| attributes.extractable))
         .bind(attribute(version, |attributes| attributes.never_extractable))
         .bind(version.encryptions.cast_signed())
+        .bind(arrival(version))
         .execute(connection)
         .await?;
     Ok(())
 }
 
-pub(super) async fn delete_intent(connection: &mut SqliteConnection, version: &KeyVersionId) -> Result<(), Fault> {
-    sqlx::query("DELETE FROM key_intents WHERE version_id = $1").bind(version.as_str()).execute(connection).await?;
+pub(super) async fn delete_intent(connection: &mut SqliteConnection, object: &str) -> Result<(), Fault> {
+    sqlx::query("DELETE FROM key_intents WHERE version_id = $1").bind(object).execute(connection).await?;
     Ok(())
 }
 
@@ -346,13 +347,22 @@ pub(super) fn attribute(version: &KeyVersion, read: fn(&KeyAttributes) -> bool) 
     version.attributes.as_ref().map(|attributes| i64::from(read(attributes)))
 }
 
-/// All five or none.
+/// The column of how it came into its token; empty as those are.
+pub(super) fn arrival(version: &KeyVersion) -> Option<&'static str> {
+    version.attributes.as_ref().map(|attributes| attributes.arrival.name())
+}
+
+/// All six or none.
 fn attributes(row: &SqliteRow) -> Result<Option<KeyAttributes>, sqlx::Error> {
     let read = |column: &str| row.try_get::<Option<i64>, _>(column).map(|value| value.map(|value| value != 0));
+    if row.try_get::<Option<String>, _>("arrival")?.is_none() {
+        return Ok(None);
+    }
+    let arrival = parsed(row, "arrival")?;
     let all = (read("local")?, read("sensitive")?, read("always_sensitive")?, read("extractable")?, read("never_extractable")?);
     Ok(match all {
         (Some(local), Some(sensitive), Some(always_sensitive), Some(extractable), Some(never_extractable)) => {
-            Some(KeyAttributes { local, sensitive, always_sensitive, extractable, never_extractable })
+            Some(KeyAttributes { arrival, local, sensitive, always_sensitive, extractable, never_extractable })
         }
         _ => None,
     })

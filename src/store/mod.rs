@@ -36,7 +36,7 @@ pub use access_changes::PolicyChange;
 pub use alerts::{ALERT_QUEUE, Raised, Sending};
 pub use audit::AuditPosition;
 pub use authorities::Authorities;
-pub use import::{ErasedObject, Placement, WrappingKey};
+pub use import::{ErasedObject, Fingerprint, Placement, WrappingKey};
 pub use keys::{KeyIntent, KeyVersion, Versions};
 pub use operators::{ADMINISTRATOR, AccessKey};
 pub use seal::RootKey;

@@ -18,6 +18,7 @@ pub mod pkcs11;
 pub mod public_key;
 #[cfg(feature = "software")]
 pub mod software;
+pub mod unwrapper;
 
 mod ecies;
 #[cfg(feature = "pkcs11")]
@@ -38,6 +39,7 @@ use crate::model::key::{KeyAttributes, Material, SubjectPublicKeyInfo};
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::status;
 pub use public_key::PublicKey;
+pub use unwrapper::{Unwrapper, Wrapped};
 
 /// The answer of a tier, to be awaited; it may be dropped at any moment.
 pub type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -52,6 +54,9 @@ pub trait Tier: Send + Sync {
 
     /// Makes a key out of given material. AES and HMAC: the key; RSA and EC: PKCS #8, DER.
     fn import(&self, key: NewKey, material: SecretBytes) -> Work<'_, Created>;
+
+    /// Makes keys out of material that only its token sees, when it has one that can.
+    fn unwrapper(&self) -> Option<&dyn Unwrapper>;
 
     /// Gives a handle to a key, fails with [`Kind::KeyNotFound`] when the material is gone.
     fn open(&self, key: StoredKey) -> Work<'_, Arc<dyn KeyHandle>>;
@@ -199,7 +204,7 @@ pub enum Decryption {
 pub const AAD_LIMIT: usize = 8192;
 
 /// The hash of RSAES-OAEP, for label and MGF1 alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OaepHash {
     /// SHA-256.
     Sha256,
@@ -331,6 +336,8 @@ pub enum Ability {
     Generate,
     /// Be made out of given material.
     Import,
+    /// Be made out of material that the token unwraps, RSAES-OAEP with this hash.
+    Unwrap(OaepHash),
     /// Encrypt and decrypt.
     Encrypt(EncryptionAlgorithm),
     /// Sign.
@@ -444,7 +451,7 @@ impl Capabilities {
     }
 }
 
-/// All that the table of algorithms has for a spec.
+/// All that the table of algorithms has for a spec. [`Ability::Unwrap`] is none of it: what takes part in it is a token.
 pub fn abilities(spec: KeySpec) -> impl Iterator<Item = Ability> {
     [Ability::Generate, Ability::Import]
         .into_iter()
@@ -458,6 +465,8 @@ impl std::fmt::Display for Ability {
         match self {
             Self::Generate => f.write_str("key generation"),
             Self::Import => f.write_str("import"),
+            Self::Unwrap(OaepHash::Sha256) => f.write_str("unwrap, RSAES_OAEP_SHA_256"),
+            Self::Unwrap(OaepHash::Sha1) => f.write_str("unwrap, RSAES_OAEP_SHA_1"),
             Self::Encrypt(algorithm) => algorithm.fmt(f),
             Self::Sign(algorithm) => algorithm.fmt(f),
             Self::Mac(algorithm) => algorithm.fmt(f),

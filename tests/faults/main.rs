@@ -11,6 +11,12 @@ mod fault;
 #[allow(dead_code, reason = "other test programs use the rest")]
 mod softhsm;
 
+#[path = "../tier/bench.rs"]
+#[allow(dead_code, reason = "the conformance suite uses the rest")]
+mod bench;
+#[path = "../tier/unwrapping.rs"]
+mod unwrapping;
+
 mod callers;
 mod calls;
 mod cancel;
@@ -26,5 +32,6 @@ mod overload;
 mod pin;
 mod soak;
 mod storage;
+mod telling;
 mod workload;
 mod world;

@@ -11,7 +11,7 @@ use keystead::tier::software::SoftwareTier;
 use keystead::tier::status::{
     Histogram, LastFailure, Level, Operation, Outcome, PinState, Sessions, SlotState, SlotStatus, TokenSummary,
 };
-use keystead::tier::{Created, Description, KeyHandle, NewKey, Share, StoredKey, Tier, Work};
+use keystead::tier::{Created, Description, KeyHandle, NewKey, Share, StoredKey, Tier, Unwrapper, Work};
 
 /// What a check of its health does.
 #[derive(Clone, Copy)]
@@ -100,6 +100,10 @@ impl Tier for Puppet {
 
     fn import(&self, key: NewKey, material: SecretBytes) -> Work<'_, Created> {
         self.inner.import(key, material)
+    }
+
+    fn unwrapper(&self) -> Option<&dyn Unwrapper> {
+        self.inner.unwrapper()
     }
 
     fn open(&self, key: StoredKey) -> Work<'_, Arc<dyn KeyHandle>> {

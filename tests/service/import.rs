@@ -23,7 +23,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 /// Key material wrapped as a client does it.
-fn wrap(parameters: &ImportParameters, algorithm: WrappingAlgorithm, material: &[u8]) -> Vec<u8> {
+pub fn wrap(parameters: &ImportParameters, algorithm: WrappingAlgorithm, material: &[u8]) -> Vec<u8> {
     let key = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(parameters.public_key.as_der()).unwrap()).unwrap();
     let oaep = match algorithm {
         WrappingAlgorithm::RsaesOaepSha256 => &OAEP_SHA256_MGF1SHA256,
@@ -71,18 +71,31 @@ impl Importing {
     }
 
     async fn parameters(&self, key: &KeyId) -> ImportParameters {
-        let algorithm = WrappingAlgorithm::RsaesOaepSha256;
+        self.parameters_for(key, WrappingAlgorithm::RsaesOaepSha256).await
+    }
+
+    pub async fn parameters_for(&self, key: &KeyId, algorithm: WrappingAlgorithm) -> ImportParameters {
         self.kms.parameters_for_import(&self.bench.operator, key.as_str(), algorithm).await.unwrap()
     }
 
-    async fn send(&self, key: &KeyId, token: &[u8], wrapped: Vec<u8>, expires: Option<Timestamp>) -> Result<()> {
+    pub async fn send(&self, key: &KeyId, token: &[u8], wrapped: Vec<u8>, expires: Option<Timestamp>) -> Result<()> {
         let request = ImportKeyMaterial { key: key.to_string(), token: token.to_vec(), wrapped, expires };
         self.kms.import_key_material(&self.bench.operator, request).await
     }
 
     pub async fn import(&self, key: &KeyId, material: &[u8], expires: Option<Timestamp>) -> Result<()> {
-        let parameters = self.parameters(key).await;
-        let wrapped = wrap(&parameters, WrappingAlgorithm::RsaesOaepSha256, material);
+        self.import_by(WrappingAlgorithm::RsaesOaepSha256, key, material, expires).await
+    }
+
+    pub async fn import_by(
+        &self,
+        algorithm: WrappingAlgorithm,
+        key: &KeyId,
+        material: &[u8],
+        expires: Option<Timestamp>,
+    ) -> Result<()> {
+        let parameters = self.parameters_for(key, algorithm).await;
+        let wrapped = wrap(&parameters, algorithm, material);
         self.send(key, &parameters.token, wrapped, expires).await
     }
 
@@ -120,10 +133,10 @@ pub fn kind<T>(result: Result<T>) -> Kind {
 }
 
 /// What a key encrypts opens outside with the material that was imported.
-fn opens_outside(material: &[u8; 32], sealed: &Encrypted) {
-    let Iv::Gcm(iv) = sealed.iv else { panic!("GCM has an IV") };
+pub fn opens_outside(material: &[u8; 32], iv: Iv, ciphertext: &[u8]) {
+    let Iv::Gcm(iv) = iv else { panic!("GCM has an IV") };
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, material).unwrap());
-    let mut text = sealed.ciphertext.clone();
+    let mut text = ciphertext.to_vec();
     assert_eq!(key.open_in_place(Nonce::assume_unique_for_key(iv), Aad::empty(), &mut text).unwrap(), b"hello");
 }
 
@@ -135,7 +148,7 @@ async fn what_was_imported_is_the_key_and_comes_back_as_the_same() {
     assert_eq!(kind(it.encrypt(&key).await), Kind::KeyPendingImport);
     it.import(&key, &material, None).await.unwrap();
     let sealed = it.encrypt(&key).await.unwrap();
-    opens_outside(&material, &sealed);
+    opens_outside(&material, sealed.iv, &sealed.ciphertext);
     assert_eq!((it.state(&key), it.described(&key).encryptions), (KeyState::Enabled, 1));
     // Again while it is there: the same or nothing.
     assert_eq!(kind(it.import(&key, &random::bytes::<32>(), None).await), Kind::InvalidKeyMaterial);

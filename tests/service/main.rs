@@ -1,10 +1,14 @@
 //! The use cases without a server: counting, refresh, outages of the store, leftovers, filters, quick creation.
 
 mod alerts;
+#[path = "../common/fault.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod fault;
 mod import;
 mod quotas;
 mod rotation;
 #[path = "../common/softhsm.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
 mod softhsm;
 mod tags;
 mod token;

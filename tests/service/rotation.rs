@@ -13,7 +13,7 @@ use keystead::service::Kms;
 use keystead::service::requests::*;
 use keystead::tier::software::SoftwareTier;
 use keystead::tier::status::SlotStatus;
-use keystead::tier::{Created, Description, KeyHandle, NewKey, Share, StoredKey, Tier, Work};
+use keystead::tier::{Created, Description, KeyHandle, NewKey, Share, StoredKey, Tier, Unwrapper, Work};
 use tokio::sync::watch;
 
 use crate::{Bench, NOW, bench, encrypt, start_on, until};
@@ -68,6 +68,10 @@ impl Tier for Moody {
 
     fn import(&self, key: NewKey, material: SecretBytes) -> Work<'_, Created> {
         self.inner.import(key, material)
+    }
+
+    fn unwrapper(&self) -> Option<&dyn Unwrapper> {
+        self.inner.unwrapper()
     }
 
     fn open(&self, key: StoredKey) -> Work<'_, Arc<dyn KeyHandle>> {

@@ -3,18 +3,20 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use keystead::base::{Error, FixedClock, Kind, Pin, SecretBytes};
+use keystead::base::{Error, FixedClock, Kind, Pin, SecretBytes, Timestamp, random};
+use keystead::model::KeyId;
+use keystead::model::algorithm::WrappingAlgorithm;
 use keystead::model::instance::InstanceKind;
-use keystead::model::key::{KeyState, Material};
+use keystead::model::key::{Arrival, KeyState, Material};
 use keystead::service::{Kms, Parts, ServedInstance};
 use keystead::store::Store;
 use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
 use keystead::tier::software::SoftwareTier;
 use keystead::tier::status::SlotStatus;
-use keystead::tier::{Created, Description, KeyHandle, NewKey, Share, StoredKey, Tier, Work};
+use keystead::tier::{Created, Description, Encryption, KeyHandle, NewKey, Share, StoredKey, Tier, Unwrapper, Work};
 
-use crate::import::{Importing, kind};
-use crate::{Bench, NOW, bench, softhsm, until};
+use crate::import::{Importing, kind, opens_outside, wrap};
+use crate::{Bench, NOW, bench, fault, softhsm, until};
 
 /// A token that can be made not to destroy, and to outlive the store.
 struct Token {
@@ -26,8 +28,9 @@ struct Token {
 
 impl Token {
     async fn new() -> Arc<Self> {
+        // SoftHSM as it is, but that it tells the length of what it unwraps.
         let uri = softhsm::uri(&softhsm::token()).parse().unwrap();
-        let settings = Settings::new(softhsm::module(), uri, Pin::new(softhsm::PIN.to_owned()));
+        let settings = Settings::new(fault::module(), uri, Pin::new(softhsm::PIN.to_owned()));
         let patient = std::time::Duration::from_secs(120);
         let settings = Settings { deadline: patient, generation_deadline: patient, ..settings };
         let inner = Pkcs11Tier::connect(settings).await.unwrap();
@@ -57,6 +60,18 @@ impl Token {
     async fn count(&self) -> usize {
         self.inner.residents().await.unwrap().len()
     }
+
+    /// The key in the token is that of this material.
+    async fn has_as(&self, it: &Importing, key: &KeyId, material: &[u8; 32]) {
+        let (stored, versions) = it.bench.store.key(key).await.unwrap().unwrap();
+        let resident = versions[0].material.as_ref().unwrap().duplicate();
+        let stored = StoredKey { spec: stored.spec, usage: stored.usage, material: resident, public_key: None };
+        let opened = self.inner.open(stored).await.unwrap();
+        let how = Encryption::AesGcm { aad: Vec::new() };
+        let text = SecretBytes::new(b"hello".to_vec());
+        let sealed = opened.cipher().unwrap().encrypt(Share::default(), how, text).await.unwrap();
+        opens_outside(material, sealed.iv, &sealed.ciphertext);
+    }
 }
 
 impl Tier for Token {
@@ -77,6 +92,10 @@ impl Tier for Token {
             }
             made
         })
+    }
+
+    fn unwrapper(&self) -> Option<&dyn Unwrapper> {
+        self.inner.unwrapper()
     }
 
     fn open(&self, key: StoredKey) -> Work<'_, Arc<dyn KeyHandle>> {
@@ -171,5 +190,101 @@ async fn an_import_that_is_cut_off_before_its_commit_is_found_and_repeated() {
     let (_, versions) = it.bench.store.key(&key).await.unwrap().unwrap();
     assert_ne!(versions[0].material.as_ref().unwrap().id(), left[0], "an id is not used twice");
     assert_eq!(token.count().await, 2, "what was left behind is reported, not destroyed");
+    it.kms.close().await;
+}
+
+/// SoftHSM unwraps RSAES_OAEP_SHA_1 only, which is for keys of the default instance.
+const IN_TOKEN: WrappingAlgorithm = WrappingAlgorithm::RsaesOaepSha1;
+const IN_PROCESS: WrappingAlgorithm = WrappingAlgorithm::RsaesOaepSha256;
+
+fn arrival(it: &Importing, key: &KeyId) -> Option<Arrival> {
+    it.described(key).attributes.map(|attributes| attributes.arrival)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn material_is_unwrapped_in_the_token_where_that_can_and_known_again_whichever_way_it_comes() {
+    let token = Token::new().await;
+    let it = importing(&token).await;
+    let key = it.aes().await;
+    let material: [u8; 32] = random::bytes();
+    assert_eq!(arrival(&it, &key), None);
+    it.import_by(IN_TOKEN, &key, &material, None).await.unwrap();
+    assert_eq!((arrival(&it, &key), token.count().await), (Some(Arrival::Unwrapped), 2), "the key and the pair that unwrapped it");
+    token.has_as(&it, &key, &material).await;
+    for (algorithm, arrives) in [(IN_PROCESS, Arrival::Created), (IN_TOKEN, Arrival::Unwrapped)] {
+        // While it is there nothing changes, whichever way it comes.
+        let before = arrival(&it, &key);
+        let objects = token.inner.residents().await.unwrap().len();
+        it.import_by(algorithm, &key, &material, None).await.unwrap();
+        assert_eq!(arrival(&it, &key), before);
+        let other: [u8; 32] = random::bytes();
+        assert_eq!(kind(it.import_by(algorithm, &key, &other, None).await), Kind::InvalidKeyMaterial);
+        it.delete(&key).await.unwrap();
+        assert_eq!(kind(it.import_by(algorithm, &key, &other, None).await), Kind::InvalidKeyMaterial);
+        it.import_by(algorithm, &key, &material, None).await.unwrap();
+        assert_eq!(arrival(&it, &key), Some(arrives));
+        token.has_as(&it, &key, &material).await;
+        let pairs = if algorithm == IN_TOKEN { 4 } else { 0 };
+        assert_eq!(token.count().await, objects + pairs, "nothing is left of what was refused");
+    }
+    assert!(it.bench.store.intents().await.unwrap().is_empty());
+    it.kms.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_token_does_not_unwrap_has_the_answer_of_the_process() {
+    let token = Token::new().await;
+    let it = importing(&token).await;
+    let key = it.aes().await;
+    let mut texts = std::collections::BTreeSet::new();
+    for algorithm in [IN_TOKEN, IN_PROCESS] {
+        let parameters = it.parameters_for(&key, algorithm).await;
+        let mut wrong = wrap(&parameters, algorithm, &[7; 32]);
+        wrong[100] ^= 1;
+        for wrong in [wrong, vec![1; 256], vec![1; 255], vec![1; 300], Vec::new()] {
+            let error = it.send(&key, &parameters.token, wrong, None).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::InvalidKeyMaterial);
+            texts.insert(error.message().to_owned());
+        }
+    }
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    let lengths = [IN_TOKEN, IN_PROCESS].map(async |algorithm| it.import_by(algorithm, &key, &[7; 31], None).await.unwrap_err());
+    let [in_token, in_process] = lengths;
+    let (in_token, in_process) = (in_token.await, in_process.await);
+    assert_eq!((in_token.kind(), in_token.message()), (in_process.kind(), in_process.message()));
+    assert_eq!(it.state(&key), KeyState::PendingImport);
+    it.kms.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pairs_in_the_token_go_with_their_time_with_later_ones_and_with_their_key() {
+    let token = Token::new().await;
+    let it = importing(&token).await;
+    let (key, other) = (it.aes().await, it.aes().await);
+    let at = |seconds| Timestamp::from_unix(NOW.unix() + seconds);
+    let (day, deleted) = (86_400, 7 * 86_400 + 9);
+    let first = it.parameters_for(&key, IN_TOKEN).await;
+    for second in 1..9 {
+        it.clock.set(at(second));
+        it.parameters_for(&key, IN_TOKEN).await;
+    }
+    it.clock.set(at(9));
+    it.parameters_for(&other, IN_TOKEN).await;
+    assert!(it.bench.store.intents().await.unwrap().is_empty());
+    assert_eq!(it.bench.store.erased_objects().await.unwrap().len(), 1, "of nine one was superseded");
+    assert_eq!(kind(it.send(&key, &first.token, vec![1; 256], None).await), Kind::InvalidImportToken);
+    it.kms.spawn_background();
+    until("it is destroyed", async || token.count().await == 9).await;
+    it.kms.schedule_key_deletion(&it.bench.operator, other.as_str(), 7).await.unwrap();
+    it.clock.set(at(day + 9));
+    until("all are destroyed", async || token.count().await == 0).await;
+    // And of a key that goes before them.
+    it.clock.set(at(deleted - 1));
+    it.parameters_for(&other, IN_TOKEN).await;
+    assert_eq!(token.count().await, 1);
+    it.clock.set(at(deleted));
+    until("the key is gone", async || it.kms.describe_key(&it.bench.operator, other.as_str()).is_err()).await;
+    until("its pair, too", async || token.count().await == 0).await;
+    until("nothing is left to do", async || it.bench.store.erased_objects().await.unwrap().is_empty()).await;
     it.kms.close().await;
 }

@@ -126,7 +126,7 @@ async fn neither_wrapping_keys_nor_material_are_in_the_file() {
     let wrapping = WrappingKey {
         key: key.id.clone(),
         algorithm: WrappingAlgorithm::RsaesOaepSha1,
-        private_key: SecretBytes::new(SECRET.to_vec()),
+        private_key: Material::Held { id: b"made".to_vec(), secret: SecretBytes::new(SECRET.to_vec()) },
         expires: Timestamp::from_unix(NOW.unix() + 5),
     };
     let token = bench.store.keep_wrapping_key(&wrapping).await.unwrap();
@@ -139,7 +139,8 @@ async fn neither_wrapping_keys_nor_material_are_in_the_file() {
     bench.store.place_material(&key.id, &fingerprint, Some((&object, &made)), change).await.unwrap();
     let again = bench.again().await;
     let kept = again.wrapping_key(&key.id, &token, NOW).await.unwrap();
-    assert!(kept.private_key.constant_time_eq(SECRET) && kept.algorithm == wrapping.algorithm);
+    let Material::Held { secret: private_key, .. } = &kept.private_key else { panic!("it is held") };
+    assert!(private_key.constant_time_eq(SECRET) && kept.algorithm == wrapping.algorithm);
     let (other, _) = external(&bench).await;
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, SECRET);
     assert_ne!(fingerprint, hash.as_ref(), "a fingerprint is keyed");

@@ -17,7 +17,9 @@ use keystead::model::access::{
 };
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::instance::InstanceKind;
-use keystead::model::key::{DeletionProtection, Key, KeyAttributes, KeyState, Material, Origin, Presence, SubjectPublicKeyInfo};
+use keystead::model::key::{
+    Arrival, DeletionProtection, Key, KeyAttributes, KeyState, Material, Origin, Presence, SubjectPublicKeyInfo,
+};
 use keystead::model::operator::{AccessKeyInfo, AccessKeyState, IdentityKind};
 use keystead::model::tags::Tags;
 use keystead::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
@@ -169,8 +171,14 @@ async fn a_key_comes_back_as_it_was_kept() {
     assert!(bench.store.intents().await.unwrap().is_empty(), "the commit removes it");
 
     let (second, version) = key();
-    let attributes =
-        KeyAttributes { local: true, sensitive: true, always_sensitive: false, extractable: false, never_extractable: true };
+    let attributes = KeyAttributes {
+        arrival: Arrival::Generated,
+        local: true,
+        sensitive: true,
+        always_sensitive: false,
+        extractable: false,
+        never_extractable: true,
+    };
     let resident =
         KeyVersion { material: Some(Material::Resident(b"id".to_vec())), attributes: Some(attributes), ..held(&version) };
     bench.store.commit_key(&second, &resident, &Tags::default(), None).await.unwrap();

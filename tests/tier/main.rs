@@ -17,6 +17,7 @@ mod macs;
 mod randomness;
 mod signatures;
 mod tampering;
+mod unwrapping;
 mod wycheproof;
 
 mod softhsm;

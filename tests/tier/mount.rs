@@ -18,6 +18,11 @@ macro_rules! conformance {
                 health_is_good,
                 a_closed_tier_refuses,
             ]
+            unwrapping: [
+                unwrapped_keys_are_what_was_wrapped,
+                what_cannot_be_unwrapped_leaves_nothing,
+                a_pair_that_unwraps_does_nothing_else,
+            ]
             ciphers: [
                 aes_round_trips,
                 aad_has_a_limit,

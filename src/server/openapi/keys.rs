@@ -5,7 +5,7 @@ use crate::base::{Error, Result, excerpt};
 use crate::model::InstanceId;
 use crate::model::algorithm::KeySpec;
 use crate::model::instance::InstanceKind;
-use crate::model::key::{DeletionProtection, Presence};
+use crate::model::key::{Arrival, DeletionProtection, Presence};
 use crate::service::requests::{CreateKey, KeyDescription, KeyFilter};
 use crate::tier::{Ability, Support};
 use crate::wire::openapi::answers::{
@@ -58,7 +58,7 @@ fn metadata(description: KeyDescription) -> KeyMetadata {
             Ability::Encrypt(algorithm) => algorithm.name(),
             Ability::Sign(algorithm) => algorithm.name(),
             Ability::Mac(algorithm) => algorithm.name(),
-            Ability::Generate | Ability::Import => return None,
+            Ability::Generate | Ability::Import | Ability::Unwrap(_) => return None,
         };
         Some(AlgorithmSupport { algorithm, support: support(&line.support) })
     });
@@ -106,7 +106,10 @@ fn metadata(description: KeyDescription) -> KeyMetadata {
                 extractable: attributes.extractable,
                 never_extractable: attributes.never_extractable,
             }),
-            import: import.as_ref().map(support),
+            import: import.as_ref().map(|import| match attributes.map(|attributes| attributes.arrival) {
+                Some(Arrival::Unwrapped) => "unwrapped in the token by C_UnwrapKey".to_owned(),
+                Some(Arrival::Generated | Arrival::Created) | None => support(import),
+            }),
             algorithms: algorithms.collect(),
         },
     }

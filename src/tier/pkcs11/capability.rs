@@ -12,10 +12,11 @@ use cryptoki::object::ObjectHandle;
 use super::call::Mechanism;
 use super::calling::{Calling, Fault};
 use super::mechanism::{self, BlockMode, OaepDecoding};
-use super::objects::{self, Residence, Strictness};
-use super::{OaepPolicy, rv};
-use crate::base::{Error, SecretBytes, random};
+use super::objects::{self, Made, Residence, Strictness};
+use super::{OaepPolicy, rv, unwrapping};
+use crate::base::{Error, Kind, SecretBytes, random};
 use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, MacAlgorithm, PaddingMode, SignatureAlgorithm};
+use crate::model::key::{Arrival, KeyAttributes};
 use crate::tier::public_key::{Validity, sha256};
 use crate::tier::{
     Ability, Capabilities, Capability, Encryption, Iv, NewKey, OaepHash, PublicKey, Support, modulus_bytes, padding,
@@ -25,6 +26,8 @@ use crate::tier::{
 pub(super) struct Probed {
     pub(super) capabilities: Capabilities,
     pub(super) strictness: Strictness,
+    /// Of what is unwrapped.
+    pub(super) unwrapping: Strictness,
     /// Where the module's time goes.
     pub(super) computes: Computes,
 }
@@ -47,7 +50,7 @@ const TIMINGS: usize = 5;
 
 const PLAINTEXT: &[u8; 32] = b"known-answer test of a mechanism";
 
-/// Tests everything. Blocks for as long as the token needs to make an RSA-2048 pair or two.
+/// Tests everything. Blocks for as long as the token needs to make three RSA-2048 pairs.
 ///
 /// # Errors
 /// The token makes no object at all, or stopped answering.
@@ -63,8 +66,9 @@ pub(super) fn probe(calling: &Calling<'_>, oaep: OaepPolicy) -> Result<Probed, F
             Family::Hmac(algorithm) => prober.hmac(*spec, algorithm),
         }
     }
+    let unwrapping = prober.unwrapping();
     let computes = prober.computes();
-    Ok(Probed { capabilities: Capabilities::new(prober.lines), strictness, computes })
+    Ok(Probed { capabilities: Capabilities::new(prober.lines), strictness, unwrapping, computes })
 }
 
 fn test_key(spec: KeySpec, usage: KeyUsage) -> NewKey {
@@ -267,6 +271,38 @@ impl Prober<'_> {
         self.drop_key(key);
     }
 
+    /// Whether the token unwraps AES keys, and the strictest template that it takes for what it unwraps.
+    fn unwrapping(&mut self) -> Strictness {
+        let calling = self.calling;
+        let pair = unwrapping::pair(b"keystead-probe".to_vec(), "keystead-probe".to_owned());
+        let pair = unwrapping::generate_pair(calling, &pair, Residence::Session, self.strictness);
+        let mut unwrapping = self.strictness;
+        for spec in KeySpec::ALL {
+            let Family::Aes { key_bytes } = spec.family() else { continue };
+            for hash in [OaepHash::Sha256, OaepHash::Sha1] {
+                let tested = match &pair {
+                    Ok(pair) => {
+                        let known = known_key(key_bytes);
+                        let test = |strictness| test_unwrapping(calling, pair, (*spec, &known), hash, strictness);
+                        test(unwrapping).or_else(|fault| match test(Strictness::Basic) {
+                            Ok(support) => {
+                                unwrapping = Strictness::Basic;
+                                Ok(support)
+                            }
+                            Err(_) => Err(fault),
+                        })
+                    }
+                    Err(_) => Err(wrong("makes no pair that unwraps")),
+                };
+                self.note(*spec, Ability::Unwrap(hash), tested, None);
+            }
+        }
+        if let Ok(pair) = pair {
+            self.drop_key(pair.handle);
+        }
+        unwrapping
+    }
+
     fn import_pair(&mut self, spec: KeySpec) {
         let tested = new_pair(spec).map_err(Fault::from).and_then(|material| {
             let made = objects::import(
@@ -292,7 +328,7 @@ fn known_key(bytes: usize) -> SecretBytes {
     key
 }
 
-/// How material gets into the token: no key in it unwraps what the caller has wrapped.
+/// How material gets into the token that no key in it unwraps.
 fn brought_in() -> Support {
     Support::Assisted("decoded in the process, brought into the token by C_CreateObject".to_owned())
 }
@@ -437,6 +473,31 @@ fn reference_first_block(key: &SecretBytes, iv: &Iv) -> Option<Vec<u8>> {
     block.iter_mut().zip(iv.as_bytes()).for_each(|(byte, iv)| *byte ^= iv);
     EncryptingKey::ecb(UnboundCipherKey::new(algorithm, key.expose()).ok()?).ok()?.encrypt(&mut block).ok()?;
     Some(block)
+}
+
+/// A known key that was wrapped in the process encrypts as it does there, and is protected.
+fn test_unwrapping(
+    calling: &Calling<'_>,
+    pair: &Made,
+    (spec, known): (KeySpec, &SecretBytes),
+    hash: OaepHash,
+    strictness: Strictness,
+) -> Result<Support, Fault> {
+    let public = pair.public_key.as_ref().ok_or_else(|| wrong("shows no public key"))?;
+    let wrapped = public.encrypt(Encryption::RsaesOaep(hash), known)?.ciphertext;
+    let new = test_key(spec, KeyUsage::EncryptDecrypt);
+    let made = unwrapping::unwrap(calling, &new, pair.handle, hash, &wrapped, Residence::Session, strictness);
+    let made = made.map_err(|fault| match fault {
+        // SoftHSM tells 0: what a caller wrapped might be a key of any length.
+        Fault::Ours(error) if error.kind() == Kind::InvalidParameter => wrong("does not tell the length of what it unwrapped"),
+        other => other,
+    })?;
+    let tested = test_blocks(calling, made.handle, BlockMode::Ecb, Some(known)).and_then(|support| {
+        let KeyAttributes { sensitive, extractable, .. } = objects::read_back(calling.session(), made.handle, Arrival::Unwrapped)?;
+        if sensitive && !extractable { Ok(support) } else { Err(wrong("does not protect what it unwraps")) }
+    });
+    calling.session().destroy_object(made.handle)?;
+    tested
 }
 
 fn test_signature(

@@ -38,6 +38,7 @@ pub mod status;
 mod supervisor;
 mod threads;
 mod token;
+mod unwrapping;
 mod uri;
 
 use std::path::{Path, PathBuf};
@@ -48,9 +49,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::base::{Error, Kind, Pin, Result, SecretBytes};
-use crate::model::key::{KeyAttributes, Material};
+use crate::model::key::{Arrival, KeyAttributes, Material};
 use crate::tier::{
-    Ability, Capabilities, Created, Description, KeyHandle, NewKey, PublicKey, RANDOM_LIMIT, Share, StoredKey, Tier, TierKind, Work,
+    Ability, Capabilities, Created, Description, KeyHandle, NewKey, PublicKey, RANDOM_LIMIT, Share, StoredKey, Tier, TierKind,
+    Unwrapper, Work, Wrapped,
 };
 
 use calling::{Calling, Fault};
@@ -196,6 +198,8 @@ struct Known {
     description: Arc<Description>,
     capabilities: Arc<Capabilities>,
     strictness: Strictness,
+    /// Of what is unwrapped.
+    unwrapping: Strictness,
 }
 
 impl Pkcs11Tier {
@@ -308,17 +312,15 @@ impl Pkcs11Tier {
     }
 
     /// Makes the object, checks it, and gives it to the caller or to nobody.
-    async fn make<F>(&self, new: NewKey, origin: Ability, make: F) -> Result<Created>
+    async fn make<F>(&self, new: NewKey, arrival: Arrival, make: F) -> Result<Created>
     where
-        F: Fn(&Calling<'_>, &NewKey, Strictness) -> Result<Made, Fault> + Send + 'static,
+        F: Fn(&Calling<'_>, &NewKey, &Known) -> Result<Made, Fault> + Send + 'static,
     {
-        let known = self.known()?;
-        known.capabilities.admits(new.spec, new.usage, origin)?;
-        let strictness = known.strictness;
-        let operation = match origin {
-            Ability::Generate => Operation::Generate,
-            Ability::Import | Ability::Encrypt(_) | Ability::Sign(_) | Ability::Mac(_) => Operation::Import,
+        let operation = match arrival {
+            Arrival::Generated => Operation::Generate,
+            Arrival::Created | Arrival::Unwrapped => Operation::Import,
         };
+        let known = Arc::clone(&self.known);
         let deadline = self.slot.settings.generation_deadline;
         let order = Order { place: Place::Generation, ..self.order(operation, Share::default(), deadline) };
         let guard = Arc::new(Newborn { slot: Arc::clone(&self.slot), id: new.id.clone(), state: AtomicU8::new(Newborn::NOT_MADE) });
@@ -332,9 +334,9 @@ impl Pkcs11Tier {
                 return Err(Error::new(Kind::ResourceExists, "The token has a key of this id.").into());
             }
             nurse.is_being_made();
-            let made = make(calling, &new, strictness)?;
-            let attributes = objects::read_back(calling.session(), made.handle)?;
-            check(attributes, origin)?;
+            let made = make(calling, &new, known.get().ok_or_else(not_reached)?)?;
+            let attributes = objects::read_back(calling.session(), made.handle, arrival)?;
+            check(attributes)?;
             calling.remember(&new.id, made.handle);
             Ok((made.public_key, attributes))
         };
@@ -376,16 +378,17 @@ async fn learn(slot: &Arc<Slot>, known: &OnceLock<Known>) -> Result<()> {
         }),
         capabilities: Arc::new(probed.capabilities),
         strictness: probed.strictness,
+        unwrapping: probed.unwrapping,
     });
     Ok(())
 }
 
 /// What is claimed of a key must be what the token says of it.
-fn check(attributes: KeyAttributes, origin: Ability) -> Result<()> {
-    let KeyAttributes { local, sensitive, always_sensitive, extractable, never_extractable } = attributes;
-    let holds = match origin {
-        Ability::Generate => local && sensitive && always_sensitive && !extractable && never_extractable,
-        Ability::Import | Ability::Encrypt(_) | Ability::Sign(_) | Ability::Mac(_) => sensitive && !extractable,
+fn check(attributes: KeyAttributes) -> Result<()> {
+    let KeyAttributes { arrival, local, sensitive, always_sensitive, extractable, never_extractable } = attributes;
+    let holds = match arrival {
+        Arrival::Generated => local && sensitive && always_sensitive && !extractable && never_extractable,
+        Arrival::Created | Arrival::Unwrapped => sensitive && !extractable,
     };
     if holds {
         Ok(())
@@ -437,15 +440,27 @@ impl Tier for Pkcs11Tier {
     }
 
     fn create(&self, key: NewKey) -> Work<'_, Created> {
-        Box::pin(self.make(key, Ability::Generate, |calling, new, strictness| {
-            objects::generate(calling.session(), new, Residence::Token, strictness)
-        }))
+        Box::pin(async move {
+            self.known()?.capabilities.admits(key.spec, key.usage, Ability::Generate)?;
+            self.make(key, Arrival::Generated, |calling, new, known| {
+                objects::generate(calling.session(), new, Residence::Token, known.strictness)
+            })
+            .await
+        })
     }
 
     fn import(&self, key: NewKey, material: SecretBytes) -> Work<'_, Created> {
-        Box::pin(self.make(key, Ability::Import, move |calling, new, strictness| {
-            objects::import(calling.session(), new, &material, Residence::Token, strictness)
-        }))
+        Box::pin(async move {
+            self.known()?.capabilities.admits(key.spec, key.usage, Ability::Import)?;
+            self.make(key, Arrival::Created, move |calling, new, known| {
+                objects::import(calling.session(), new, &material, Residence::Token, known.strictness)
+            })
+            .await
+        })
+    }
+
+    fn unwrapper(&self) -> Option<&dyn Unwrapper> {
+        Some(self)
     }
 
     fn open(&self, key: StoredKey) -> Work<'_, Arc<dyn KeyHandle>> {
@@ -515,5 +530,32 @@ impl Tier for Pkcs11Tier {
 
     fn close(&self) -> Work<'_, ()> {
         Box::pin(async move { self.slot.close(Instant::now() + self.slot.settings.generation_deadline).await })
+    }
+}
+
+impl Unwrapper for Pkcs11Tier {
+    fn create_pair(&self, id: Vec<u8>, label: String) -> Work<'_, Created> {
+        Box::pin(async move {
+            self.known()?;
+            self.make(unwrapping::pair(id, label), Arrival::Generated, |calling, new, known| {
+                unwrapping::generate_pair(calling, new, Residence::Token, known.strictness)
+            })
+            .await
+        })
+    }
+
+    fn unwrap(&self, key: NewKey, wrapped: Wrapped) -> Work<'_, Created> {
+        Box::pin(async move {
+            let Wrapped { pair: Material::Resident(pair), hash, ciphertext } = wrapped else {
+                return Err(Error::invalid("The pair that unwraps is not in a token."));
+            };
+            self.known()?.capabilities.admits(key.spec, key.usage, Ability::Unwrap(hash))?;
+            self.make(key, Arrival::Unwrapped, move |calling, new, known| {
+                calling.with_key(&pair, |pair| {
+                    unwrapping::unwrap(calling, new, pair, hash, &ciphertext, Residence::Token, known.unwrapping)
+                })
+            })
+            .await
+        })
     }
 }

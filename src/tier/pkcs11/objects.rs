@@ -15,7 +15,7 @@ use super::calling::Fault;
 use crate::base::{Error, Kind, Result, SecretBytes};
 use crate::model::KeyVersionId;
 use crate::model::algorithm::{Curve, Family, KeySpec, KeyUsage, MacAlgorithm};
-use crate::model::key::KeyAttributes;
+use crate::model::key::{Arrival, KeyAttributes};
 use crate::tier::{NewKey, PublicKey};
 
 /// 65537, the public exponent of every RSA key (FIPS 186-5, section 5.1).
@@ -143,7 +143,8 @@ const fn ec_parameters(curve: Curve) -> &'static [u8] {
     }
 }
 
-fn private_template(new: &NewKey, residence: Residence, strictness: Strictness) -> Vec<Attribute> {
+/// What the secret key or the private half of a pair is told to be.
+pub(super) fn private_template(new: &NewKey, residence: Residence, strictness: Strictness) -> Vec<Attribute> {
     let mut template = kind(new.spec).to_vec();
     template.extend(common(new, residence, strictness));
     template.extend(uses(new.spec, new.usage));
@@ -164,18 +165,21 @@ pub(super) fn generate(session: &Session, new: &NewKey, residence: Residence, st
             let handle = session.generate_key(&Mechanism::GenericSecretKeyGen, &private)?;
             Ok(Made { handle, public_key: None })
         }
-        Family::Rsa { modulus_bytes } => {
-            let mut public = public_template(new);
-            public.push(Attribute::ModulusBits((modulus_bytes as u64 * 8).into()));
-            public.push(Attribute::PublicExponent(PUBLIC_EXPONENT.to_vec()));
-            pair(session, new, &Mechanism::RsaPkcsKeyPairGen, &public, &private)
-        }
+        Family::Rsa { modulus_bytes } => generate_rsa(session, new, modulus_bytes, &private),
         Family::Ec(curve) => {
             let mut public = public_template(new);
             public.push(Attribute::EcParams(ec_parameters(curve).to_vec()));
             pair(session, new, &Mechanism::EccKeyPairGen, &public, &private)
         }
     }
+}
+
+/// Makes an RSA pair with such a private half: C_GenerateKeyPair.
+pub(super) fn generate_rsa(session: &Session, new: &NewKey, modulus_bytes: usize, private: &[Attribute]) -> Result<Made, Fault> {
+    let mut public = public_template(new);
+    public.push(Attribute::ModulusBits((modulus_bytes as u64 * 8).into()));
+    public.push(Attribute::PublicExponent(PUBLIC_EXPONENT.to_vec()));
+    pair(session, new, &Mechanism::RsaPkcsKeyPairGen, &public, private)
 }
 
 /// The public half: read and destroyed at once.
@@ -269,10 +273,15 @@ fn secret_material(
     template: &mut Vec<Attribute>,
 ) -> Result<Option<PublicKey>> {
     if material.len() != bytes {
-        return Err(Error::invalid(format!("The key material of {spec} has {bytes} bytes.")));
+        return Err(wrong_length(spec, material.len()));
     }
     template.push(Attribute::Value(material.expose().to_vec()));
     Ok(None)
+}
+
+/// The one answer to material of so many bytes, which a secret key of the spec does not have.
+pub(super) fn wrong_length(spec: KeySpec, bytes: usize) -> Error {
+    Error::invalid(format!("The key material has {bytes} bytes, which does not fit the KeySpec {spec}."))
 }
 
 fn malformed(spec: KeySpec) -> Error {
@@ -328,8 +337,8 @@ fn wipe(attribute: &mut Attribute) {
     }
 }
 
-/// What the token says of a key object.
-pub(super) fn read_back(session: &Session, handle: ObjectHandle) -> Result<KeyAttributes, Fault> {
+/// What the token says of a key object, which came into it this way.
+pub(super) fn read_back(session: &Session, handle: ObjectHandle, arrival: Arrival) -> Result<KeyAttributes, Fault> {
     let wanted = [
         AttributeType::Local,
         AttributeType::Sensitive,
@@ -338,8 +347,14 @@ pub(super) fn read_back(session: &Session, handle: ObjectHandle) -> Result<KeyAt
         AttributeType::NeverExtractable,
     ];
     // What the token does not tell counts as the worse answer.
-    let mut read =
-        KeyAttributes { local: false, sensitive: false, always_sensitive: false, extractable: true, never_extractable: false };
+    let mut read = KeyAttributes {
+        arrival,
+        local: false,
+        sensitive: false,
+        always_sensitive: false,
+        extractable: true,
+        never_extractable: false,
+    };
     for attribute in session.get_attributes(handle, &wanted)? {
         match attribute {
             Attribute::Local(value) => read.local = value,

@@ -19,7 +19,7 @@ use crate::model::algorithm::{Family, KeySpec, KeyUsage};
 use crate::model::key::Material;
 use crate::tier::{
     Ability, Capabilities, Created, Decryption, Description, Encryption, Iv, KeyHandle, NewKey, PublicKey, RANDOM_LIMIT, Share,
-    StoredKey, Tier, TierKind, Work,
+    StoredKey, Tier, TierKind, Unwrapper, Work,
 };
 use decrypting::DecryptingPair;
 use lives::{Guard, Lives};
@@ -160,6 +160,10 @@ impl Tier for SoftwareTier {
 
     fn import(&self, key: NewKey, material: SecretBytes) -> Work<'_, Created> {
         Box::pin(self.import_now(key, material))
+    }
+
+    fn unwrapper(&self) -> Option<&dyn Unwrapper> {
+        None
     }
 
     fn open(&self, key: StoredKey) -> Work<'_, Arc<dyn KeyHandle>> {

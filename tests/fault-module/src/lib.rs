@@ -92,6 +92,11 @@
 //! has counted and fired, and `overlaps`: calls that found another one inside their session, which no program should make. `help`
 //! lists the commands. `clear` drops the rules and releases what hangs; `clear all` undoes what was done to slots and numbers, too.
 //!
+//! # What it adds
+//!
+//! CKA_VALUE_LEN of unwrapped keys where the token tells 0, as SoftHSM does: without it no program knows whether a key came out that is as
+//! long as it should be.
+//!
 //! # What it does not do
 //!
 //! PKCS #11 3.0 (C_GetInterface). Handles inside mechanism parameters, and the session handle that a notify callback is given, are
@@ -111,6 +116,7 @@ mod rule;
 mod rv;
 mod session;
 mod slot;
+mod value_length;
 
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -9,6 +9,7 @@ use cryptoki_sys::{CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CKF_USER_PIN_COUNT_LOW, 
 use crate::handles::{Numbers, Objects};
 use crate::lock;
 use crate::real::Real;
+use crate::value_length::Lengths;
 
 /// A slot that somebody named.
 pub struct Slot {
@@ -16,6 +17,8 @@ pub struct Slot {
     pub real: CK_SLOT_ID,
     /// Its objects.
     pub objects: Objects,
+    /// The lengths of its unwrapped keys.
+    pub lengths: Lengths,
     /// Sessions that are open in the real module, or about to be.
     open: AtomicUsize,
     settings: Mutex<Settings>,
@@ -97,6 +100,7 @@ impl Slot {
         Self {
             real,
             objects,
+            lengths: Lengths::default(),
             open: AtomicUsize::new(0),
             settings: Mutex::new(Settings { visible: real, presence: Presence::Present, cap: None, pin_flags: None }),
             label: Mutex::default(),

@@ -10,6 +10,7 @@ use crate::call;
 use crate::function::Function;
 use crate::module;
 use crate::real::real;
+use crate::value_length;
 
 pass_through! {
     C_FindObjectsInit(template: *mut CK_ATTRIBUTE, count: CK_ULONG);
@@ -83,7 +84,12 @@ pub unsafe extern "C" fn C_GetAttributeValue(
     let module = module();
     call::session(module, Function::C_GetAttributeValue, session, |session| {
         let Some(object) = session.slot.objects.real(object) else { return CKR_OBJECT_HANDLE_INVALID };
-        real!(module, C_GetAttributeValue(session.real, object, template, count))
+        let answer = real!(module, C_GetAttributeValue(session.real, object, template, count));
+        if answer == CKR_OK {
+            // SAFETY: the template is the program's, and the function has filled it.
+            unsafe { session.slot.lengths.tell(object, template, count) };
+        }
+        answer
     })
 }
 
@@ -221,6 +227,13 @@ pub unsafe extern "C" fn C_UnwrapKey(
     call::session(module, Function::C_UnwrapKey, session, |session| {
         let Some(unwrapping_key) = session.slot.objects.real(unwrapping_key) else { return CKR_UNWRAPPING_KEY_HANDLE_INVALID };
         let answer = real!(module, C_UnwrapKey(session.real, mechanism, unwrapping_key, wrapped, length, template, count, key));
+        if answer == CKR_OK {
+            // SAFETY: the function has succeeded, so that the place holds the new handle.
+            let made = unsafe { *key };
+            let hidden = value_length::is_hidden(module, session.real, made);
+            let measured = || value_length::measured(module, session.real, mechanism, unwrapping_key, (wrapped, length));
+            session.slot.lengths.keep(made, hidden.then(measured).flatten());
+        }
         // SAFETY: the place is the program's for the new handle.
         unsafe { publish(module, session, answer, key) };
         answer
