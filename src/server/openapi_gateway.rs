@@ -137,12 +137,15 @@ impl OpenApiGateway {
         let query = Parameters::parse(parts.uri.query().unwrap_or_default().as_bytes())?;
         let all = query.clone().union(form(&parts, &body)?)?;
         *format = Format::of(&all);
-        let signed = Signed { request: &parts, query: &query, all: &all, body: &body, source: peer.ip() };
+        let (source, now) = (peer.ip(), self.kms.now());
+        let signed = Signed { request: &parts, query: &query, all: &all, body: &body };
         let trace = Arc::clone(&recording.trace);
+        // What is throttled was not served: its nonce is not taken.
         match &self.serves {
             Serves::Kms(reach) => {
-                let checked = signed.check(&self.kms, &self.nonces, reach, trace);
-                let (action, operator) = checked.inspect_err(|_| self.note_claims(&parts, &all, recording))?;
+                let checked = signed.check(&self.kms, &self.nonces, reach);
+                let (action, signer) = checked.inspect_err(|_| self.note_claims(&parts, &all, recording))?;
+                let operator = signer.operator(source, reach.clone(), trace);
                 note(recording, (action.name(), action.effect()), &operator, &all);
                 // Before it is served: an alias may be gone afterwards.
                 let key = KEYS.iter().filter_map(|name| all.optional(name)).find_map(|text| self.kms.key_named(text));
@@ -150,13 +153,16 @@ impl OpenApiGateway {
                 if let Some(limiter) = &self.limiter {
                     limiter.admit_action(&self.kms, action, reach, recording.key.as_ref())?;
                 }
+                signer.take_nonce(&self.nonces, action.effect(), now)?;
                 let request_id = &recording.request_id;
                 Call { kms: &self.kms, operator: &operator, parameters: &all, request_id }.answer(action).await
             }
             Serves::Sts => {
-                let checked = signed.check_sts(&self.kms, &self.nonces, trace);
-                let (action, operator) = checked.inspect_err(|_| self.note_claims(&parts, &all, recording))?;
+                let checked = signed.check_sts(&self.kms, &self.nonces);
+                let (action, signer) = checked.inspect_err(|_| self.note_claims(&parts, &all, recording))?;
+                let operator = signer.operator(source, Reach::Everything, trace);
                 note(recording, (action.name(), action.effect()), &operator, &all);
+                signer.take_nonce(&self.nonces, action.effect(), now)?;
                 let request_id = &recording.request_id;
                 sts::Call { kms: &self.kms, operator: &operator, parameters: &all, request_id }.answer(action)
             }

@@ -1,15 +1,17 @@
 //! Requests a second: by group, at the endpoint that has the limit, with the answers that the SDKs repeat.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use keystead::model::limits::{Group, Limits};
 use keystead::wire::instance_protocol::{
     AdvanceEncryptRequest, EncryptRequest, GenerateRandomRequest, GetPublicKeyRequest, SignRequest,
 };
+use keystead::wire::signing::AcsScheme;
 use prost::Message;
 
-use crate::bench::{Answer, Bench, bench_limited};
-use crate::shared::{ask, code};
+use crate::bench::{Answer, Bench, Call, bench_limited};
+use crate::shared::{ask, code, query, secret, signed_call};
 
 /// Requests of which one must be too many for a limit of one a second, however slow they are here.
 const MANY: usize = 200;
@@ -102,4 +104,34 @@ async fn the_shared_gateway_limits_by_what_is_done_and_says_how_long() {
         assert_ne!(public.status, 429, "asymmetric cryptography has no limit here");
         assert_eq!(instance(&bench, "Encrypt", &encrypt(key)).await.status, 200);
     }
+}
+
+/// A client that repeats the very request after it was throttled is served: only what was served is not served again.
+#[tokio::test]
+async fn what_is_throttled_takes_no_nonce() {
+    let bench = bench_limited([Limits::default(), limits(&[Group::Reads])]).await;
+    let (id, secret) = (bench.operator.access_key.to_string(), secret(&bench));
+    let list_keys = || signed_call(&bench, (&id, &secret), AcsScheme::V3, "ListKeys", &[], |_| {});
+    let send = async |call: &Call| bench.send_to(bench.shared, &query(&[]), call.clone()).await;
+    let mut throttled = None;
+    for _ in 0..MANY {
+        let call = list_keys();
+        if send(&call).await.status == 429 {
+            throttled = Some(call);
+            break;
+        }
+    }
+    let call = throttled.expect("one of them is too many");
+    let served = async {
+        loop {
+            let answer = send(&call).await;
+            match answer.status {
+                429 => {}
+                200 => break,
+                _ => panic!("{:?}", code(&answer)),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), served).await.expect("its turn comes after a second");
+    assert_eq!(code(&send(&call).await), (400, "SignatureNonceUsed".to_owned()), "whatever the limit says");
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
@@ -12,13 +13,16 @@ use crate::base::{SecretBytes, Timestamp, excerpt};
 use crate::model::AccessKeyId;
 use crate::model::operator::AccessKeyState;
 use crate::model::session::Session;
-use crate::server::nonces::{Nonces, Novelty};
+use crate::server::nonces::{Nonces, Novelty, Owner};
 use crate::server::respond::Refusal;
 use crate::service::requests::{Operator, Reach};
 use crate::service::{Kms, KnownAccessKey, TemporaryCredentials, Trace, Unopened};
 use crate::wire::openapi::{Action, Effect, Parameters, UNSERVED, VERSION};
 use crate::wire::signing::{self, Acs, Acs4Scope, AcsScheme, Authorization, RpcMethod};
 use crate::wire::{date, sts};
+
+/// How long a nonce is remembered: a request dated at the far end of the window is good until the window has passed it twice.
+const KEEP: Duration = WINDOW.saturating_mul(2);
 
 /// What holds the token of a session: a parameter, or in ACS3 and ACS4 a header.
 const TOKEN: &str = "SecurityToken";
@@ -34,8 +38,6 @@ pub(in crate::server) struct Signed<'a> {
     pub(in crate::server) all: &'a Parameters,
     /// The body.
     pub(in crate::server) body: &'a [u8],
-    /// The peer.
-    pub(in crate::server) source: IpAddr,
 }
 
 /// What requests are signed with.
@@ -45,7 +47,7 @@ enum Credential {
 }
 
 /// Who signed a request, and what it says of itself.
-struct Signer<'a> {
+pub(in crate::server) struct Signer<'a> {
     operation: &'a str,
     nonce: &'a str,
     access_key: AccessKeyId,
@@ -98,14 +100,9 @@ fn header<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
 }
 
 impl Signed<'_> {
-    /// Checks everything that comes before a use case of the KMS, which fills `trace`.
-    pub(in crate::server) fn check(
-        &self,
-        kms: &Kms,
-        nonces: &Nonces,
-        reach: &Reach,
-        trace: Arc<Trace>,
-    ) -> Result<(Action, Operator), Refusal> {
+    /// Checks everything that comes before a use case of the KMS. The nonce was not used, and is not taken yet: first the request
+    /// must be one that is served now.
+    pub(in crate::server) fn check(&self, kms: &Kms, nonces: &Nonces, reach: &Reach) -> Result<(Action, Signer<'_>), Refusal> {
         let signer = self.signer(kms, VERSION)?;
         // Which operations there are is told to who may call one.
         let action: Action = signer.named(UNSERVED)?;
@@ -113,21 +110,16 @@ impl Signed<'_> {
             Reach::Instance(_) if !action.is_at_instances() => return Err(Refusal::AtSharedGateway(action.name())),
             Reach::Instance(_) | Reach::Everything => {}
         }
-        signer.take_nonce(nonces, action.effect(), kms.now())?;
-        Ok((action, signer.operator(self.source, reach.clone(), trace)))
+        signer.is_new(nonces, kms.now())?;
+        Ok((action, signer))
     }
 
     /// The same for the Security Token Service.
-    pub(in crate::server) fn check_sts(
-        &self,
-        kms: &Kms,
-        nonces: &Nonces,
-        trace: Arc<Trace>,
-    ) -> Result<(sts::Action, Operator), Refusal> {
+    pub(in crate::server) fn check_sts(&self, kms: &Kms, nonces: &Nonces) -> Result<(sts::Action, Signer<'_>), Refusal> {
         let signer = self.signer(kms, sts::VERSION)?;
         let action: sts::Action = signer.named(sts::UNSERVED)?;
-        signer.take_nonce(nonces, action.effect(), kms.now())?;
-        Ok((action, signer.operator(self.source, Reach::Everything, trace)))
+        signer.is_new(nonces, kms.now())?;
+        Ok((action, signer))
     }
 
     /// Who signed the request, which is of this version of an API.
@@ -232,17 +224,27 @@ impl Signer<'_> {
         })
     }
 
-    fn take_nonce(&self, nonces: &Nonces, effect: Effect, now: Timestamp) -> Result<(), Refusal> {
-        // A request dated at the far end of the window is good until the window has passed it twice.
-        match nonces.take(self.access_key.as_str(), self.nonce, effect, now, 2 * WINDOW) {
+    fn owner(&self) -> Owner<'_> {
+        let access_key = self.access_key.as_str();
+        Owner { access_key, share: self.session.as_ref().map_or(access_key, |session| session.role_id.as_str()) }
+    }
+
+    fn is_new(&self, nonces: &Nonces, now: Timestamp) -> Result<(), Refusal> {
+        if nonces.is_used(self.owner(), self.nonce, now, KEEP) { Err(Refusal::NonceUsed) } else { Ok(()) }
+    }
+
+    /// Takes the nonce: from now on the request is good no more.
+    pub(in crate::server) fn take_nonce(&self, nonces: &Nonces, effect: Effect, now: Timestamp) -> Result<(), Refusal> {
+        match nonces.take(self.owner(), self.nonce, effect, now, KEEP) {
             Novelty::New => Ok(()),
             Novelty::Used => Err(Refusal::NonceUsed),
             Novelty::Full => Err(Refusal::TooManyNonces),
         }
     }
 
-    fn operator(self, source: IpAddr, reach: Reach, trace: Arc<Trace>) -> Operator {
-        Operator { access_key: self.access_key, session: self.session, source, reach, trace }
+    /// The caller of a use case, which fills `trace`.
+    pub(in crate::server) fn operator(&self, source: IpAddr, reach: Reach, trace: Arc<Trace>) -> Operator {
+        Operator { access_key: self.access_key.clone(), session: self.session.clone(), source, reach, trace }
     }
 }
 
