@@ -201,6 +201,7 @@ struct StsTable {
     #[serde(default)]
     names: Vec<String>,
     proxies: Option<ProxiesTable>,
+    limits: Option<limits::StsLimitsTable>,
 }
 
 #[derive(Deserialize)]
@@ -367,7 +368,7 @@ fn audit_of(table: AuditTable, data_dir: &Path, folder: &Path) -> Result<Audit> 
 }
 
 fn sts(table: StsTable) -> Result<Endpoint> {
-    Ok(endpoint(table.listen, table.names, proxies(table.proxies, "sts")?, Limits::default()))
+    Ok(endpoint(table.listen, table.names, proxies(table.proxies, "sts")?, limits::sts_limits(table.limits)?))
 }
 
 fn instance(table: InstanceTable, folder: &Path) -> Result<Instance> {
@@ -447,7 +448,10 @@ fn endpoint(listen: SocketAddr, mut names: Vec<String>, proxies: Proxies, limits
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
+    use crate::model::limits::Group;
 
     const GOOD: &str = r#"
 data_dir = "data"
@@ -501,6 +505,8 @@ pin_file = "pin.txt"
         let with = |table: &str| GOOD.replacen("[[instance]]", &format!("[sts]\n{table}\n[[instance]]"), 1);
         let config = Config::parse(&with("listen = \"127.0.0.1:0\"\nnames = [\"sts.example.com\"]"), Path::new("/srv")).unwrap();
         assert!(config.sts.unwrap().names.contains(&"sts.example.com".to_owned()));
+        let config = Config::parse(&with("listen = \"127.0.0.1:0\"\n[sts.limits]\nwrites = 5"), Path::new("/srv")).unwrap();
+        assert_eq!(config.sts.unwrap().limits.get(Group::Writes).map(NonZeroU32::get), Some(5));
         for (table, said) in [("", "listen"), ("listen = \"127.0.0.1:0\"\nissuer = \"\"", "issuer")] {
             assert!(refusal(&with(table)).contains(said), "{}", refusal(&with(table)));
         }

@@ -1,4 +1,5 @@
-//! `[instance.quota]`, `[instance.limits]`, `[shared.limits]`: what an instance may hold, and how many requests a second are served.
+//! `[instance.quota]`, `[instance.limits]`, `[shared.limits]`, `[sts.limits]`: what an instance may hold, and how many requests a second
+//! are served.
 
 use std::num::NonZeroU32;
 
@@ -34,6 +35,13 @@ pub(super) struct SharedLimitsTable {
     writes: Option<u32>,
 }
 
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StsLimitsTable {
+    reads: Option<u32>,
+    writes: Option<u32>,
+}
+
 /// Nothing is bounded that is not named.
 pub(super) fn key_quota(table: Option<QuotaTable>, id: &InstanceId) -> Result<Option<KeyQuota>> {
     match table.and_then(|quota| quota.keys) {
@@ -64,6 +72,11 @@ pub(super) fn shared_limits(table: Option<SharedLimitsTable>) -> Result<Limits> 
     )
 }
 
+pub(super) fn sts_limits(table: Option<StsLimitsTable>) -> Result<Limits> {
+    let Some(StsLimitsTable { reads, writes }) = table else { return Ok(Limits::default()) };
+    limits("sts", [("reads", Group::Reads, reads), ("writes", Group::Writes, writes)])
+}
+
 fn limits<const N: usize>(of: &str, given: [(&str, Group, Option<u32>); N]) -> Result<Limits> {
     let mut all = Vec::new();
     for (name, group, limit) in given {
@@ -91,7 +104,10 @@ mod tests {
         let all = "symmetric = 1\nasymmetric = 2\ncreate_key = 3\nreads = 4\nwrites = 5";
         let parsed = shared_limits(Some(toml::from_str(all).unwrap())).unwrap();
         assert_eq!(Group::ALL.map(|group| parsed.get(group).map_or(0, NonZeroU32::get)), [1, 2, 0, 3, 4, 5]);
+        let parsed = sts_limits(Some(toml::from_str("writes = 7").unwrap())).unwrap();
+        assert_eq!(Group::ALL.map(|group| parsed.get(group).map_or(0, NonZeroU32::get)), [0, 0, 0, 0, 0, 7]);
         assert!(instance_limits(None).unwrap().is_empty() && shared_limits(None).unwrap().is_empty());
+        assert!(sts_limits(None).unwrap().is_empty());
     }
 
     #[test]
@@ -103,6 +119,8 @@ mod tests {
             let refused = shared_limits(Some(toml::from_str(text).unwrap())).unwrap_err();
             assert!(refused.message().contains("reads of [shared.limits]"), "{refused}");
         }
+        let refused = sts_limits(Some(toml::from_str("writes = 0").unwrap())).unwrap_err();
+        assert!(refused.message().contains("writes of [sts.limits]"), "{refused}");
         assert!(toml::from_str::<InstanceLimitsTable>("reads = 5").is_err(), "that is of the shared gateway");
     }
 }

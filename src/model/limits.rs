@@ -13,9 +13,9 @@ pub enum Group {
     Other,
     /// CreateKey.
     CreateKey,
-    /// What else changes nothing, at the shared gateway.
+    /// What else changes nothing, at the shared gateway; GetCallerIdentity at the Security Token Service.
     Reads,
-    /// What else changes something, at the shared gateway.
+    /// What else changes something, at the shared gateway; AssumeRole at the Security Token Service.
     Writes,
 }
 

@@ -61,12 +61,19 @@ impl Limiter {
 
     /// The same for the OpenAPI.
     pub(super) fn admit_action(&self, kms: &Kms, action: Action, reach: &Reach, key: Option<&KeyId>) -> Result<(), Refusal> {
-        self.admit(match (action, reach, action.effect()) {
-            (Action::GetPublicKey, Reach::Instance(_), _) => Group::Other,
-            (action, _, _) if CRYPTOGRAPHY.contains(&action) => by_key(kms, key),
-            (Action::CreateKey, _, _) => Group::CreateKey,
-            (_, _, Effect::None) => Group::Reads,
-            (_, _, Effect::Change) => Group::Writes,
+        match (action, reach) {
+            (Action::GetPublicKey, Reach::Instance(_)) => self.admit(Group::Other),
+            (action, _) if CRYPTOGRAPHY.contains(&action) => self.admit(by_key(kms, key)),
+            (Action::CreateKey, _) => self.admit(Group::CreateKey),
+            (action, _) => self.admit_effect(action.effect()),
+        }
+    }
+
+    /// The same for what is limited by what it leaves behind alone: the operations of the Security Token Service.
+    pub(super) fn admit_effect(&self, effect: Effect) -> Result<(), Refusal> {
+        self.admit(match effect {
+            Effect::None => Group::Reads,
+            Effect::Change => Group::Writes,
         })
     }
 

@@ -115,7 +115,8 @@ pub async fn run(kms: Arc<Kms>, audit: Arc<Log>, settings: Settings, shutdown: i
     let limiter = Limiter::of(&settings.shared.limits).map(Arc::new);
     serve(settings.shared, Endpoint::OpenApi(Arc::new(openapi(Serves::Kms(Reach::Everything), limiter))))?;
     if let Some(listening) = settings.sts {
-        serve(listening, Endpoint::OpenApi(Arc::new(openapi(Serves::Sts, None))))?;
+        let limiter = Limiter::of(&listening.limits).map(Arc::new);
+        serve(listening, Endpoint::OpenApi(Arc::new(openapi(Serves::Sts, limiter))))?;
     }
     if let Some(listener) = settings.telemetry {
         let endpoint = Endpoint::Telemetry(Arc::new(Telemetry::new(Arc::clone(&kms), audit, Arc::clone(&metrics))));

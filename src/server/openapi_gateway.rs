@@ -162,6 +162,9 @@ impl OpenApiGateway {
                 let (action, signer) = checked.inspect_err(|_| self.note_claims(&parts, &all, recording))?;
                 let operator = signer.operator(source, Reach::Everything, trace);
                 note(recording, (action.name(), action.effect()), &operator, &all);
+                if let Some(limiter) = &self.limiter {
+                    limiter.admit_effect(action.effect())?;
+                }
                 signer.take_nonce(&self.nonces, action.effect(), now)?;
                 let request_id = &recording.request_id;
                 sts::Call { kms: &self.kms, operator: &operator, parameters: &all, request_id }.answer(action)

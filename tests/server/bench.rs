@@ -168,21 +168,21 @@ pub async fn bench() -> Bench {
 
 /// The same on given tiers, of which the first makes keys.
 pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
-    bench_with(tiers, Proxies::None, [Limits::default(), Limits::default()]).await
+    bench_with(tiers, Proxies::None, [(); 3].map(|()| Limits::default())).await
 }
 
 /// The same with something before all its listeners.
 pub async fn bench_behind(proxies: Proxies) -> Bench {
     let tiers = [(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>);
-    bench_with(tiers, proxies, [Limits::default(), Limits::default()]).await
+    bench_with(tiers, proxies, [(); 3].map(|()| Limits::default())).await
 }
 
-/// The same with limits at the first instance's endpoint, and at the shared gateway.
-pub async fn bench_limited(limits: [Limits; 2]) -> Bench {
+/// The same with limits at the first instance's endpoint, at the shared gateway, and at the Security Token Service.
+pub async fn bench_limited(limits: [Limits; 3]) -> Bench {
     bench_with([(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>), Proxies::None, limits).await
 }
 
-async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies, [at_instance, at_shared]: [Limits; 2]) -> Bench {
+async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies, [at_instance, at_shared, at_sts]: [Limits; 3]) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::create(&directory.path().join("keystead.db"), &RootKey::generate()).await.unwrap();
     let clock = Arc::new(FixedClock::at(SystemClock.now()));
@@ -243,7 +243,7 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies, [at_instance, a
     let settings = Settings {
         instances: vec![(instance.clone(), listening(at_instance).await), (other.clone(), listening(Limits::default()).await)],
         shared: listening(at_shared).await,
-        sts: Some(listening(Limits::default()).await),
+        sts: Some(listening(at_sts).await),
         telemetry: Some(server::bind(local).await.unwrap()),
         drain: Duration::from_secs(10),
     };

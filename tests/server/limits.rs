@@ -8,6 +8,7 @@ use keystead::wire::instance_protocol::{
     AdvanceEncryptRequest, EncryptRequest, GenerateRandomRequest, GetPublicKeyRequest, SignRequest,
 };
 use keystead::wire::signing::AcsScheme;
+use keystead::wire::sts;
 use prost::Message;
 
 use crate::bench::{Answer, Bench, Call, bench_limited};
@@ -45,7 +46,7 @@ fn encrypt(key: &str) -> EncryptRequest {
 
 #[tokio::test]
 async fn an_instance_endpoint_limits_by_the_key() {
-    let bench = bench_limited([limits(&[Group::Symmetric, Group::Asymmetric]), Limits::default()]).await;
+    let bench = bench_limited([limits(&[Group::Symmetric, Group::Asymmetric]), Limits::default(), Limits::default()]).await;
     let throttled = until_throttled(async || instance(&bench, "Encrypt", &encrypt(bench.aes.as_str())).await).await;
     assert_eq!(throttled.expect_error(429, "Rejected.Throttling"), "QPS Limit Exceeded");
     // The pair of an Encrypt has the other limit, which signatures share.
@@ -85,7 +86,7 @@ async fn an_instance_endpoint_limits_by_the_key() {
 #[tokio::test]
 async fn the_shared_gateway_limits_by_what_is_done_and_says_how_long() {
     let groups = [Group::Symmetric, Group::CreateKey, Group::Reads, Group::Writes];
-    let bench = bench_limited([Limits::default(), limits(&groups)]).await;
+    let bench = bench_limited([Limits::default(), limits(&groups), Limits::default()]).await;
     let key = bench.aes.as_str();
     for (action, parameters) in [
         ("Encrypt", vec![("KeyId", key), ("Plaintext", "eA==")]),
@@ -109,7 +110,7 @@ async fn the_shared_gateway_limits_by_what_is_done_and_says_how_long() {
 /// A client that repeats the very request after it was throttled is served: only what was served is not served again.
 #[tokio::test]
 async fn what_is_throttled_takes_no_nonce() {
-    let bench = bench_limited([Limits::default(), limits(&[Group::Reads])]).await;
+    let bench = bench_limited([Limits::default(), limits(&[Group::Reads]), Limits::default()]).await;
     let (id, secret) = (bench.operator.access_key.to_string(), secret(&bench));
     let list_keys = || signed_call(&bench, (&id, &secret), AcsScheme::V3, "ListKeys", &[], |_| {});
     let send = async |call: &Call| bench.send_to(bench.shared, &query(&[]), call.clone()).await;
@@ -134,4 +135,32 @@ async fn what_is_throttled_takes_no_nonce() {
     };
     tokio::time::timeout(Duration::from_secs(60), served).await.expect("its turn comes after a second");
     assert_eq!(code(&send(&call).await), (400, "SignatureNonceUsed".to_owned()), "whatever the limit says");
+}
+
+#[tokio::test]
+async fn the_security_token_service_limits_by_what_is_done() {
+    let bench = bench_limited([Limits::default(), Limits::default(), limits(&[Group::Reads, Group::Writes])]).await;
+    let (id, secret) = (bench.operator.access_key.to_string(), secret(&bench));
+    let send = async |action: &str, parameters: &[(&str, &str)]| {
+        let call = signed_call(&bench, (&id, &secret), AcsScheme::V3, action, parameters, |headers| {
+            headers.iter_mut().filter(|(name, _)| name == "x-acs-version").for_each(|(_, value)| sts::VERSION.clone_into(value));
+        });
+        bench.send_to(bench.sts, &query(parameters), call).await
+    };
+    let throttled = until_throttled(async || send("GetCallerIdentity", &[]).await).await;
+    assert_eq!(throttled.json()["Code"], "Rejected.Throttling");
+    assert!(throttled.headers.contains_key("x-acs-retry-after"));
+    // What is refused counts as well: nobody tries roles faster than that.
+    let parameters = [("RoleArn", "acs:ram::0:role/none"), ("RoleSessionName", "session")];
+    let mut answers = Vec::new();
+    for _ in 0..MANY {
+        answers.push(send("AssumeRole", &parameters).await.status);
+        if answers.contains(&429) {
+            break;
+        }
+    }
+    assert!(answers[0] != 429 && answers.contains(&429), "{answers:?}");
+    for _ in 0..20 {
+        assert_eq!(ask(&bench, "ListKeys", &[]).await.status, 200, "the shared gateway has no limit");
+    }
 }
