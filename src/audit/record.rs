@@ -9,6 +9,8 @@ use crate::base::{Timestamp, date};
 
 /// The most bytes of a text that a caller chose; longer ones are cut.
 const TEXT: usize = 512;
+/// The same for each of several: fifty are a line that is still read, whatever has to be escaped in them.
+const TEXT_OF_SEVERAL: usize = 128;
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -76,6 +78,10 @@ pub struct Record<'a> {
     /// The version of it that was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_version: Option<&'a str>,
+    /// What else a request was about that named several resources, fifty at the most: keys by their ids, what is none in the caller's
+    /// words.
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "cut_each")]
+    pub other_resources: &'a [&'a str],
     /// The AccessKey of a session that was handed out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued: Option<&'a str>,
@@ -115,6 +121,7 @@ impl<'a> Record<'a> {
             resource: None,
             key: None,
             key_version: None,
+            other_resources: &[],
             issued: None,
             decision: None,
             policy: None,
@@ -141,6 +148,10 @@ fn iso<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error
 
 fn cut<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
     text.map(|text| &text[..text.floor_char_boundary(TEXT)]).serialize(serializer)
+}
+
+fn cut_each<S: Serializer>(texts: &[&str], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(|text| &text[..text.floor_char_boundary(TEXT_OF_SEVERAL)]))
 }
 
 /// What happens to the log itself.
@@ -209,12 +220,15 @@ pub(super) struct Found<'a> {
     #[serde(borrow, default)]
     pub(super) key_version: Option<Cow<'a, str>>,
     #[serde(default)]
+    pub(super) other_resources: Vec<String>,
+    #[serde(default)]
     pub(super) retired_through: Option<u64>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::segments::LINE;
 
     #[test]
     fn what_a_caller_chose_is_cut_and_stays_in_its_line() {
@@ -230,5 +244,24 @@ mod tests {
         assert_eq!((&*found.time, &*found.operation), ("1970-01-01T00:00:00Z", "DescribeKey"));
         assert!(long.starts_with(&*found.resource.unwrap()));
         assert!(std::str::from_utf8(&json).unwrap().contains(r#""decision":"deny""#));
+    }
+
+    #[test]
+    fn a_record_of_the_most_resources_is_a_line_that_is_read() {
+        // What takes most room: each byte of it is escaped with six.
+        let text = "\u{1}".repeat(1000);
+        let most = [text.as_str(); 50];
+        let record = Record {
+            claimed_caller: Some(&text),
+            resource: Some(&text),
+            reason: Some(&text),
+            other_resources: &most,
+            ..Record::new(Timestamp::from_unix(0), Plane::Shared, "TagResources", "InvalidResourceId.NotFound")
+        };
+        let json = record.to_json();
+        // The chain's fields take less than a KiB.
+        assert!(json.len() < LINE - 1024, "{}", json.len());
+        let found: Found<'_> = serde_json::from_slice(&json).unwrap();
+        assert!(found.other_resources.len() == 50 && found.other_resources.iter().all(|cut| *cut == text[..TEXT_OF_SEVERAL]));
     }
 }

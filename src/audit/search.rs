@@ -37,7 +37,8 @@ impl Query {
         };
         let time = date::from_iso(&found.time);
         let role = found.assumed_role.as_deref().and_then(|session| session.rsplit_once('/')).map(|(role, _)| role);
-        is(&self.key, &[found.key.as_deref(), found.key_version.as_deref(), found.resource.as_deref()])
+        let among = |wanted: &Option<String>| wanted.as_ref().is_some_and(|wanted| found.other_resources.contains(wanted));
+        (is(&self.key, &[found.key.as_deref(), found.key_version.as_deref(), found.resource.as_deref()]) || among(&self.key))
             && is(
                 &self.caller,
                 &[

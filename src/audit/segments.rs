@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::base::Timestamp;
 
 /// The longest line that is read: texts are cut, so a record has less.
-const LINE: usize = 64 * 1024;
+pub(super) const LINE: usize = 64 * 1024;
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::body::{self, Body};
 use super::limiter::Limiter;
 use super::metrics::{Counted, Metrics};
 use super::nonces::Nonces;
-use super::openapi::Call;
+use super::openapi::{Call, RESOURCES};
 use super::recording::{Recording, Who};
 use super::respond::{self, Failure, Refusal};
 use super::sts;
@@ -194,6 +194,13 @@ fn note(recording: &mut Recording<'_>, (operation, effect): (&'static str, Effec
     recording.effect = effect;
     recording.who = Who::Operator { access_key: operator.access_key.clone(), session: operator.session.clone() };
     recording.resource = subject(parameters);
+    recording.other_resources = others(parameters);
+}
+
+/// What else a request is about: every resource of a list, and where a ciphertext goes. More than the API allows are refused.
+fn others(parameters: &Parameters) -> Vec<String> {
+    let listed = parameters.numbered("ResourceId", RESOURCES).unwrap_or_default();
+    listed.into_iter().chain(parameters.optional("DestinationKeyId")).map(str::to_owned).collect()
 }
 
 fn subject(parameters: &Parameters) -> Option<String> {

@@ -47,6 +47,8 @@ pub(super) struct Recording<'a> {
     pub(super) who: Who,
     /// On what, in the caller's words.
     pub(super) resource: Option<String>,
+    /// On what else, in the caller's words, when it named several.
+    pub(super) other_resources: Vec<String>,
     /// The key that this is, as far as the request says.
     pub(super) key: Option<KeyId>,
     /// What the service finds out.
@@ -90,6 +92,7 @@ impl<'a> Recording<'a> {
             effect: Effect::None,
             who: Who::Unknown,
             resource: None,
+            other_resources: Vec::new(),
             key: None,
             trace: Arc::default(),
         }
@@ -152,6 +155,16 @@ impl<'a> Recording<'a> {
             Who::Unknown | Who::Claimed(_) | Who::ClientKey(_) => None,
         };
         let key = self.trace.key().or(self.key.as_ref()).map(|key| key.as_str());
+        let resource = self.resource.as_deref().filter(|resource| !resource.is_empty() && Some(*resource) != key);
+        let other_keys = self.trace.other_keys();
+        let others = other_keys.iter().chain(&self.key).map(|key| key.as_str());
+        let words = self.other_resources.iter().map(String::as_str).filter(|words| Some(*words) != resource);
+        let mut other_resources = Vec::new();
+        for other in others.chain(words) {
+            if Some(other) != key && !other_resources.contains(&other) {
+                other_resources.push(other);
+            }
+        }
         let record = Record {
             request_id: Some(&self.request_id),
             source: Some(self.source.to_canonical()),
@@ -161,9 +174,10 @@ impl<'a> Recording<'a> {
             assumed_role: assumed_role.as_deref(),
             issued: self.trace.issued().map(AccessKeyId::as_str),
             instance: self.instance.map(InstanceId::as_str),
-            resource: self.resource.as_deref().filter(|resource| !resource.is_empty() && Some(*resource) != key),
+            resource,
             key,
             key_version: self.trace.version().map(|version| version.as_str()),
+            other_resources: &other_resources,
             decision: self.decision(outcome),
             policy: match self.trace.decision() {
                 Some(access::Decision::Allow(policy)) => Some(policy.as_str()),

@@ -164,6 +164,55 @@ async fn requests_of_operators_are_recorded() {
     }
 }
 
+/// Everything that a request is about is found in its record, whatever becomes of it.
+#[tokio::test]
+async fn requests_about_several_keys_name_them_all() {
+    let mut bench = bench().await;
+    let keys = [&bench.aes, &bench.rsa_sign, &bench.rsa_encrypt].map(ToString::to_string);
+    let [from, to, third] = &keys;
+    let resources = [("ResourceType", "key"), ("ResourceId.1", from), ("ResourceId.2", to), ("ResourceId.7", third)];
+    let tag = [&resources[..], &[("Tag.1.Key", "a"), ("Tag.1.Value", "b")]].concat();
+    assert_eq!(ask(&bench, "TagResources", &tag).await.status, 200);
+    assert_eq!(ask(&bench, "UntagResources", &[&resources[..], &[("All", "true")]].concat()).await.status, 200);
+    let nothing = [("ResourceType", "key"), ("ResourceId.1", from), ("ResourceId.2", "no key"), ("Tag.1.Key", "a")];
+    assert_eq!(ask(&bench, "TagResources", &nothing).await.status, 404);
+
+    let destination = bench.kms.create_key(&bench.operator, Default::default()).await.unwrap().key.id.to_string();
+    bench.kms.create_alias(&bench.operator, &"alias/to".parse().unwrap(), &destination).await.unwrap();
+    let blob = ask(&bench, "Encrypt", &[("KeyId", from), ("Plaintext", "eA==")]).await.json();
+    let blob = [("CiphertextBlob", blob["CiphertextBlob"].as_str().unwrap()), ("DestinationKeyId", "alias/to")];
+    assert_eq!(ask(&bench, "ReEncrypt", &blob).await.status, 200);
+    let pair = [("SourceKeyId", third.as_str()), ("CiphertextBlob", "eA=="), ("DestinationKeyId", &destination)];
+    assert_eq!(ask(&bench, "ReEncrypt", &pair).await.status, 400);
+    // The key that loses an alias.
+    assert_eq!(ask(&bench, "UpdateAlias", &[("AliasName", "alias/to"), ("KeyId", from)]).await.status, 200);
+
+    let records = records(&mut bench).await;
+    let [tagged, untagged, nothing, _, symmetric, pair, alias] = &records[..] else { panic!("{records:?}") };
+    for record in [tagged, untagged] {
+        assert_says(record, &serde_json::json!({ "key": from, "resource": null, "other_resources": [to, third], "code": "OK" }));
+    }
+    assert_says(nothing, &serde_json::json!({ "key": from, "other_resources": ["no key"] }));
+    assert_says(
+        symmetric,
+        &serde_json::json!({ "key": from, "resource": "alias/to", "other_resources": [destination], "code": "OK" }),
+    );
+    assert!(symmetric["key_version"].as_str().unwrap().starts_with(from), "of the key that is named beside it: {symmetric}");
+    assert_says(pair, &serde_json::json!({ "key": third, "other_resources": [destination], "key_version": null }));
+    assert_says(alias, &serde_json::json!({ "key": from, "resource": "alias/to", "other_resources": [destination] }));
+    let found = |key: &str| {
+        let (query, mut found) = (Query { key: Some(key.to_owned()), ..Query::default() }, 0);
+        let folder = bench.directory.path().join("audit");
+        search(&[folder], &query, |_| {
+            found += 1;
+            Ok(())
+        })
+        .unwrap();
+        found
+    };
+    assert_eq!([found(to), found(third), found(&destination), found("no key")], [2, 3, 3, 1]);
+}
+
 #[tokio::test]
 async fn a_request_that_its_client_gives_up_is_recorded() {
     let mut bench = bench().await;

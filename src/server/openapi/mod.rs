@@ -13,6 +13,8 @@ mod quotas;
 mod rotation;
 mod tags;
 
+pub(super) use tags::RESOURCES;
+
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -9,7 +9,7 @@ use crate::wire::openapi::answers::tags::{ResourceTagItem, ResourceTags, TagReso
 use crate::wire::openapi::tags::{page_token, row_of_token};
 
 /// The most resources of a call (the API's limit).
-pub(super) const RESOURCES: usize = 50;
+pub(in crate::server) const RESOURCES: usize = 50;
 
 /// The key that an older operation names; of the three things that it may name, there are keys here.
 fn key<'a>(call: &Call<'a>) -> Result<&'a str> {
