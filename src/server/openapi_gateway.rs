@@ -48,9 +48,10 @@ pub(super) struct OpenApiGateway {
 }
 
 /// The parameters by which operations name what they are about; of several the first is meant.
-const SUBJECTS: [&str; 13] = [
+const SUBJECTS: [&str; 14] = [
     "AliasName",
     "KeyId",
+    "SourceKeyId",
     "DestinationKeyId",
     "ProtectedResourceArn",
     "ResourceId.1",
@@ -63,8 +64,8 @@ const SUBJECTS: [&str; 13] = [
     "Name",
     "RoleArn",
 ];
-/// Those that name a key.
-const KEYS: [&str; 5] = ["KeyId", "DestinationKeyId", "ProtectedResourceArn", "ResourceId.1", "AliasName"];
+/// Those that name a key; of a ciphertext that goes from one to another the one that it comes from.
+const KEYS: [&str; 6] = ["KeyId", "SourceKeyId", "DestinationKeyId", "ProtectedResourceArn", "ResourceId.1", "AliasName"];
 
 impl OpenApiGateway {
     pub(super) fn new(

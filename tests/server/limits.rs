@@ -164,3 +164,31 @@ async fn the_security_token_service_limits_by_what_is_done() {
         assert_eq!(ask(&bench, "ListKeys", &[]).await.status, 200, "the shared gateway has no limit");
     }
 }
+
+#[tokio::test]
+async fn re_encryption_out_of_a_pair_has_the_limit_of_pairs() {
+    let bench = bench_limited([Limits::default(), limits(&[Group::Asymmetric]), Limits::default()]).await;
+    let pair = bench.rsa_encrypt.to_string();
+    let parameters = [
+        ("SourceKeyId", pair.as_str()),
+        ("SourceKeyVersionId", "unknown"),
+        ("SourceEncryptionAlgorithm", "RSAES_OAEP_SHA_256"),
+        ("CiphertextBlob", "eA=="),
+        ("DestinationKeyId", bench.aes.as_str()),
+    ];
+    let mut answers = Vec::new();
+    for _ in 0..MANY {
+        answers.push(ask(&bench, "ReEncrypt", &parameters).await.status);
+        if answers.contains(&429) {
+            break;
+        }
+    }
+    assert!(answers[0] != 429 && answers.contains(&429), "{answers:?}");
+    // Out of a symmetric key it has none here.
+    let made = ask(&bench, "Encrypt", &[("KeyId", bench.aes.as_str()), ("Plaintext", "eA==")]).await.json();
+    let blob = made["CiphertextBlob"].as_str().unwrap();
+    for _ in 0..20 {
+        let parameters = [("CiphertextBlob", blob), ("DestinationKeyId", bench.aes.as_str())];
+        assert_eq!(ask(&bench, "ReEncrypt", &parameters).await.status, 200);
+    }
+}
