@@ -86,6 +86,11 @@ pub(super) fn unknown_alias(text: &str) -> Error {
     Error::new(Kind::AliasNotFound, format!("There is no alias {:?}.", excerpt(resource_of(text))))
 }
 
+/// One text for a key that there is not and for one that is not told of.
+pub(super) fn no_key(id: &KeyId) -> Error {
+    Error::new(Kind::KeyNotFound, format!("There is no key {id}."))
+}
+
 /// The id of a key where nothing else is taken.
 pub(super) fn key_id(text: &str) -> Result<KeyId> {
     if text.is_empty() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Kms;
-use super::aliases::{is_alias, unknown_alias};
+use super::aliases::{is_alias, no_key, unknown_alias};
 use super::requests::Caller;
 use super::snapshot::{Access, KeyEntry, VersionEntry};
 use crate::base::{Error, Kind, Result};
@@ -69,7 +69,7 @@ impl Kms {
         caller.trace.means(id.clone());
         self.permit(caller, Permission::CryptoServiceKeyUser, Resource::Key(id))?;
         let entry = self.snapshot.key(id).filter(|entry| entry.key.instance == caller.instance);
-        let entry = entry.ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")))?;
+        let entry = entry.ok_or_else(|| no_key(id))?;
         entry.key.usable(self.now())?;
         Ok(entry)
     }

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::aliases::no_key;
 use super::requests::{CreateKey, KeyDescription, KeyFilter, Operator, Page, Paged};
 use super::snapshot::KeyEntry;
 use super::{Kms, Served};
@@ -150,7 +151,7 @@ impl Kms {
     }
 
     pub(super) fn known(&self, id: &KeyId) -> Result<Arc<KeyEntry>> {
-        self.snapshot.key(id).ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")))
+        self.snapshot.key(id).ok_or_else(|| no_key(id))
     }
 
     fn description(&self, entry: &KeyEntry) -> Result<KeyDescription> {

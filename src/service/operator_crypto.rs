@@ -4,17 +4,21 @@
 //! What Encrypt encrypts is a text, by convention base64, and Decrypt gives the same text back: programs that were moved to the
 //! instance protocol read what others encrypt here, and the other way round.
 
+use std::sync::Arc;
+
 use super::Kms;
+use super::aliases::no_key;
 use super::authorize::Usable;
 use super::crypto::{algorithm_for, encrypts};
 use super::data_keys::data_key_length;
 use super::requests::{
     Form, Operator, OperatorDecrypted, OperatorEncrypted, PublicKeyOf, ReEncryptSource, Reach, Signed, Verified,
 };
+use super::snapshot::KeyEntry;
 use crate::base::{Error, Kind, Result, SecretBytes};
-use crate::model::KeyVersionId;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::model::ciphertext::SelfContained;
+use crate::model::{KeyId, KeyVersionId};
 use crate::tier::public_key::Validity;
 use crate::tier::{AAD_LIMIT, Decryption, Encryption, Iv, OaepHash, Sha256Digest, Share};
 
@@ -198,7 +202,7 @@ impl Kms {
     /// A version of the key that is named beside it; asymmetric.
     fn pair(&self, operator: &Operator, key: &str, version: &KeyVersionId) -> Result<Usable> {
         let id = self.resolve(key)?;
-        self.known(&id)?;
+        self.reached(operator, &id)?;
         if version.key() != id {
             return Err(Error::new(Kind::KeyVersionNotFound, format!("The key {id} has no version {version}.")));
         }
@@ -211,20 +215,23 @@ impl Kms {
 
     /// The primary version of the key that an operator names.
     pub(super) fn usable_by(&self, operator: &Operator, key: &str) -> Result<Usable> {
-        let entry = self.known(&self.resolve(key)?)?;
+        let entry = self.reached(operator, &self.resolve(key)?)?;
         self.version_usable_by(operator, &entry.key.primary_version)
+    }
+
+    /// A key that the endpoint reaches: at that of an instance one of another instance is like one that there is not.
+    pub(super) fn reached(&self, operator: &Operator, id: &KeyId) -> Result<Arc<KeyEntry>> {
+        let entry = self.known(id)?;
+        match &operator.reach {
+            Reach::Instance(instance) if *instance != entry.key.instance => Err(no_key(id)),
+            Reach::Instance(_) | Reach::Everything => Ok(entry),
+        }
     }
 
     /// A version, if the endpoint reaches its key, whose state allows to use it. What the operator may do was decided before.
     fn version_usable_by(&self, operator: &Operator, version: &KeyVersionId) -> Result<Usable> {
         operator.trace.means(version.key());
-        let entry = self.known(&version.key())?;
-        match &operator.reach {
-            Reach::Instance(instance) if *instance != entry.key.instance => {
-                return Err(Error::new(Kind::KeyNotFound, format!("There is no key {} in the instance {instance}.", entry.key.id)));
-            }
-            Reach::Instance(_) | Reach::Everything => {}
-        }
+        let entry = self.reached(operator, &version.key())?;
         entry.key.usable(self.now())?;
         let version = entry.named_version(version)?;
         operator.trace.uses(&version.id);

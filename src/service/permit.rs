@@ -2,7 +2,7 @@
 //! before its use case.
 
 use super::Kms;
-use super::aliases::{is_alias, resource_of};
+use super::aliases::{is_alias, resource_of, unknown_alias};
 use super::requests::Operator;
 use crate::base::{Error, Kind, Result};
 use crate::model::KeyId;
@@ -41,7 +41,11 @@ impl Kms {
     /// [`Kind::NoPermission`], naming action and resource as the request did; the reason goes to the log.
     pub fn permit_operator(&self, operator: &Operator, action: &'static str, subject: &Subject<'_>) -> Result<Permitted> {
         let alias = match subject {
-            Subject::Key(text) if is_alias(text) => Some(self.resolve(text)),
+            // At the endpoint of an instance an alias of a key of another one is like one that there is not.
+            Subject::Key(text) if is_alias(text) => Some(self.resolve(text).and_then(|id| {
+                let reached = self.reached(operator, &id).map_err(|error| unknown_alias(text).caused_by(error));
+                reached.map(|_| id)
+            })),
             Subject::Everything | Subject::Key(_) | Subject::Named(..) => None,
         };
         // Told to who may use it: one that points to nothing now was decided about by its name alone.
@@ -67,7 +71,7 @@ impl Kms {
             operator.trace.means(id.clone());
         }
         let resource = alias.as_ref().map_or_else(|| named.clone(), |id| format!("key/{id}"));
-        let entry = key.and_then(|id| self.snapshot.key(&id));
+        let entry = key.and_then(|id| self.reached(operator, &id).ok());
         let untagged = Tags::default();
         let demand = Demand {
             action,

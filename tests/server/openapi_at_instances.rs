@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use keystead::model::{Alias, KeyId, KeyVersionId};
 use keystead::wire::openapi::{Action, CRYPTOGRAPHY};
 use keystead::wire::signing::AcsScheme;
 
@@ -32,6 +33,43 @@ async fn the_keys_of_the_instance_are_used_and_ciphertexts_are_those_of_the_shar
     assert_eq!(code(&elsewhere), (404, "Forbidden.KeyNotFound".to_owned()));
     let elsewhere = ask_at(&bench, bench.other_address, "Encrypt", &[("KeyId", key), ("Plaintext", &text)]).await;
     assert_eq!(code(&elsewhere), (404, "Forbidden.KeyNotFound".to_owned()));
+}
+
+/// Whoever calls the endpoint of one instance does not learn what there is in another.
+#[tokio::test]
+async fn a_key_of_another_instance_is_told_of_like_one_that_there_is_not() {
+    let bench = bench().await;
+    let alias: Alias = "alias/elsewhere".parse().unwrap();
+    bench.kms.create_alias(&bench.operator, &alias, bench.aes.as_str()).await.unwrap();
+    // Its policy would say something else than that it is not there.
+    let policy = r#"{"Version":"1","Statement":[{"Effect":"Deny","Principal":{"RAM":["acs:ram::0:*"]},"Action":["kms:*"],"Resource":["*"]}]}"#;
+    let denied = bench.kms.create_key(&bench.operator, Default::default()).await.unwrap().key.id;
+    bench.kms.set_key_policy(&bench.operator, denied.as_str(), None, policy.parse().unwrap()).await.unwrap();
+    let absent = KeyId::from_entropy(keystead::base::random::bytes());
+    let version = |key: &KeyId| KeyVersionId::from_entropy(key, [1; 10]).to_string();
+    let pair = &bench.rsa_encrypt;
+    let answer = async |action: &str, named: &str, key: &str, version: &str| {
+        let parameters = [
+            ("KeyId", key),
+            ("KeyVersionId", version),
+            ("Plaintext", "eA=="),
+            ("CiphertextBlob", "eA=="),
+            ("Algorithm", "RSAES_OAEP_SHA_256"),
+        ];
+        let answer = ask_at(&bench, bench.other_address, action, &parameters).await;
+        let message = answer.json()["Message"].as_str().unwrap().replace(named, "<key>").replace(version, "<version>");
+        (code(&answer), message)
+    };
+    for action in ["Encrypt", "GenerateDataKey", "AsymmetricEncrypt", "AsymmetricDecrypt", "GetPublicKey"] {
+        let nothing = answer(action, absent.as_str(), absent.as_str(), &version(&absent)).await;
+        assert_eq!(nothing.0, (404, "Forbidden.KeyNotFound".to_owned()), "{action}");
+        for key in [&bench.aes, pair, &denied] {
+            assert_eq!(answer(action, key.as_str(), key.as_str(), &version(key)).await, nothing, "{action}");
+        }
+        let nothing = answer(action, "alias/none", "alias/none", &version(&absent)).await;
+        assert_eq!(nothing.0.1, "Forbidden.AliasNotFound", "{action}");
+        assert_eq!(answer(action, alias.as_str(), alias.as_str(), &version(pair)).await, nothing, "{action}");
+    }
 }
 
 #[tokio::test]
