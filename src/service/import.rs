@@ -5,6 +5,7 @@
 //! the commit. Every import is an object of its own: an id that a tier has had it does not get again. What is erased is gone from the
 //! key first and from its token then, so that whatever happens in between leaves nothing but an object that is known to be destroyed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,11 +201,12 @@ impl Kms {
     /// The first failure; the rest is done all the same, and what is left the next time.
     pub(super) async fn end_imports(&self) -> Result<()> {
         let now = self.now();
-        let mut result = Ok(());
+        // What waits for no tier comes first.
+        let mut result = self.store.drop_wrapping_keys(now).await;
         for entry in self.snapshot.keys().iter().filter(|entry| entry.key.is_expired(now)) {
             result = result.and(self.expire(&entry.key.id, now).await);
         }
-        result.and(self.destroy_erased(|_| true).await).and(self.store.drop_wrapping_keys(now).await)
+        result.and(self.destroy_erased(|_| true).await)
     }
 
     async fn expire(&self, id: &KeyId, now: Timestamp) -> Result<()> {
@@ -217,16 +219,21 @@ impl Kms {
         self.refresh().await
     }
 
-    /// Destroys the objects that no key has any more, as far as their instances are served.
+    /// Destroys the objects that no key has any more, as far as their instances are served. An instance that fails is left alone until the
+    /// next time: each of its objects would take its deadline, and those of other instances would wait for that.
     async fn destroy_erased(&self, which: impl Fn(&ErasedObject) -> bool) -> Result<()> {
-        let mut result = Ok(());
+        let (mut result, mut failing) = (Ok(()), HashSet::new());
         for erased in self.store.erased_objects().await?.into_iter().filter(|erased| which(erased)) {
-            if let Ok(served) = self.served(&erased.instance) {
-                let destroyed = served.tier.destroy(Material::Resident(erased.id.clone())).await;
-                result = result.and(match destroyed {
-                    Ok(()) => self.store.forget_erased_object(&erased.id).await,
-                    Err(error) => Err(error),
-                });
+            let Ok(served) = self.served(&erased.instance) else { continue };
+            if failing.contains(&erased.instance) {
+                continue;
+            }
+            match served.tier.destroy(Material::Resident(erased.id.clone())).await {
+                Ok(()) => result = result.and(self.store.forget_erased_object(&erased.id).await),
+                Err(error) => {
+                    result = result.and(Err(error));
+                    failing.insert(erased.instance);
+                }
             }
         }
         result

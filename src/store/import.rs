@@ -57,7 +57,7 @@ pub struct ErasedObject {
 
 impl Store {
     /// Keeps a wrapping key and gives its import token: opaque, authenticated, for this key and this pair alone. The intent of a pair
-    /// that was made in a token goes in the same transaction.
+    /// that was made in a token goes in the same transaction. No snapshot shows them.
     ///
     /// # Errors
     /// The database fails.
@@ -72,7 +72,7 @@ impl Store {
         let mut token = bytes.to_vec();
         token.extend_from_slice(&wrapping.expires.unix().to_be_bytes());
         let token = self.sealer.seal(token_place(&wrapping.key), &SecretBytes::new(token))?;
-        self.write("keep wrapping key", move |writing| {
+        self.write_unseen("keep wrapping key", move |writing| {
             Box::pin(async move {
                 let connection = writing.connection;
                 let statement = "SELECT id FROM wrapping_keys WHERE key_id = $1 AND id NOT IN
@@ -143,13 +143,15 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn drop_wrapping_keys(&self, now: Timestamp) -> Result<()> {
+        // A read comes first: every node asks every few seconds, and a statement that may write waits for others that do.
         let statement = "SELECT id FROM wrapping_keys WHERE expires <= $1";
         let ended: Vec<String> = sqlx::query_scalar(statement).bind(now.unix()).fetch_all(&self.pool).await.map_err(failed)?;
         if ended.is_empty() {
             return Ok(());
         }
         let ended = &ended;
-        self.write("drop wrapping keys", move |writing| Box::pin(async move { drop_all(writing.connection, ended).await })).await
+        let name = "drop wrapping keys";
+        self.write_unseen(name, move |writing| Box::pin(async move { drop_all(writing.connection, ended).await })).await
     }
 
     /// The objects in tokens that unwrap, by their CKA_ID.

@@ -81,7 +81,7 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn intend_key(&self, intent: &KeyIntent) -> Result<()> {
-        self.write("intend key", |writing| {
+        self.write_unseen("intend key", |writing| {
             Box::pin(async move {
                 let connection = writing.connection;
                 let statement =
@@ -173,7 +173,7 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn withdraw_intent(&self, version: &KeyVersionId) -> Result<()> {
-        self.write("withdraw intent", |writing| Box::pin(delete_intent(writing.connection, version.as_str()))).await
+        self.write_unseen("withdraw intent", |writing| Box::pin(delete_intent(writing.connection, version.as_str()))).await
     }
 
     /// The keys that were begun and neither kept nor withdrawn.

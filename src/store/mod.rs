@@ -1,7 +1,8 @@
 //! Floor 2: the store, what is kept: keys, access, operators, authorities, alerts, the ends of the audit logs. SQL is written once, for SQLite and PostgreSQL.
 //!
 //! Called by the service alone. It knows no tier and no protocol. Every write is a named transaction, repeated while the database
-//! is busy, and raises the change counter, by which every node sees that its snapshot is old. Secret columns are sealed.
+//! is busy, and raises the change counter, by which every node sees that its snapshot is old, where a snapshot shows what was written.
+//! Secret columns are sealed.
 
 mod access;
 mod access_changes;

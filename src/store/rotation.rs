@@ -15,7 +15,7 @@ use crate::model::rotation::RotationAttempt;
 
 impl Store {
     /// Notes the attempt that `claim` makes of the key, its versions and the last attempt as they are in this moment; nothing when it
-    /// makes none. Of several nodes that claim at once one gets the attempt.
+    /// makes none. Of several nodes that claim at once one gets the attempt. No snapshot shows attempts.
     ///
     /// # Errors
     /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound); the database fails.
@@ -25,7 +25,7 @@ impl Store {
         claim: impl Fn(&Key, Versions, Option<RotationAttempt>) -> Option<RotationAttempt> + Send + Sync,
     ) -> Result<Option<RotationAttempt>> {
         let claim = &claim;
-        self.write("claim rotation", move |writing| {
+        self.write_unseen("claim rotation", move |writing| {
             Box::pin(async move {
                 let Writing { connection, .. } = writing;
                 let key = locked(connection, id).await?;

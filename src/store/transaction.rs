@@ -1,4 +1,4 @@
-//! Transactions: named, repeated while the database is busy, each raising the change counter.
+//! Transactions: named, repeated while the database is busy, each raising the change counter but those of what no snapshot shows.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -19,7 +19,7 @@ pub(super) type Step<'c, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Se
 pub(super) struct Writing<'c, 'a> {
     /// The connection that the transaction is on.
     pub(super) connection: &'c mut SqliteConnection,
-    /// The new value of the change counter.
+    /// The new value of the change counter; that which it has where it is not raised.
     pub(super) revision: i64,
     /// Tells the compiler that what the work borrows (`'a`) outlives the transaction (`'c`).
     outlives: PhantomData<&'c &'a ()>,
@@ -43,6 +43,24 @@ impl From<Error> for Fault {
     }
 }
 
+/// What a transaction does to the change counter.
+#[derive(Clone, Copy)]
+enum Counter {
+    /// It rises: every node reads what was written.
+    Rises,
+    /// It stays: no snapshot shows what was written.
+    Stays,
+}
+
+impl Counter {
+    const fn statement(self) -> &'static str {
+        match self {
+            Self::Rises => "UPDATE installation SET revision = revision + 1 RETURNING revision",
+            Self::Stays => "SELECT revision FROM installation",
+        }
+    }
+}
+
 impl Store {
     /// Runs `work` as one transaction and commits.
     pub(super) async fn write<'a, T, W>(&self, name: &'static str, work: W) -> Result<T>
@@ -50,9 +68,26 @@ impl Store {
         T: Send,
         W: for<'c> Fn(Writing<'c, 'a>) -> Step<'c, T> + Send + Sync,
     {
+        self.transact(name, Counter::Rises, work).await
+    }
+
+    /// The same for what no snapshot shows.
+    pub(super) async fn write_unseen<'a, T, W>(&self, name: &'static str, work: W) -> Result<T>
+    where
+        T: Send,
+        W: for<'c> Fn(Writing<'c, 'a>) -> Step<'c, T> + Send + Sync,
+    {
+        self.transact(name, Counter::Stays, work).await
+    }
+
+    async fn transact<'a, T, W>(&self, name: &'static str, counter: Counter, work: W) -> Result<T>
+    where
+        T: Send,
+        W: for<'c> Fn(Writing<'c, 'a>) -> Step<'c, T> + Send + Sync,
+    {
         let mut attempt = 1;
         loop {
-            match self.attempt(&work).await {
+            match self.attempt(counter, &work).await {
                 Ok(done) => return Ok(done),
                 Err(Fault::Ours(error)) => return Err(error),
                 Err(Fault::Database(error)) if is_busy(&error) && attempt < ATTEMPTS => {
@@ -67,15 +102,13 @@ impl Store {
         }
     }
 
-    async fn attempt<'a, T, W>(&self, work: &W) -> Result<T, Fault>
+    async fn attempt<'a, T, W>(&self, counter: Counter, work: &W) -> Result<T, Fault>
     where
         W: for<'c> Fn(Writing<'c, 'a>) -> Step<'c, T> + Send + Sync,
     {
         // To write from the start: a transaction that begins by reading may find out too late that somebody else wrote.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let revision = sqlx::query_scalar("UPDATE installation SET revision = revision + 1 RETURNING revision")
-            .fetch_one(&mut *transaction)
-            .await?;
+        let revision = sqlx::query_scalar(counter.statement()).fetch_one(&mut *transaction).await?;
         let done = work(Writing { connection: &mut transaction, revision, outlives: PhantomData }).await?;
         transaction.commit().await?;
         Ok(done)

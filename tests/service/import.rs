@@ -9,13 +9,15 @@ use aws_lc_rs::rsa::{KeyPair, KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA25
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use keystead::base::{FixedClock, Kind, Result, Timestamp, random};
 use keystead::model::algorithm::{KeySpec, KeyUsage, MessageType, WrappingAlgorithm};
-use keystead::model::key::{KeyState, Origin, Presence};
+use keystead::model::key::{Key, KeyState, Material, Origin, Presence};
 use keystead::model::tags::Tags;
-use keystead::model::{InstanceId, KeyId};
+use keystead::model::{InstanceId, KeyId, KeyVersionId};
 use keystead::service::Kms;
 use keystead::service::requests::*;
-use keystead::tier::Iv;
+use keystead::store::KeyVersion;
+use keystead::tier::{Iv, Tier};
 
+use crate::rotation::{Mood, Moody};
 use crate::{Bench, NOW, bench, encrypt, start_at, until};
 
 fn at(seconds: i64) -> Timestamp {
@@ -424,4 +426,43 @@ async fn material_that_was_made_here_is_not_imported() {
     assert_eq!(kind(kms.delete_key_material(&it.bench.operator, key.as_str()).await), Kind::UnsupportedOrigin);
     let external = it.aes().await;
     assert_eq!(kind(it.kms.create_key_version(&it.bench.operator, external.as_str()).await), Kind::UnsupportedByKey);
+}
+
+/// Each object that an HSM does not destroy takes its deadline: one of them a round is enough to know, and no other instance waits.
+#[tokio::test]
+async fn an_instance_that_is_away_is_asked_once_a_round() {
+    let bench = bench().await;
+    let (away, works) = (Moody::new(), Moody::new());
+    let other = InstanceId::from_entropy(random::bytes());
+    let clock = Arc::new(FixedClock::at(NOW));
+    let mut parts = crate::parts(bench.store.clone(), &bench.instance, clock, Arc::clone(&away) as Arc<dyn Tier>);
+    let served = crate::parts(bench.store.clone(), &other, Arc::new(FixedClock::at(NOW)), Arc::clone(&works) as Arc<dyn Tier>);
+    parts.instances.extend(served.instances);
+    let kms = Kms::start(parts).await.unwrap();
+    // Objects are destroyed in the order of their ids: the last one is that of the other instance.
+    let mut ids: Vec<_> = (0..4).map(|_| KeyId::from_entropy(random::bytes())).collect();
+    ids.sort();
+    for (number, id) in ids.iter().enumerate() {
+        let instance = if number == 3 { &other } else { &bench.instance };
+        let version = KeyVersionId::from_entropy(id, random::bytes());
+        let of_kind = kms.create_key(&bench.operator, CreateKey::default()).await.unwrap().key;
+        let key = Key {
+            id: id.clone(),
+            instance: instance.clone(),
+            origin: Origin::External,
+            initial_version: version.clone(),
+            primary_version: version.clone(),
+            ..of_kind
+        };
+        let material = Some(Material::Resident(version.as_str().into()));
+        let version = KeyVersion { id: version, created: NOW, material, public_key: None, attributes: None, encryptions: 0 };
+        bench.store.commit_key(&key, &version, &Tags::default(), None).await.unwrap();
+        bench.store.erase_material(id, Key::delete_material).await.unwrap();
+    }
+    away.mood.send_replace(Mood::Fails);
+    kms.spawn_background();
+    until("the other instance had its turn", async || bench.store.erased_objects().await.unwrap().len() == 3).await;
+    assert_eq!((away.destroyed(), works.destroyed()), (1, 1));
+    away.mood.send_replace(Mood::Works);
+    until("all are destroyed", async || bench.store.erased_objects().await.unwrap().is_empty()).await;
 }

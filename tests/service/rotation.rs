@@ -24,24 +24,31 @@ fn later(seconds: i64) -> Timestamp {
     Timestamp::from_unix(NOW.unix() + seconds)
 }
 
-/// What the making of a key comes to.
+/// What the making of a key comes to, and the end of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
+pub enum Mood {
     Works,
     Fails,
     Hangs,
 }
 
-/// The software tier, but for the making of keys, which is counted and fails or hangs when it is told to.
-struct Moody {
+/// The software tier, but for the making and the end of keys, which are counted and fail when it is told to; the making may hang.
+pub struct Moody {
     inner: SoftwareTier,
-    mood: watch::Sender<Mood>,
+    pub mood: watch::Sender<Mood>,
     asked: AtomicUsize,
+    destroyed: AtomicUsize,
 }
 
 impl Moody {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { inner: SoftwareTier::new(), mood: watch::Sender::new(Mood::Works), asked: AtomicUsize::new(0) })
+    pub fn new() -> Arc<Self> {
+        let [asked, destroyed] = [(); 2].map(|()| AtomicUsize::new(0));
+        Arc::new(Self { inner: SoftwareTier::new(), mood: watch::Sender::new(Mood::Works), asked, destroyed })
+    }
+
+    /// How many keys it was asked to destroy.
+    pub fn destroyed(&self) -> usize {
+        self.destroyed.load(Ordering::SeqCst)
     }
 
     /// How many keys it was asked to make.
@@ -79,7 +86,14 @@ impl Tier for Moody {
     }
 
     fn destroy(&self, material: Material) -> Work<'_, ()> {
-        self.inner.destroy(material)
+        self.destroyed.fetch_add(1, Ordering::SeqCst);
+        let mood = *self.mood.borrow();
+        Box::pin(async move {
+            match mood {
+                Mood::Works | Mood::Hangs => self.inner.destroy(material).await,
+                Mood::Fails => Err(Error::new(Kind::Unavailable, "It does not work.")),
+            }
+        })
     }
 
     fn residents(&self) -> Work<'_, Vec<Vec<u8>>> {

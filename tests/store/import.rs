@@ -162,3 +162,25 @@ async fn neither_wrapping_keys_nor_material_are_in_the_file() {
         assert!(!holds(SECRET) && !holds(&sealed), "what was erased is overwritten, sealed as it was");
     }
 }
+
+/// Every node looks for what is over again and again: nobody is kept from writing by that, and no node reads its snapshot again.
+#[tokio::test]
+async fn to_look_for_wrapping_keys_that_are_over_writes_nothing() {
+    let bench = bench().await;
+    let (key, _) = external(&bench).await;
+    let before = bench.store.revision().await.unwrap();
+    let expires = Timestamp::from_unix(NOW.unix() + 60);
+    let algorithm = WrappingAlgorithm::RsaesOaepSha256;
+    let private_key = Material::Held { id: b"made".to_vec(), secret: SecretBytes::new(SECRET.to_vec()) };
+    let wrapping = WrappingKey { key: key.id.clone(), algorithm, private_key, expires };
+    let token = bench.store.keep_wrapping_key(&wrapping).await.unwrap();
+    let raw = bench.raw().await;
+    let other = raw.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    bench.store.drop_wrapping_keys(NOW).await.expect("while another one writes");
+    other.rollback().await.unwrap();
+    assert!(bench.store.wrapping_key(&key.id, &token, NOW).await.is_ok());
+    bench.store.drop_wrapping_keys(expires).await.unwrap();
+    let gone = bench.store.wrapping_key(&key.id, &token, NOW).await.err().expect("it was dropped");
+    assert_eq!(gone.kind(), Kind::InvalidImportToken);
+    assert_eq!(bench.store.revision().await.unwrap(), before, "no snapshot shows them");
+}

@@ -83,3 +83,15 @@ async fn a_new_version_ends_the_attempt_and_so_does_the_end_of_the_key() {
     bench.store.delete_key(&other.id, (&alert, sending), |_| Ok(())).await.unwrap();
     assert!(bench.store.rotation_attempts().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn what_no_snapshot_shows_leaves_the_change_counter() {
+    let bench = bench().await;
+    let key = rotating(&bench).await;
+    let before = bench.store.revision().await.unwrap();
+    bench.store.claim_rotation(&key.id, |_, _, last| RotationAttempt::next(last, NOW)).await.unwrap().unwrap();
+    let intent = crate::intent(&key);
+    bench.store.intend_key(&intent).await.unwrap();
+    bench.store.withdraw_intent(&intent.version).await.unwrap();
+    assert_eq!(bench.store.revision().await.unwrap(), before);
+}
