@@ -185,14 +185,14 @@ impl Store {
         sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)
     }
 
-    /// All keys with their versions, the oldest first.
+    /// All keys with their versions, the oldest first; versions in the order in which they were made.
     ///
     /// # Errors
     /// The database fails, or holds what does not open under the root key.
     pub async fn keys(&self) -> Result<Vec<(Key, Vec<KeyVersion>)>> {
         let statement = const_format(KEY_COLUMNS, "FROM keys ORDER BY created, id");
         let keys: Vec<Key> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
-        let statement = const_format(VERSION_COLUMNS, "FROM key_versions ORDER BY created, id");
+        let statement = const_format(VERSION_COLUMNS, "FROM key_versions ORDER BY key_id, number");
         let rows = sqlx::query(statement).fetch_all(&self.pool).await.map_err(failed)?;
         let mut versions = std::collections::HashMap::<String, Vec<KeyVersion>>::new();
         for row in &rows {
@@ -215,7 +215,7 @@ impl Store {
         let statement = const_format(KEY_COLUMNS, "FROM keys WHERE id = $1");
         let key: Option<Key> = sqlx::query_as(statement).bind(id.as_str()).fetch_optional(&self.pool).await.map_err(failed)?;
         let Some(key) = key else { return Ok(None) };
-        let statement = const_format(VERSION_COLUMNS, "FROM key_versions WHERE key_id = $1 ORDER BY created, id");
+        let statement = const_format(VERSION_COLUMNS, "FROM key_versions WHERE key_id = $1 ORDER BY number");
         let rows = sqlx::query(statement).bind(id.as_str()).fetch_all(&self.pool).await.map_err(failed)?;
         let versions = rows.iter().map(|row| self.version(row)).collect::<Result<_>>()?;
         Ok(Some((key, versions)))
@@ -317,7 +317,8 @@ async fn insert_version(
 ) -> Result<(), Fault> {
     let statement =
         "INSERT INTO key_versions (id, key_id, created, object_id, held, public_key, local, sensitive, always_sensitive,
-        extractable, never_extractable, encryptions, arrival) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+        extractable, never_extractable, encryptions, arrival, number) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+        $13, (SELECT COALESCE(MAX(number), 0) + 1 FROM key_versions WHERE key_id = $2))";
     sqlx::query(statement)
         .bind(version.id.as_str())
         .bind(key.as_str())
