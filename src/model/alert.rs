@@ -196,11 +196,12 @@ impl Alert {
         }
     }
 
-    /// The two thresholds of an instance's key quota, and whether each holds. What was told is told again when it had ceased to hold.
+    /// The two thresholds of an instance's key quota, and whether each holds. What was told is told again when it had ceased to hold, and
+    /// of another quota: nodes may have different ones.
     pub fn key_quota(instance: &InstanceId, quota: KeyQuota, used: u64, now: Timestamp) -> [(Self, bool); 2] {
         [(AlertEvent::KeyQuotaAt70, 70), (AlertEvent::KeyQuotaAt90, 90)].map(|(event, percent)| {
             let alert = Self {
-                id: format!("key-quota:{instance}:{percent}"),
+                id: format!("{}{percent}:{}", key_quota_ids(instance), quota.most()),
                 event,
                 at: now,
                 resource: arn("keystore", instance),
@@ -214,6 +215,11 @@ impl Alert {
             (alert, quota.is_used_by(percent, used))
         })
     }
+}
+
+/// How the ids of the alerts begin that tell of an instance's key quota.
+pub fn key_quota_ids(instance: &InstanceId) -> String {
+    format!("key-quota:{instance}:")
 }
 
 fn key_arn(id: &KeyId) -> String {

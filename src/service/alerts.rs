@@ -2,17 +2,23 @@
 //!
 //! What a use case does (a key scheduled for deletion, a key deleted) is raised in the transaction that does it; what comes with time is
 //! looked for. Every node looks; the store says who was first. That one logs the alert and counts it. Sending is claimed by one node at
-//! a time, and what was not taken is sent again after a pause that grows to five minutes.
+//! a time, and what was not taken is sent again after a pause that grows to five minutes. What a node without a receiver raised is sent
+//! by the first that has one, if it still stands.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::Kms;
+use crate::base::date::to_iso;
 use crate::base::{Error, Result};
 use crate::model::alert::{Alert, AlertEvent, AlertLevel, SendingAttempt};
 use crate::model::key::Key;
 use crate::store::{Raised, Sending};
+
+/// How long it is worth telling that a key was destroyed.
+const NEWS: Duration = Duration::from_secs(86_400);
 
 /// Where alerts are sent.
 pub trait AlertReceiver: Send + Sync {
@@ -84,6 +90,10 @@ impl Alerts {
         if let Some((_, count)) = AlertEvent::ALL.iter().zip(&self.raised).find(|(event, _)| **event == alert.event) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        self.count_dropped(dropped);
+    }
+
+    fn count_dropped(&self, dropped: u64) {
         if dropped > 0 {
             self.dropped.fetch_add(dropped, Ordering::Relaxed);
             tracing::error!(dropped, "too many alerts wait to be sent: the oldest were dropped");
@@ -116,6 +126,7 @@ impl Kms {
             let access = self.snapshot.access();
             found.extend(access.client_keys.iter().filter_map(|key| Alert::client_key_expiring(key, now)));
         }
+        self.queue_unsent(&found).await?;
         if found.is_empty() && ended.is_empty() {
             return Ok(());
         }
@@ -127,6 +138,37 @@ impl Kms {
             self.raise(alert).await?;
         }
         Ok(())
+    }
+
+    /// Lets wait what was raised where there was no receiver, as far as it is worth telling now.
+    async fn queue_unsent(&self, found: &[Alert]) -> Result<()> {
+        match self.alerts.sending() {
+            Sending::Queue => {}
+            Sending::Nowhere => return Ok(()),
+        }
+        let (queued, dropped) = self.store.queue_unsent(|alert| self.stands(alert, found)).await?;
+        if queued > 0 {
+            tracing::info!(queued, "alerts that were sent to nobody and still stand are sent now");
+        }
+        self.alerts.count_dropped(dropped);
+        Ok(())
+    }
+
+    /// Whether what an alert told of is so still. `found` is what is so at this moment, of what comes with time.
+    fn stands(&self, alert: &Alert, found: &[Alert]) -> bool {
+        let now = self.now();
+        let entry = alert.content.get("keyId").and_then(|id| id.parse().ok()).and_then(|id| self.snapshot.key(&id));
+        match alert.event {
+            AlertEvent::ClientKeyExpiring | AlertEvent::KeyQuotaAt70 | AlertEvent::KeyQuotaAt90 => {
+                found.iter().any(|other| other.id == alert.id)
+            }
+            AlertEvent::KeyDeletionScheduled => {
+                let date = entry.and_then(|entry| entry.key.delete_at).map(to_iso);
+                date.is_some() && date.as_ref() == alert.content.get("deleteDate")
+            }
+            AlertEvent::KeyRotationFailed => entry.is_some_and(|entry| entry.key.rotation_is_due(entry.rotated(), now)),
+            AlertEvent::KeyDeleted => now <= alert.at.after(NEWS),
+        }
     }
 
     /// A rotation failed. That this cannot be told is logged: the next attempt tells it.

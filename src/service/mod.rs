@@ -152,6 +152,7 @@ impl Kms {
             background: Mutex::default(),
         };
         kms.report_intents().await?;
+        kms.forget_former_quotas().await?;
         let kms = Arc::new(kms);
         for instance in kms.instances.keys() {
             if let Err(error) = kms.report_strangers(instance).await {

@@ -4,7 +4,7 @@ use super::requests::Operator;
 use super::{Kms, Served};
 use crate::base::Result;
 use crate::model::InstanceId;
-use crate::model::alert::Alert;
+use crate::model::alert::{Alert, key_quota_ids};
 use crate::model::quota::KeyQuota;
 
 /// What of an instance may have a quota.
@@ -59,6 +59,21 @@ impl Kms {
     pub(super) fn has_room(&self, served: &Served) -> Result<()> {
         let Some(quota) = served.key_quota else { return Ok(()) };
         quota.admits(&served.instance.id, self.key_versions_of(&served.instance.id))
+    }
+
+    /// Lets the alerts of quotas be told again that the instances do not have any more. At the start alone: another node may have them.
+    pub(super) async fn forget_former_quotas(&self) -> Result<()> {
+        let told = self.store.alerts_told().await?;
+        let now = self.now();
+        for served in self.instances.values() {
+            let id = &served.instance.id;
+            let ours = served.key_quota.map(|quota| Alert::key_quota(id, quota, 0, now).map(|(alert, _)| alert.id));
+            let former = told.iter().filter(|alert| alert.starts_with(&key_quota_ids(id)));
+            for alert in former.filter(|alert| ours.as_ref().is_none_or(|ours| !ours.contains(alert))) {
+                self.store.forget_alert(alert).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The alerts of quotas that are nearly used up; and the ids of those that may be told again, since they are not any more.

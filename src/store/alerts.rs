@@ -12,7 +12,7 @@ use super::{Store, corrupt, failed};
 use crate::base::{Error, Result, Timestamp};
 use crate::model::alert::{Alert, SendingAttempt};
 
-/// The most alerts that wait to be sent; then the oldest is dropped.
+/// The most alerts that wait to be sent; then the oldest is dropped. As many are kept for when there is somewhere to send them.
 pub const ALERT_QUEUE: u32 = 1000;
 
 /// Whether alerts are to be sent anywhere.
@@ -20,7 +20,7 @@ pub const ALERT_QUEUE: u32 = 1000;
 pub enum Sending {
     /// They wait to be sent.
     Queue,
-    /// There is nowhere to send them: they are remembered only.
+    /// There is nowhere to send them: they are remembered, until there is.
     Nowhere,
 }
 
@@ -64,6 +64,37 @@ impl Store {
     pub async fn forget_alert(&self, id: &str) -> Result<()> {
         sqlx::query("DELETE FROM alerts WHERE id = $1 AND queued IS NULL").bind(id).execute(&self.pool).await.map_err(failed)?;
         Ok(())
+    }
+
+    /// Lets the alerts wait to be sent that were raised where there was nowhere to send them and still `stand`; the others are done with.
+    /// How many wait for that, and how many older ones were dropped for them.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn queue_unsent(&self, stands: impl Fn(&Alert) -> bool) -> Result<(u64, u64)> {
+        let statement = "SELECT id, event, at, resource, content, remembered_until FROM alerts WHERE unsent <> 0 ORDER BY at, id";
+        let rows: Vec<AlertRow> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        if rows.is_empty() {
+            return Ok((0, 0));
+        }
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut queued = 0;
+        for row in rows {
+            let alert = alert(row)?;
+            // Another node may have been faster.
+            let statement = if stands(&alert) {
+                "UPDATE alerts SET unsent = 0, queued = (SELECT COALESCE(MAX(queued), 0) + 1 FROM alerts)
+                    WHERE id = $1 AND unsent <> 0 RETURNING 1"
+            } else {
+                "UPDATE alerts SET unsent = 0 WHERE id = $1 AND unsent <> 0 RETURNING 0"
+            };
+            let settled: Option<i64> =
+                sqlx::query_scalar(statement).bind(&alert.id).fetch_optional(&mut *transaction).await.map_err(failed)?;
+            queued += settled.unwrap_or(0).cast_unsigned();
+        }
+        let dropped = drop_oldest(&mut transaction).await.map_err(fault)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok((queued, dropped))
     }
 
     /// The alert that waits longest, if `claim` makes an attempt of the last one that did not succeed. Of several nodes that claim at
@@ -135,20 +166,20 @@ impl Store {
 
 /// Notes an alert in the transaction of what it tells.
 pub(super) async fn insert_alert(connection: &mut SqliteConnection, alert: &Alert, sending: Sending) -> Result<Raised, Fault> {
-    sqlx::query("DELETE FROM alerts WHERE queued IS NULL AND remembered_until < $1 AND id <> $2")
+    sqlx::query("DELETE FROM alerts WHERE queued IS NULL AND unsent = 0 AND remembered_until < $1 AND id <> $2")
         .bind(alert.at.unix())
         .bind(&alert.id)
         .execute(&mut *connection)
         .await?;
-    let place: Option<i64> = match sending {
+    let (place, unsent): (Option<i64>, i64) = match sending {
         Sending::Queue => {
-            Some(sqlx::query_scalar("SELECT COALESCE(MAX(queued), 0) + 1 FROM alerts").fetch_one(&mut *connection).await?)
+            (Some(sqlx::query_scalar("SELECT COALESCE(MAX(queued), 0) + 1 FROM alerts").fetch_one(&mut *connection).await?), 0)
         }
-        Sending::Nowhere => None,
+        Sending::Nowhere => (None, 1),
     };
     let content = serde_json::to_string(&alert.content).map_err(Error::internal)?;
-    let statement = "INSERT INTO alerts (id, event, at, resource, content, remembered_until, queued)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING";
+    let statement = "INSERT INTO alerts (id, event, at, resource, content, remembered_until, queued, unsent)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING";
     let inserted = sqlx::query(statement)
         .bind(&alert.id)
         .bind(alert.event.name())
@@ -157,15 +188,23 @@ pub(super) async fn insert_alert(connection: &mut SqliteConnection, alert: &Aler
         .bind(content)
         .bind(alert.remembered_until.unix())
         .bind(place)
+        .bind(unsent)
         .execute(&mut *connection)
         .await?;
     if inserted.rows_affected() == 0 {
         return Ok(Raised::Known);
     }
+    let statement = "UPDATE alerts SET unsent = 0 WHERE unsent <> 0 AND id NOT IN
+        (SELECT id FROM alerts WHERE unsent <> 0 ORDER BY at DESC, id LIMIT $1)";
+    sqlx::query(statement).bind(i64::from(ALERT_QUEUE)).execute(&mut *connection).await?;
+    Ok(Raised::New { dropped: drop_oldest(connection).await? })
+}
+
+/// Drops what is too much in the queue, and says how much that was.
+async fn drop_oldest(connection: &mut SqliteConnection) -> Result<u64, Fault> {
     let statement = "UPDATE alerts SET queued = NULL WHERE queued IS NOT NULL AND id NOT IN
         (SELECT id FROM alerts WHERE queued IS NOT NULL ORDER BY queued DESC LIMIT $1)";
-    let dropped = sqlx::query(statement).bind(i64::from(ALERT_QUEUE)).execute(connection).await?;
-    Ok(Raised::New { dropped: dropped.rows_affected() })
+    Ok(sqlx::query(statement).bind(i64::from(ALERT_QUEUE)).execute(connection).await?.rows_affected())
 }
 
 type AlertRow = (String, String, i64, String, String, i64);

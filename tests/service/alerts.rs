@@ -217,3 +217,42 @@ async fn a_webhook_is_trusted_by_its_certificate_alone() {
     let refused = Webhook::new("https://localhost/".parse().unwrap(), Some(&file), Duration::from_secs(1));
     assert!(refused.err().unwrap().message().contains("no PEM block"));
 }
+
+/// Whoever configures a webhook later is told of what still stands, and of nothing else.
+#[tokio::test]
+async fn what_was_raised_without_a_receiver_is_sent_when_there_is_one_if_it_stands() {
+    let bench = bench().await;
+    let end = bench.store.access().await.unwrap().client_keys[0].not_after;
+    let clock = Arc::new(FixedClock::at(NOW));
+    let kms = node(&bench, bench.store.clone(), &clock, None).await;
+    let [waiting, saved] = [(); 2].map(|()| CreateKey::default());
+    let waiting = kms.create_key(&bench.operator, waiting).await.unwrap().key.id;
+    let saved = kms.create_key(&bench.operator, saved).await.unwrap().key.id;
+    clock.set(Timestamp::from_unix(end.unix() - 80 * DAY));
+    until("90 days are told", async || raised(&kms.alerts(), AlertEvent::ClientKeyExpiring) == 1).await;
+    clock.set(Timestamp::from_unix(end.unix() - 20 * DAY));
+    until("30 days are told", async || raised(&kms.alerts(), AlertEvent::ClientKeyExpiring) == 2).await;
+    for key in [&waiting, &saved] {
+        kms.schedule_key_deletion(&bench.operator, key.as_str(), 7).await.unwrap();
+    }
+    kms.cancel_key_deletion(&bench.operator, saved.as_str()).await.unwrap();
+    kms.close().await;
+
+    let receiver = Arc::new(Receiver::default());
+    let kms = node(&bench, bench.store.clone(), &clock, Some(Arc::clone(&receiver) as _)).await;
+    until("what stands was sent", async || receiver.events().len() == 2 && kms.alerts().sent == 2).await;
+    {
+        let taken = receiver.taken.lock().unwrap();
+        let client_key = taken.iter().find(|alert| alert.event == AlertEvent::ClientKeyExpiring).unwrap();
+        assert_eq!(client_key.content["daysBefore"], "30");
+        let scheduled = taken.iter().find(|alert| alert.event == AlertEvent::KeyDeletionScheduled).unwrap();
+        assert_eq!(scheduled.content["keyId"], waiting.as_str());
+    }
+    // Neither is sent by a restart again.
+    kms.close().await;
+    clock.set(Timestamp::from_unix(end.unix() - 19 * DAY));
+    let kms = node(&bench, bench.store.clone(), &clock, Some(Arc::clone(&receiver) as _)).await;
+    kms.schedule_key_deletion(&bench.operator, saved.as_str(), 7).await.unwrap();
+    until("the next was sent", async || receiver.events().len() == 3).await;
+    assert_eq!(receiver.events()[2], AlertEvent::KeyDeletionScheduled);
+}

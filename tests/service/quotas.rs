@@ -94,3 +94,34 @@ async fn a_quota_that_is_nearly_used_up_is_told_of_again_when_it_had_room() {
     make().await;
     until("70 % are told again", async || counts() == (2, 1)).await;
 }
+
+/// What one node finds nearly used up and another one does not is told once, and again when the quota had been taken away.
+#[tokio::test]
+async fn nodes_with_different_quotas_do_not_tell_again_and_again() {
+    let bench = bench().await;
+    let clock = Arc::new(FixedClock::at(NOW));
+    let (narrow, wide) = (node(&bench, &clock, 10).await, node(&bench, &clock, 100).await);
+    let counts = |kms: &Kms| (told(kms, AlertEvent::KeyQuotaAt70), told(kms, AlertEvent::KeyQuotaAt90));
+    for _ in 0..7 {
+        narrow.create_key(&bench.operator, CreateKey::default()).await.unwrap();
+    }
+    narrow.spawn_background();
+    until("70 % are told", async || counts(&narrow) == (1, 0)).await;
+    wide.spawn_background();
+    for _ in 0..2 {
+        wide.create_key(&bench.operator, CreateKey::default()).await.unwrap();
+    }
+    // A round of the first in which the other one has looked, too.
+    until("90 % are told", async || counts(&narrow).1 == 1).await;
+    assert_eq!((counts(&narrow), counts(&wide)), ((1, 1), (0, 0)));
+    narrow.close().await;
+    wide.close().await;
+
+    let known = async || bench.store.alerts_told().await.unwrap().iter().filter(|id| id.starts_with("key-quota")).count();
+    assert_eq!(known().await, 2);
+    let again = node(&bench, &clock, 10).await;
+    assert_eq!(known().await, 2, "it is the same quota");
+    again.close().await;
+    crate::start_at(bench.store.clone(), &bench.instance, Arc::clone(&clock)).await.close().await;
+    assert_eq!(known().await, 0, "the instance has no quota any more");
+}

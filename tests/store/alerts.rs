@@ -65,7 +65,11 @@ async fn an_alert_is_told_once_and_waits_until_it_is_sent() {
     assert_eq!(bench.store.raise_alert(&alert("a"), Sending::Queue).await.unwrap(), Raised::Known);
     let much_later = Alert { at: later(101), ..alert("d") };
     assert_eq!(bench.store.raise_alert(&much_later, Sending::Nowhere).await.unwrap(), NEW);
-    assert_eq!(bench.store.alerts_told().await.unwrap(), ["d".to_owned()].into());
+    assert_eq!(bench.store.alerts_told().await.unwrap(), ["c", "d"].map(str::to_owned).into(), "c was sent to nobody yet");
+    bench.store.queue_unsent(|_| false).await.unwrap();
+    let later_still = Alert { at: later(102), ..alert("e") };
+    assert_eq!(bench.store.raise_alert(&later_still, Sending::Nowhere).await.unwrap(), NEW);
+    assert_eq!(bench.store.alerts_told().await.unwrap(), ["e".to_owned()].into());
     assert_eq!(bench.store.revision().await.unwrap(), revision, "no snapshot shows it");
 }
 
@@ -100,4 +104,26 @@ async fn an_alert_is_kept_with_what_it_tells_or_not_at_all() {
     assert_eq!(bench.store.alerts_queued().await.unwrap(), 1);
     assert_eq!(bench.store.delete_key(&kept.id, (&deleted, Sending::Queue), |_| Ok(())).await.unwrap(), NEW);
     assert_eq!([take(&bench).await, take(&bench).await, take(&bench).await], [Some(scheduled.id), Some(deleted.id), None]);
+}
+
+#[tokio::test]
+async fn what_was_sent_to_nobody_waits_when_there_is_somebody_if_it_stands() {
+    let bench = bench().await;
+    for id in ["a", "b", "c"] {
+        assert_eq!(bench.store.raise_alert(&alert(id), Sending::Nowhere).await.unwrap(), NEW);
+    }
+    assert_eq!(bench.store.raise_alert(&alert("d"), Sending::Queue).await.unwrap(), NEW);
+    assert_eq!(bench.store.queue_unsent(|alert| alert.id != "b").await.unwrap(), (2, 0));
+    assert_eq!(bench.again().await.queue_unsent(|_| true).await.unwrap(), (0, 0), "each is decided about once");
+    let sent = [take(&bench).await, take(&bench).await, take(&bench).await, take(&bench).await];
+    assert_eq!(sent, [Some("d"), Some("a"), Some("c"), None].map(|id| id.map(str::to_owned)));
+    assert_eq!(bench.store.raise_alert(&alert("b"), Sending::Queue).await.unwrap(), Raised::Known);
+    // No more than the queue holds, the newest.
+    for number in 0..=ALERT_QUEUE {
+        let at = later(i64::from(number));
+        let raised = Alert { at, remembered_until: at, ..alert(&number.to_string()) };
+        assert_eq!(bench.store.raise_alert(&raised, Sending::Nowhere).await.unwrap(), NEW);
+    }
+    assert_eq!(bench.store.queue_unsent(|_| true).await.unwrap(), (u64::from(ALERT_QUEUE), 0));
+    assert_eq!(take(&bench).await.as_deref(), Some("1"));
 }

@@ -16,3 +16,6 @@ INSERT INTO numbered_versions (id, number)
 UPDATE key_versions SET number = (SELECT number FROM numbered_versions WHERE numbered_versions.id = key_versions.id);
 DROP TABLE numbered_versions;
 CREATE UNIQUE INDEX key_versions_by_number ON key_versions (key_id, number);
+
+-- Whether an alert was raised where there was nowhere to send it: it is sent when there is, if what it tells of still holds.
+ALTER TABLE alerts ADD COLUMN unsent INTEGER NOT NULL DEFAULT 0;
