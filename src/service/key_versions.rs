@@ -12,8 +12,8 @@ use crate::store::{KeyVersion, Versions};
 
 /// The most versions of an asymmetric key (the API's limit).
 const ASYMMETRIC_VERSIONS: usize = 50;
-/// The most versions of a symmetric key that an operator may make, so that all of them can be kept in memory. Automatic rotation goes on
-/// beyond: it makes 52 a year at the most.
+/// The most versions of a symmetric key, whoever makes them, so that all of them can be kept in memory. Automatic rotation, 52 a year at
+/// the most, ends there, too, and says so.
 const SYMMETRIC_VERSIONS: usize = 1000;
 
 impl Kms {
@@ -88,13 +88,17 @@ impl Kms {
 }
 
 /// Whether a key with such versions takes another one now.
-fn takes_another(key: &Key, versions: Versions) -> Result<()> {
+pub(super) fn takes_another(key: &Key, versions: Versions) -> Result<()> {
     key.state.usable(key.id.as_str())?;
     let most = if key.spec.is_symmetric() { SYMMETRIC_VERSIONS } else { ASYMMETRIC_VERSIONS };
     if versions.count < most {
         Ok(())
     } else {
-        Err(Error::new(Kind::LimitExceeded, format!("The key {} has {} versions, {most} are the most.", key.id, versions.count)))
+        let text = format!(
+            "The key {} has {} versions, {most} are the most: make another key, and let the alias point to that.",
+            key.id, versions.count
+        );
+        Err(Error::new(Kind::LimitExceeded, text))
     }
 }
 

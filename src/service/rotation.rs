@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Kms;
 use super::aliases::key_id;
+use super::key_versions::takes_another;
 use super::requests::Operator;
 use super::snapshot::KeyEntry;
 use crate::base::{Error, Kind, Result, Timestamp};
@@ -90,15 +91,18 @@ impl Kms {
             if failing.contains(&key.instance) || attempts.get(&key.id).is_some_and(|last| !last.is_over(now)) {
                 continue;
             }
-            if let Rotated::Failed = self.rotate(key).await? {
-                failing.insert(key.instance.clone());
+            match self.rotate(&entry).await? {
+                Rotated::Failed => {
+                    failing.insert(key.instance.clone());
+                }
+                Rotated::Done | Rotated::Needless | Rotated::Full => {}
             }
         }
         self.refresh().await
     }
 
-    async fn rotate(self: &Arc<Self>, key: &Key) -> Result<Rotated> {
-        let now = self.now();
+    async fn rotate(self: &Arc<Self>, entry: &KeyEntry) -> Result<Rotated> {
+        let (key, now) = (&entry.key, self.now());
         let claim = |key: &Key, versions: Versions, last| {
             if key.rotation_is_due(versions.newest, now) { RotationAttempt::next(last, now) } else { None }
         };
@@ -110,8 +114,17 @@ impl Kms {
         };
         let still_due = move |key: &Key, versions: Versions| {
             let text = || format!("The key {} is not to be rotated any more.", key.id);
-            if key.rotation_is_due(versions.newest, now) { Ok(()) } else { Err(Error::new(Kind::StateForbids, text())) }
+            if key.rotation_is_due(versions.newest, now) {
+                takes_another(key, versions)
+            } else {
+                Err(Error::new(Kind::StateForbids, text()))
+            }
         };
+        // Nothing is made in the tier that the store would refuse.
+        if let Err(error) = takes_another(key, Versions { count: entry.versions().count(), newest: entry.rotated() }) {
+            self.tell_failed(key, attempt, &error).await?;
+            return Ok(Rotated::Full);
+        }
         // In a task of its own: what ends the loop leaves no half of a version.
         let (kms, copy) = (Arc::clone(self), key.clone());
         let made = tokio::spawn(async move { kms.make_version(copy, still_due).await });
@@ -125,16 +138,21 @@ impl Kms {
             // It was disabled, deleted or given a version in the meantime.
             Err(error) if matches!(error.kind(), Kind::StateForbids | Kind::KeyNotFound) => Ok(Rotated::Needless),
             Err(error) => {
-                counts.failed.fetch_add(1, Ordering::Relaxed);
-                let pause_s = attempt.ends_at.distance(self.now()).as_secs();
-                tracing::warn!(
-                    key = %key.id, instance = %key.instance, attempt = attempt.number, pause_s, ?error,
-                    "a key could not be rotated; it is tried again"
-                );
-                self.raise_failed_rotation(key, attempt.number, &error).await;
+                self.tell_failed(key, attempt, &error).await?;
                 Ok(Rotated::Failed)
             }
         }
+    }
+
+    async fn tell_failed(&self, key: &Key, attempt: RotationAttempt, error: &Error) -> Result<()> {
+        self.served(&key.instance)?.rotations.failed.fetch_add(1, Ordering::Relaxed);
+        let pause_s = attempt.ends_at.distance(self.now()).as_secs();
+        tracing::warn!(
+            key = %key.id, instance = %key.instance, attempt = attempt.number, pause_s, ?error,
+            "a key could not be rotated; it is tried again"
+        );
+        self.raise_failed_rotation(key, attempt.number, error).await;
+        Ok(())
     }
 }
 
@@ -143,6 +161,8 @@ enum Rotated {
     Done,
     /// Somebody else does it, or nobody need.
     Needless,
+    /// The key has as many versions as it may; other keys may have room.
+    Full,
     Failed,
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use keystead::base::{Error, FixedClock, Kind, SecretBytes, Timestamp, random};
-use keystead::model::KeyId;
-use keystead::model::alert::AlertEvent;
+use keystead::base::{Clock, Error, FixedClock, Kind, SecretBytes, Timestamp, random};
+use keystead::model::alert::{AlertEvent, SendingAttempt};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::key::{KeyState, Material};
 use keystead::model::rotation::{AutomaticRotation, RotationAttempt, RotationSchedule};
+use keystead::model::{KeyId, KeyVersionId};
 use keystead::service::Kms;
 use keystead::service::requests::*;
+use keystead::store::KeyVersion;
 use keystead::tier::software::SoftwareTier;
 use keystead::tier::status::SlotStatus;
 use keystead::tier::{Created, Description, KeyHandle, NewKey, Share, StoredKey, Tier, Unwrapper, Work};
@@ -127,6 +128,14 @@ async fn node(bench: &Bench, clock: &Arc<FixedClock>) -> (Arc<Kms>, Arc<Moody>) 
 async fn weekly(bench: &Bench, kms: &Arc<Kms>) -> KeyId {
     let request = CreateKey { rotation: Some("7d".parse().unwrap()), ..CreateKey::default() };
     kms.create_key(&bench.operator, request).await.unwrap().key.id
+}
+
+/// A version of a symmetric key that is not used.
+fn version_of(key: &KeyId) -> KeyVersion {
+    let id = KeyVersionId::from_entropy(key, random::bytes());
+    let secret = SecretBytes::new(vec![7; 32]);
+    let material = Some(Material::Held { id: id.as_str().into(), secret });
+    KeyVersion { id, created: NOW, material, public_key: None, attributes: None, encryptions: 0 }
 }
 
 /// How many a node knows of; none before it knows the key.
@@ -287,6 +296,33 @@ async fn a_policy_is_for_keys_that_can_be_rotated_and_stands_still_while_they_ar
     set(&key, None).await.unwrap();
     let described = kms.describe_key(&bench.operator, key.as_str()).unwrap();
     assert_eq!((described.rotation, described.key.state), (AutomaticRotation::Disabled, KeyState::Enabled));
+}
+
+/// As many as a key may have are not exceeded by rotation either, and somebody is told; other keys are rotated.
+#[tokio::test]
+async fn a_key_with_all_its_versions_is_not_rotated_and_told_of() {
+    let bench = bench().await;
+    let clock = Arc::new(FixedClock::at(NOW));
+    let (kms, tier) = node(&bench, &clock).await;
+    let full = weekly(&bench, &kms).await;
+    for _ in 1..1000 {
+        bench.store.commit_version(&full, &version_of(&full), None, |_, _| Ok(())).await.unwrap();
+    }
+    let other = weekly(&bench, &kms).await;
+    kms.refresh().await.unwrap();
+    assert_eq!(versions(&bench, &kms, &full), 1000);
+    let refused = kms.create_key_version(&bench.operator, full.as_str()).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::LimitExceeded);
+    clock.set(later(7 * DAY));
+    kms.spawn_background();
+    until("the other one was rotated", async || versions(&bench, &kms, &other) == 2).await;
+    until("it is told of", async || failures_told(&kms) == 1).await;
+    assert_eq!((versions(&bench, &kms, &full), kms.rotations()[0].failed, kms.rotations()[0].due), (1000, 1, 1));
+    assert_eq!(tier.asked(), 3, "nothing is made that cannot be kept");
+    assert_eq!(bench.store.queue_unsent(|_| true).await.unwrap(), (1, 0));
+    let (alert, _) = bench.store.claim_alert(|last| SendingAttempt::next(last, clock.now())).await.unwrap().expect("it waits");
+    assert_eq!(alert.event, AlertEvent::KeyRotationFailed);
+    assert!(alert.content["errorMessage"].contains("1000 are the most: make another key"), "{:?}", alert.content);
 }
 
 #[tokio::test]
