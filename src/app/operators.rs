@@ -13,10 +13,13 @@ use crate::base::{Clock, Error, Kind, Result, SecretBytes, SystemClock};
 use crate::config::Config;
 use crate::model::operator::{AccessKeyState, AttachedPolicy, BuiltIn, DOCUMENT_BYTES, Document, Identity, IdentityKind, Pattern};
 use crate::model::{AccessKeyId, Name};
-use crate::service::{self, Kms};
+use crate::service::{self, Kms, Mentions};
 use crate::store::{AccessKey, Store};
 use crate::wire::date;
 use crate::wire::openapi::{Action, UNSERVED};
+
+/// The most policies that are listed when somebody was deleted whom they name.
+const MENTIONS: usize = 20;
 
 #[derive(Subcommand)]
 pub(super) enum Operators {
@@ -112,8 +115,13 @@ pub(super) async fn run(path: &Path, command: Operators) -> Result<()> {
         Operators::List => list(&config).await,
         Operators::Show { name } => show(&config, &name).await,
         Operators::Delete { name } => {
-            change(&config, ("operator delete", name.as_str()), async |store| store.delete_identity(&name).await).await?;
+            let mentions = change(&config, ("operator delete", name.as_str()), async |store| {
+                let mentions = Kms::mentions(store, Kms::operator(store, &name).await?.kind, &name).await?;
+                store.delete_identity(&name).await.map(|()| mentions)
+            })
+            .await?;
             println!("The operator {name} is deleted: its AccessKeys work no more.");
+            tell_mentions(&name, &mentions);
             Ok(())
         }
         Operators::Attach { name, policies } => attach(&config, IdentityKind::User, &name, policies).await,
@@ -207,6 +215,24 @@ pub(super) fn tell(policies: &[AttachedPolicy]) {
     }
     if policies.is_empty() {
         println!("policy    none: it is permitted nothing");
+    }
+}
+
+/// What still speaks of somebody who was deleted.
+pub(super) fn tell_mentions(name: &Name, mentions: &Mentions) {
+    let keys = mentions.keys.iter().map(|key| format!("the key policy of {key}"));
+    let roles = mentions.roles.iter().map(|role| format!("the trust policy of the role {role}"));
+    let all: Vec<_> = keys.chain(roles).collect();
+    for mention in all.iter().take(MENTIONS) {
+        println!("          note: {mention} still names {name}");
+    }
+    if all.len() > MENTIONS {
+        println!("          note: and {} more do", all.len() - MENTIONS);
+    }
+    if !all.is_empty() {
+        println!(
+            "Whoever is made under this name next gets what they grant: change them first, by SetKeyPolicy and `keystead role trust`."
+        );
     }
 }
 

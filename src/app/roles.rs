@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::assembly;
-use super::operators::{Policies, attach, change, print_policies, read_policy_file, tell};
+use super::operators::{Policies, attach, change, print_policies, read_policy_file, tell, tell_mentions};
 use crate::base::{Clock, Error, Result, SystemClock, random};
 use crate::config::Config;
 use crate::model::operator::{Identity, IdentityKind, Role, TrustPolicy};
@@ -93,12 +93,14 @@ pub(super) async fn run(path: &Path, command: Roles) -> Result<()> {
         Roles::List => list(&config).await,
         Roles::Show { name } => show(&config, &name).await,
         Roles::Delete { name } => {
-            change(&config, ("role delete", name.as_str()), async |store| {
+            let mentions = change(&config, ("role delete", name.as_str()), async |store| {
                 Kms::role(store, &name).await?;
-                store.delete_identity(&name).await
+                let mentions = Kms::mentions(store, IdentityKind::Role, &name).await?;
+                store.delete_identity(&name).await.map(|()| mentions)
             })
             .await?;
             println!("The role {name} is deleted: whoever has assumed it is permitted nothing any more.");
+            tell_mentions(&name, &mentions);
             Ok(())
         }
         Roles::Attach { name, policies } => attach(&config, IdentityKind::Role, &name, policies).await,

@@ -73,13 +73,20 @@ impl Kms {
         Paged::cut(all, page)
     }
 
-    /// DeleteNetworkRule: policies that name it grant nothing by it any more.
+    /// DeleteNetworkRule: policies that name it grant nothing by it any more, until there is one of this name again. That there are such
+    /// policies is logged: the API refuses nothing for that.
     ///
     /// # Errors
     /// [`Kind::ResourceNotFound`].
     pub async fn delete_network_rule(&self, _: &Operator, name: &Name) -> Result<()> {
         self.store.delete_network_rule(name).await?;
-        self.refresh().await
+        self.refresh().await?;
+        let access = self.snapshot.access();
+        let policies = access.policies_with_rule(name);
+        if !policies.is_empty() {
+            tracing::warn!(rule = %name, ?policies, "a network rule was deleted that policies name: the next one of this name is theirs");
+        }
+        Ok(())
     }
 
     /// CreatePolicy. The rules must exist; what is deleted later grants nothing.
@@ -151,13 +158,20 @@ impl Kms {
         Paged::cut(all, page)
     }
 
-    /// DeletePolicy: access points that name it get nothing by it any more.
+    /// DeletePolicy: access points that name it get nothing by it any more, until there is one of this name again. That there are such
+    /// access points is logged: the API refuses nothing for that.
     ///
     /// # Errors
     /// [`Kind::ResourceNotFound`].
     pub async fn delete_policy(&self, _: &Operator, name: &Name) -> Result<()> {
         self.store.delete_policy(name).await?;
-        self.refresh().await
+        self.refresh().await?;
+        let access = self.snapshot.access();
+        let access_points = access.access_points_with_policy(name);
+        if !access_points.is_empty() {
+            tracing::warn!(policy = %name, ?access_points, "a policy was deleted that access points name: the next one of this name is theirs");
+        }
+        Ok(())
     }
 
     /// CreateApplicationAccessPoint. The policies must exist.

@@ -56,7 +56,7 @@ pub use background::REFRESH;
 pub use handing_out::{HandedOut, NewAccess};
 pub use health::{Health, InstanceSlots};
 pub use key_life::DELETION_WINDOW_DAYS;
-pub use operators::{new_access_key, policy_of};
+pub use operators::{Mentions, new_access_key, policy_of};
 pub use permit::{Permitted, Subject};
 pub use quotas::{QuotaResource, QuotaUse};
 pub use rotation::InstanceRotations;

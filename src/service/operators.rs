@@ -4,9 +4,18 @@
 
 use super::{Kms, certificates};
 use crate::base::{Error, Kind, Result, Timestamp, random};
-use crate::model::operator::{AccessKeyInfo, AccessKeyState, AttachedPolicy, BuiltIn, Document, Identity, Role};
-use crate::model::{AccessKeyId, Name};
+use crate::model::operator::{AccessKeyInfo, AccessKeyState, AttachedPolicy, BuiltIn, Document, Identity, IdentityKind, Role};
+use crate::model::{AccessKeyId, KeyId, Name};
 use crate::store::{AccessKey, Store};
+
+/// Where an operator or a role is spoken of by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mentions {
+    /// Keys whose policies do.
+    pub keys: Vec<KeyId>,
+    /// Roles whose trust policies do.
+    pub roles: Vec<Name>,
+}
 
 /// A policy of an operator's own.
 ///
@@ -36,6 +45,17 @@ impl Kms {
     pub async fn role(store: &Store, name: &Name) -> Result<Role> {
         let found = store.roles().await?.into_iter().find(|role| role.name == *name);
         found.ok_or_else(|| Error::new(Kind::ResourceNotFound, format!("There is no role {name}.")))
+    }
+
+    /// What speaks of an operator or a role by its name. Names are all that policies know: when one is deleted, whoever is made under
+    /// the name next gets what they say.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn mentions(store: &Store, kind: IdentityKind, name: &Name) -> Result<Mentions> {
+        let key_policies = store.key_policies().await?.into_iter().filter(|(_, policy)| policy.names(kind, name));
+        let roles = store.roles().await?.into_iter().filter(|role| role.name != *name && role.trust.names(kind, name));
+        Ok(Mentions { keys: key_policies.map(|(key, _)| key).collect(), roles: roles.map(|role| role.name).collect() })
     }
 
     /// Makes an AccessKey of an operator.

@@ -114,11 +114,27 @@ impl Access {
         self.roles.get(name)
     }
 
+    /// The policies that name a network rule, whether it is there or not; in the order of their names.
+    pub(super) fn policies_with_rule(&self, rule: &Name) -> Vec<&str> {
+        sorted(self.policies.values().filter(|policy| policy.rules.contains(rule)).map(|policy| policy.name.as_str()))
+    }
+
+    /// The access points that name a policy, whether it is there or not; in the order of their names.
+    pub(super) fn access_points_with_policy(&self, policy: &Name) -> Vec<&str> {
+        sorted(self.access_points.values().filter(|point| point.policies.contains(policy)).map(|point| point.name.as_str()))
+    }
+
     /// The access point of a client key, if both are still there.
     pub(super) fn access_point_of(&self, client_key: &ClientKeyId) -> Option<&AccessPoint> {
         let client_key = self.verified.get(client_key.as_str())?;
         self.access_points.get(&client_key.access_point)
     }
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names
 }
 
 impl Snapshot {

@@ -221,6 +221,16 @@ impl Store {
         Ok(Some((key, versions)))
     }
 
+    /// The policies of the keys that were given one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn key_policies(&self) -> Result<Vec<(KeyId, KeyPolicy)>> {
+        let statement = "SELECT id, policy FROM keys WHERE policy IS NOT NULL ORDER BY id";
+        let rows: Vec<(String, String)> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        rows.into_iter().map(|(id, policy)| Ok((id.parse().map_err(corrupt)?, policy.parse().map_err(corrupt)?))).collect()
+    }
+
     /// The keys that were written after the change counter showed `revision`.
     ///
     /// # Errors

@@ -75,6 +75,74 @@ fn an_operator_gets_what_its_policies_say_and_no_more() {
     assert!(server.end().0);
 }
 
+/// Policies know names alone: whoever deletes an operator or a role is told what the next of that name would get.
+#[test]
+fn what_still_names_who_is_deleted_is_told() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let run = |arguments: &[&str]| {
+        let output = installation.run(arguments);
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    for name in ["alice", "bob"] {
+        run(&["operator", "create", name]);
+    }
+    let trust = |user: &str| {
+        format!(
+            r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{{"RAM":["acs:ram::0:{user}"]}}}}]}}"#
+        )
+    };
+    installation.write_secret("users.json", &trust("user/alice"));
+    installation.write_secret("roles.json", &trust("role/deployer"));
+    run(&["role", "create", "deployer", "--trust-file", "users.json"]);
+    run(&["role", "create", "chained", "--trust-file", "roles.json"]);
+    let policy = r#"{"Version":"1","Statement":[{"Effect":"Allow","Principal":{"RAM":["acs:ram::0:root","acs:ram::0:user/alice"]},"Action":["kms:*"],"Resource":["*"]}]}"#;
+    let made = installation.api(&["CreateKey", "--Policy", policy]).unwrap();
+    let key = made["KeyMetadata"]["KeyId"].as_str().unwrap();
+    installation.api(&["CreateKey"]).unwrap();
+
+    let told = run(&["operator", "delete", "alice"]);
+    let notes = [format!("the key policy of {key} still names alice"), "the role deployer still names alice".to_owned()];
+    assert!(notes.iter().all(|note| told.contains(note)) && told.contains("made under this name next"), "{told}");
+    assert_eq!(told.matches("still names").count(), 2, "{told}");
+    let told = run(&["operator", "delete", "bob"]);
+    assert!(!told.contains("note:") && !told.contains("next"), "{told}");
+    let told = run(&["role", "delete", "deployer"]);
+    assert!(told.contains("the trust policy of the role chained still names deployer"), "{told}");
+    assert!(server.end().0);
+}
+
+#[test]
+fn what_still_names_a_policy_or_a_rule_that_is_deleted_is_logged() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let api = |arguments: &[&str]| drop(installation.api(arguments).unwrap());
+    for name in ["used", "unused"] {
+        api(&["CreateNetworkRule", "--Name", name, "--Type", "Private", "--SourcePrivateIp", r#"["10.0.0.0/8"]"#]);
+    }
+    let instance = installation.software.as_str();
+    for (name, rules) in [("granting", r#"{"NetworkRules":["used"]}"#), ("idle", "{}")] {
+        let permissions = r#"["RbacPermission/Template/CryptoServiceKeyUser"]"#;
+        let named = ["--Name", name, "--KmsInstance", instance, "--Permissions", permissions, "--Resources", r#"["key/*"]"#];
+        api(&[&["CreatePolicy"], &named[..], &["--AccessControlRules", rules]].concat());
+    }
+    let policies = r#"["granting"]"#;
+    api(&["CreateApplicationAccessPoint", "--Name", "shop", "--AuthenticationMethod", "ClientKey", "--Policies", policies]);
+    for name in ["used", "unused"] {
+        api(&["DeleteNetworkRule", "--Name", name]);
+    }
+    for name in ["granting", "idle"] {
+        api(&["DeletePolicy", "--Name", name]);
+    }
+    let (ended_well, log) = server.end();
+    assert!(ended_well, "{log}");
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("the next one of this name is theirs")).collect();
+    let [rule, policy] = &warnings[..] else { panic!("{log}") };
+    assert!(rule.contains("used") && rule.contains(r#"["granting"]"#), "{rule}");
+    assert!(policy.contains("granting") && policy.contains(r#"["shop"]"#), "{policy}");
+}
+
 #[test]
 fn mistakes_with_operators_are_told_and_change_nothing() {
     let installation = Installation::new();

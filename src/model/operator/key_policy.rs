@@ -62,6 +62,11 @@ impl KeyPolicy {
         &self.text
     }
 
+    /// Whether it speaks of an identity by name.
+    pub fn names(&self, kind: IdentityKind, name: &Name) -> bool {
+        self.statements.iter().flat_map(|(principals, _)| principals).any(|principal| principal.names(kind, name))
+    }
+
     pub(super) fn verdict(&self, identity: &Identity, demand: &Demand<'_>) -> Verdict {
         let mut verdict = Verdict::Silent;
         for (principals, statement) in &self.statements {
@@ -84,9 +89,13 @@ impl KeyPolicy {
 impl Principal {
     /// Whether it is this one by name.
     fn is(&self, identity: &Identity) -> bool {
-        match (self, identity.kind) {
-            (Self::User(name), IdentityKind::User) | (Self::Role(name), IdentityKind::Role) => *name == identity.name,
-            (Self::Account | Self::User(_) | Self::Role(_), _) => false,
+        self.names(identity.kind, &identity.name)
+    }
+
+    fn names(&self, kind: IdentityKind, name: &Name) -> bool {
+        match (self, kind) {
+            (Self::User(named), IdentityKind::User) | (Self::Role(named), IdentityKind::Role) => named == name,
+            (Self::Account | Self::User(_) | Self::Role(_), IdentityKind::Root | IdentityKind::User | IdentityKind::Role) => false,
         }
     }
 }

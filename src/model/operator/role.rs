@@ -104,6 +104,11 @@ impl TrustPolicy {
         &self.text
     }
 
+    /// Whether it speaks of an identity, by name.
+    pub fn names(&self, kind: IdentityKind, name: &Name) -> bool {
+        self.statements.iter().flat_map(|statement| &statement.trusted).any(|trusted| trusted.names(kind, name))
+    }
+
     /// Whether the role may be assumed; a Deny wins.
     pub fn trusts(&self, assumption: &Assumption<'_>) -> bool {
         let mut speaking = self.statements.iter().filter(|statement| statement.speaks_of(assumption)).peekable();
@@ -120,8 +125,12 @@ impl Statement {
 
 impl Trusted {
     fn is(&self, identity: &Identity) -> bool {
-        match (self, identity.kind) {
-            (Self::User(name), IdentityKind::User) | (Self::Role(name), IdentityKind::Role) => *name == identity.name,
+        self.names(identity.kind, &identity.name)
+    }
+
+    fn names(&self, kind: IdentityKind, name: &Name) -> bool {
+        match (self, kind) {
+            (Self::User(named), IdentityKind::User) | (Self::Role(named), IdentityKind::Role) => named == name,
             (Self::User(_) | Self::Role(_), IdentityKind::Root | IdentityKind::User | IdentityKind::Role) => false,
         }
     }
