@@ -59,11 +59,21 @@ impl Limiter {
         })
     }
 
-    /// The same for the OpenAPI.
-    pub(super) fn admit_action(&self, kms: &Kms, action: Action, reach: &Reach, key: Option<&KeyId>) -> Result<(), Refusal> {
+    /// The same for the OpenAPI, whose operations are each for keys of one sort; ReEncrypt decrypts with the pair that it names as its
+    /// `source`, and else with a symmetric key. What other parameters name does not matter: who sends them chooses no limit.
+    pub(super) fn admit_action(&self, action: Action, reach: &Reach, source: Option<&str>) -> Result<(), Refusal> {
         match (action, reach) {
             (Action::GetPublicKey, Reach::Instance(_)) => self.admit(Group::Other),
-            (action, _) if CRYPTOGRAPHY.contains(&action) => self.admit(by_key(kms, key)),
+            (
+                Action::AsymmetricEncrypt
+                | Action::AsymmetricDecrypt
+                | Action::AsymmetricSign
+                | Action::AsymmetricVerify
+                | Action::GetPublicKey,
+                _,
+            ) => self.admit(Group::Asymmetric),
+            (Action::ReEncrypt, _) if source.is_some() => self.admit(Group::Asymmetric),
+            (action, _) if CRYPTOGRAPHY.contains(&action) => self.admit(Group::Symmetric),
             (Action::CreateKey, _) => self.admit(Group::CreateKey),
             (action, _) => self.admit_effect(action.effect()),
         }

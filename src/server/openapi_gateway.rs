@@ -152,7 +152,7 @@ impl OpenApiGateway {
                 let key = KEYS.iter().filter_map(|name| all.optional(name)).find_map(|text| self.kms.key_named(text));
                 recording.key = key;
                 if let Some(limiter) = &self.limiter {
-                    limiter.admit_action(&self.kms, action, reach, recording.key.as_ref())?;
+                    limiter.admit_action(action, reach, all.optional("SourceKeyId"))?;
                 }
                 signer.take_nonce(&self.nonces, action.effect(), now)?;
                 let request_id = &recording.request_id;

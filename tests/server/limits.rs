@@ -192,3 +192,28 @@ async fn re_encryption_out_of_a_pair_has_the_limit_of_pairs() {
         assert_eq!(ask(&bench, "ReEncrypt", &parameters).await.status, 200);
     }
 }
+
+/// A parameter that an operation does not have moves it to no other limit.
+#[tokio::test]
+async fn the_limit_is_that_of_the_operation_whatever_is_named_besides() {
+    const AES: &str = "alias/aes";
+    const PAIR: &str = "alias/pair";
+    for (group, action, named) in [
+        (Group::Symmetric, "Decrypt", [("KeyId", PAIR), ("CiphertextBlob", "eA==")]),
+        (Group::Asymmetric, "AsymmetricDecrypt", [("KeyId", PAIR), ("SourceKeyId", AES)]),
+        (Group::Asymmetric, "ReEncrypt", [("SourceKeyId", PAIR), ("KeyId", AES)]),
+    ] {
+        let bench = bench_limited([Limits::default(), limits(&[group]), Limits::default()]).await;
+        for (alias, key) in [(AES, &bench.aes), (PAIR, &bench.rsa_encrypt)] {
+            bench.kms.create_alias(&bench.operator, &alias.parse().unwrap(), key.as_str()).await.unwrap();
+        }
+        let mut answers = Vec::new();
+        for _ in 0..MANY {
+            answers.push(ask(&bench, action, &named).await.status);
+            if answers.contains(&429) {
+                break;
+            }
+        }
+        assert!(answers[0] != 429 && answers.contains(&429), "{action}: {answers:?}");
+    }
+}
