@@ -4,6 +4,7 @@
 
 mod instance;
 mod openapi;
+mod sessions;
 mod table;
 mod world;
 
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 use crate::bench::{Answer, Call, answer_of, request};
 use crate::shared::{query, secret, signed_call};
 use openapi::Need;
+use sessions::{SESSION, allow_everywhere};
 use table::Tables;
 use world::{World, allow_inside};
 
@@ -82,6 +84,11 @@ dimension! {
         OtherResource => "other resource",
         Denied => "denied",
         Administrator => "administrator",
+        // Sessions of roles.
+        Session => "session",
+        NarrowedSession => "narrowed session",
+        SessionOfNothing => "session of nothing",
+        ExpiredSession => "expired session",
     }
 }
 
@@ -151,6 +158,7 @@ impl Asked {
                 Credential::SecretUser,
                 Credential::Shared,
                 Credential::Administrator,
+                Credential::Session,
             ],
             Self::OpenApi(_) => &[
                 Credential::None,
@@ -165,6 +173,10 @@ impl Asked {
                 Credential::OtherResource,
                 Credential::Denied,
                 Credential::Administrator,
+                Credential::Session,
+                Credential::NarrowedSession,
+                Credential::SessionOfNothing,
+                Credential::ExpiredSession,
             ],
         }
     }
@@ -265,23 +277,33 @@ impl World {
             | Credential::SecretUser
             | Credential::Shared => by(credential),
             Credential::Administrator => call.set("x-kms-acccesskeyid", self.bench.operator.access_key.as_str()).sign(all),
+            Credential::Session => {
+                let session = self.session(credential);
+                let call = call.set("x-kms-acccesskeyid", session.credentials.id.as_str());
+                call.set("x-acs-security-token", &session.token).sign(all)
+            }
             Credential::DisabledAccessKey
             | Credential::NoStatement
             | Credential::Exactly
             | Credential::OtherActions
             | Credential::OtherResource
-            | Credential::Denied => unreachable!("AccessKeys do not sign messages"),
+            | Credential::Denied
+            | Credential::NarrowedSession
+            | Credential::SessionOfNothing
+            | Credential::ExpiredSession => unreachable!("AccessKeys do not sign messages"),
         }
     }
 
     fn by_access_key(&self, credential: Credential, action: Action, parameters: &[(&str, &str)]) -> Call {
         let (root, root_secret) = (self.bench.operator.access_key.as_str(), secret(&self.bench));
-        let by = |id: &str, secret: &SecretBytes, now: Timestamp| {
+        let with_token = |id: &str, secret: &SecretBytes, now: Timestamp, token: Option<&str>| {
             signed_call(&self.bench, (id, secret), AcsScheme::V3, action.name(), parameters, |headers| {
                 headers.retain(|(name, _)| name != "x-acs-date");
                 headers.push(("x-acs-date".to_owned(), date::to_iso(now)));
+                headers.extend(token.map(|token| ("x-acs-security-token".to_owned(), token.to_owned())));
             })
         };
+        let by = |id: &str, secret: &SecretBytes, now: Timestamp| with_token(id, secret, now, None);
         let now = self.bench.clock.now();
         match credential {
             Credential::None => by(root, &root_secret, now).without("authorization"),
@@ -299,6 +321,10 @@ impl World {
                 by(key.info.id.as_str(), &key.secret, now)
             }
             Credential::Administrator => by(root, &root_secret, now),
+            Credential::Session | Credential::NarrowedSession | Credential::SessionOfNothing | Credential::ExpiredSession => {
+                let session = self.session(credential);
+                with_token(session.credentials.id.as_str(), &session.credentials.secret, now, Some(&session.token))
+            }
             Credential::ExpiredClientKey
             | Credential::FutureClientKey
             | Credential::NoPolicy
@@ -308,7 +334,7 @@ impl World {
         }
     }
 
-    /// Gives the operators their statements about an operation that needs this in scope, and that out of scope.
+    /// Gives the operators and sessions their statements about an operation that needs this in scope, and that out of scope.
     async fn authorise(&self, in_scope: &[Need], out_of_scope: &[Need]) {
         let allow =
             |needs: &[Need]| -> Value { needs.iter().map(|(action, resource)| allow_inside(&[action], &[resource])).collect() };
@@ -320,7 +346,14 @@ impl World {
         self.allow(Credential::OtherActions, &json!([allow_inside(&others, &["*"])])).await;
         self.allow(Credential::OtherResource, &allow(out_of_scope)).await;
         self.allow(Credential::Denied, &json!(denied)).await;
+        self.allow(Credential::Session, &allow(in_scope)).await;
         self.bench.kms.refresh().await.unwrap();
+        let mut actions: Vec<_> = in_scope.iter().map(|(action, _)| action.as_str()).collect();
+        actions.sort_unstable();
+        actions.dedup();
+        let other = if needed(&"kms:ListKeys") { "kms:DescribeKey" } else { "kms:ListKeys" };
+        self.begin_session(Credential::Session, Some(&allow_everywhere(&actions)), SESSION);
+        self.begin_session(Credential::NarrowedSession, Some(&allow_everywhere(&[other])), SESSION);
     }
 }
 

@@ -20,7 +20,7 @@ const INSTANCE_PROTOCOL: &[Line] = &[
     ["any", "any", "wrong signature", "any", "any", "401 SignatureNotMatch"],
     ["any", "any", "old date", "any", "any", "400 RequestTimeTooSkewed"],
     ["any", "any", "unknown", "any", "any", "404 Unauthorized"],
-    ["any", "any", "administrator", "any", "any", "404 Unauthorized"],
+    ["any", "any", "administrator|session", "any", "any", "404 Unauthorized"],
     ["any", "any", "expired client key|future client key", "any", "any", DENIED],
     // Secrets are not served yet, and that is all there is to know of them.
     ["GetSecretValue", "any", "any", "any", "any", "400 UnsupportedOperation"],
@@ -50,15 +50,16 @@ const OPENAPI: &[Line] = &[
     ["any", "any", "old date", "any", "any", "400 IllegalTimestamp"],
     ["any", "any", "unknown|key user of all", "any", "any", "404 InvalidAccessKeyId.NotFound"],
     ["any", "any", "disabled AccessKey", "any", "any", "403 Forbidden.AccessKey"],
+    ["any", "any", "expired session", "any", "any", "400 InvalidSecurityToken.Expired"],
     [AT_SHARED_GATEWAY, "own instance|other instance", "any", "any", "any", "400 UnsupportedOperation"],
-    // No statement, which is none for what is absent either.
-    ["any", "any", "no statement", "any", "any", DENIED],
+    // No statement, which is none for what is absent either; what a session's policy allows its role does not have.
+    ["any", "any", "no statement|session of nothing", "any", "any", DENIED],
     // All statements speak of the addresses inside; the root needs none.
-    ["any", "any", "exactly|other actions|other resource|denied", "any", "outside", DENIED],
-    // Every action but that of the operation, on everything.
-    ["any", "any", "other actions", "any", "inside", DENIED],
-    // That action alone, on that resource alone.
-    ["any", "any", "exactly", "out of scope|of the other instance|absent", "inside", DENIED],
+    ["any", "any", "exactly|other actions|other resource|denied|session|narrowed session", "any", "outside", DENIED],
+    // Every action but that of the operation, on everything; or every action, and a session policy with another one.
+    ["any", "any", "other actions|narrowed session", "any", "inside", DENIED],
+    // That action alone, on that resource alone; a session policy with the action adds nothing.
+    ["any", "any", "exactly|session", "out of scope|of the other instance|absent", "inside", DENIED],
     // That action alone, on the resource that is out of scope for the one before.
     ["any", "any", "other resource", "in scope|of the other instance|absent|none", "inside", DENIED],
     // Everything, but not this on the resource in scope.
@@ -66,8 +67,8 @@ const OPENAPI: &[Line] = &[
     // The rest is allowed. An instance endpoint reaches the keys of its instance.
     ["any", "any", "denied|administrator", "absent", "any", "missing"],
     ["any", "own instance", "denied|administrator", "of the other instance", "any", "missing"],
-    ["any", "other instance", "exactly|other resource|denied|administrator", "in scope|out of scope", "any", "missing"],
-    ["any", "any", "exactly", "in scope|none", "inside", "served"],
+    ["any", "other instance", "exactly|session|other resource|denied|administrator", "in scope|out of scope", "any", "missing"],
+    ["any", "any", "exactly|session", "in scope|none", "inside", "served"],
     ["any", "any", "other resource", "out of scope", "inside", "served"],
     ["any", "any", "denied", "out of scope|of the other instance", "inside", "served"],
     ["any", "any", "administrator", "in scope|out of scope|of the other instance|none", "any", "served"],

@@ -1,7 +1,9 @@
 //! What the matrix is about: two instances with keys in and out of scope, callers of every kind, and new things for the operations that
 //! would use up what they are about.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use base64::Engine;
@@ -15,11 +17,11 @@ use keystead::model::operator::{AccessKeyState, Identity, IdentityKind};
 use keystead::model::proxies::Proxies;
 use keystead::model::{ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
 use keystead::service;
-use keystead::service::requests::{CreateAccessPoint, CreateKey, CreateNetworkRule, CreatePolicy};
+use keystead::service::requests::{Assumed, CreateAccessPoint, CreateKey, CreateNetworkRule, CreatePolicy, Operator};
 use keystead::store::AccessKey;
 use serde_json::{Value, json};
 
-use super::{Credential, Resource};
+use super::{Credential, Resource, sessions};
 use crate::bench::{Bench, Client, bench_behind};
 
 /// The addresses that policies and statements speak of.
@@ -75,6 +77,10 @@ pub(super) struct World {
     client_key: ClientKey,
     clients: Vec<(Credential, Client)>,
     access_keys: Vec<(Credential, AccessKey)>,
+    /// Who assumes roles, once it is made.
+    pub(super) assumer: Option<Operator>,
+    /// The sessions that were begun last.
+    pub(super) sessions: RwLock<HashMap<Credential, Arc<Assumed>>>,
     /// A public key in base64, to export data keys to.
     pub(super) recipient: String,
     count: AtomicU64,
@@ -97,6 +103,8 @@ impl World {
             client_key: bench.kms.describe_client_key(&bench.operator, &bench.client.id.parse().unwrap()).unwrap(),
             clients: Vec::new(),
             access_keys: Vec::new(),
+            assumer: None,
+            sessions: RwLock::default(),
             recipient: public.pem.lines().filter(|line| !line.starts_with("-----")).collect(),
             count: AtomicU64::new(0),
             in_scope,
@@ -109,6 +117,7 @@ impl World {
         }
         world.make_clients().await;
         world.make_operators().await;
+        world.make_roles().await;
         world
     }
 
@@ -290,16 +299,7 @@ impl World {
             (Credential::Denied, "denied"),
         ];
         for (credential, called) in operators {
-            let identity = Identity {
-                name: name(called),
-                kind: IdentityKind::User,
-                policies: Vec::new(),
-                description: String::new(),
-                created: self.bench.kms.now(),
-            };
-            self.bench.store.create_identity(&identity).await.unwrap();
-            let key = service::new_access_key(identity.name, self.bench.kms.now());
-            self.bench.store.create_access_key(&key).await.unwrap();
+            let key = self.user(called).await;
             self.access_keys.push((credential, key));
         }
         let disabled = &self.access_key(Credential::DisabledAccessKey).info.id;
@@ -308,11 +308,28 @@ impl World {
         self.bench.kms.refresh().await.unwrap();
     }
 
-    /// Gives an operator these statements instead of those that it had; they hold after the next refresh.
+    /// A user without policies; its AccessKey.
+    pub(super) async fn user(&self, called: &str) -> AccessKey {
+        let identity = self.identity(called, IdentityKind::User);
+        self.bench.store.create_identity(&identity).await.unwrap();
+        let key = service::new_access_key(identity.name, self.bench.kms.now());
+        self.bench.store.create_access_key(&key).await.unwrap();
+        key
+    }
+
+    pub(super) fn identity(&self, called: &str, kind: IdentityKind) -> Identity {
+        Identity { name: name(called), kind, policies: Vec::new(), description: String::new(), created: self.bench.kms.now() }
+    }
+
+    /// Gives an operator or a role these statements instead of those that it had; they hold after the next refresh.
     pub(super) async fn allow(&self, credential: Credential, statements: &Value) {
         let text = json!({ "Version": "1", "Statement": statements }).to_string();
         let policy = service::policy_of(name("own"), &text).unwrap();
-        self.bench.store.attach_policy(&self.access_key(credential).info.owner, &policy).await.unwrap();
+        let owner = match sessions::role_of(credential) {
+            Some(role) => name(role),
+            None => self.access_key(credential).info.owner.clone(),
+        };
+        self.bench.store.attach_policy(&owner, &policy).await.unwrap();
     }
 
     pub(super) fn client(&self, credential: Credential) -> &Client {
@@ -332,7 +349,7 @@ pub(super) fn allow_inside(actions: &[&str], resources: &[&str]) -> Value {
     })
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
