@@ -86,7 +86,7 @@ enum Command {
     /// Look through the audit log, and prove that nothing in it was changed.
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Call an operation of the OpenAPI as an operator: keystead api DescribeKey --KeyId key-...
+    /// Call an operation of the OpenAPI or of the STS as an operator or with a role: keystead api DescribeKey --KeyId key-...
     Api(Api),
 }
 
@@ -250,19 +250,20 @@ fn interval(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "between 0.1 and 86400 seconds".to_owned())
 }
 
-/// How to reach the shared gateway, and what to ask it.
+/// How to reach the shared gateway or the Security Token Service, and what to ask it.
 #[derive(Args)]
 struct Api {
-    /// host:port of the shared gateway; without it the running server of the configuration.
+    /// host:port of the shared gateway, or of the STS for its operations; without it the running server of the configuration.
     #[arg(long, value_name = "HOST:PORT")]
     endpoint: Option<String>,
     /// What to trust; without it the CA of the configuration.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// {"AccessKeyId":...,"AccessKeySecret":...}; without it the administrator's of the configuration.
+    /// {"AccessKeyId":...,"AccessKeySecret":...}, with "SecurityToken" for temporary credentials, or what AssumeRole answered; without
+    /// it the administrator's of the configuration.
     #[arg(long, value_name = "FILE")]
     access_key_file: Option<PathBuf>,
-    /// The operation, as CreateKey.
+    /// The operation, as CreateKey; or AssumeRole or GetCallerIdentity of the STS.
     operation: String,
     /// Its parameters: --Name value. A value @FILE is read from the file, @@ begins a value with one @.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "--Param value")]

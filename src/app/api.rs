@@ -1,4 +1,4 @@
-//! `keystead api`: one operation of the OpenAPI, signed, sent, printed.
+//! `keystead api`: one operation of the OpenAPI or of the Security Token Service, signed, sent, printed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,13 +20,14 @@ use super::files::Files;
 use super::running::Ready;
 use crate::base::{Clock, Error, Kind, Result, SecretBytes, SystemClock};
 use crate::config::Config;
-use crate::wire::date;
 use crate::wire::openapi::VERSION;
 use crate::wire::signing::{Acs, AcsScheme, percent_encode, sha256_hex};
+use crate::wire::{date, sts};
 
 /// Calls the operation and prints its answer; the exit code says whether it succeeded.
 pub(super) async fn run(config: &Path, api: Api) -> Result<i32> {
     let parameters = parameters(&api.parameters)?;
+    let service = Service::of(&api.operation);
     let complete = (api.endpoint.is_some(), api.ca_file.is_some(), api.access_key_file.is_some()) == (true, true, true);
     let config = if complete { None } else { Some(Config::load(config)?) };
     let files = config.as_ref().map(Files::of);
@@ -37,13 +38,49 @@ pub(super) async fn run(config: &Path, api: Api) -> Result<i32> {
         (Some(endpoint), _) => endpoint,
         (None, Some(files)) => {
             let none = || unavailable("No server runs on this configuration; name an --endpoint.".to_owned());
-            Ready::read(files)?.ok_or_else(none)?.control.endpoint
+            let ready = Ready::read(files)?.ok_or_else(none)?;
+            service.endpoint(ready)?
         }
         (None, None) => String::new(),
     };
-    let (succeeded, json) = call(&endpoint, trusted, &key, &api.operation, &parameters).await?;
+    let (succeeded, json) = call(&endpoint, trusted, &key, (service, &api.operation), &parameters).await?;
     println!("{}", serde_json::to_string_pretty(&json).map_err(Error::internal)?);
     Ok(if succeeded { super::SUCCESS } else { super::FAILURE })
+}
+
+/// Which API an operation is of: no two have one of the same name.
+#[derive(Clone, Copy)]
+enum Service {
+    Kms,
+    Sts,
+}
+
+impl Service {
+    fn of(operation: &str) -> Self {
+        match operation.parse::<sts::Action>() {
+            Ok(_) => Self::Sts,
+            Err(()) => Self::Kms,
+        }
+    }
+
+    const fn version(self) -> &'static str {
+        match self {
+            Self::Kms => VERSION,
+            Self::Sts => sts::VERSION,
+        }
+    }
+
+    /// Where the running server serves it.
+    fn endpoint(self, ready: Ready) -> Result<String> {
+        let none = || {
+            let how = "add [sts] with listen = \"127.0.0.1:9447\" to the configuration and restart it";
+            unavailable(format!("The running server has no Security Token Service; {how}."))
+        };
+        match self {
+            Self::Kms => Ok(ready.control.endpoint),
+            Self::Sts => ready.sts.map(|at| at.endpoint).ok_or_else(none),
+        }
+    }
 }
 
 fn unavailable(text: String) -> Error {
@@ -81,21 +118,34 @@ fn from_file(value: &str) -> Result<String> {
 struct AccessKey {
     id: String,
     secret: SecretBytes,
+    /// Of a session.
+    token: Option<String>,
 }
 
+/// An AccessKey by itself, or the answer of AssumeRole as it is.
 fn access_key(path: &Path) -> Result<AccessKey> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct File {
         access_key_id: String,
         access_key_secret: String,
+        security_token: Option<String>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Assumed {
+        credentials: File,
     }
     let text =
         std::fs::read(path).map_err(|error| unavailable(format!("The AccessKey {} cannot be read: {error}.", path.display())))?;
     let text = SecretBytes::new(text);
-    let file: File = serde_json::from_slice(text.expose())
-        .map_err(|_| unavailable(format!("{} is not {{\"AccessKeyId\":..., \"AccessKeySecret\":...}}.", path.display())))?;
-    Ok(AccessKey { id: file.access_key_id, secret: SecretBytes::new(file.access_key_secret.into_bytes()) })
+    let assumed = || serde_json::from_slice(text.expose()).map(|assumed: Assumed| assumed.credentials);
+    let file: File = serde_json::from_slice(text.expose()).or_else(|_| assumed()).map_err(|_| {
+        let form = "{\"AccessKeyId\":..., \"AccessKeySecret\":...}, with \"SecurityToken\" for temporary credentials";
+        unavailable(format!("{} is not {form}.", path.display()))
+    })?;
+    let secret = SecretBytes::new(file.access_key_secret.into_bytes());
+    Ok(AccessKey { id: file.access_key_id, secret, token: file.security_token.filter(|token| !token.is_empty()) })
 }
 
 fn trusted(path: &Path) -> Result<RootCertStore> {
@@ -113,7 +163,7 @@ async fn call(
     endpoint: &str,
     roots: RootCertStore,
     key: &AccessKey,
-    operation: &str,
+    operation: (Service, &str),
     parameters: &[(String, String)],
 ) -> Result<(bool, serde_json::Value)> {
     let failed = |error: &dyn std::fmt::Display| unavailable(format!("{endpoint} cannot be called: {error}."));
@@ -138,19 +188,26 @@ async fn call(
 }
 
 /// A POST with the parameters in the query, signed by ACS3-HMAC-SHA256.
-fn request(endpoint: &str, key: &AccessKey, operation: &str, parameters: &[(String, String)]) -> Result<Request<Empty<Bytes>>> {
+fn request(
+    endpoint: &str,
+    key: &AccessKey,
+    (service, operation): (Service, &str),
+    parameters: &[(String, String)],
+) -> Result<Request<Empty<Bytes>>> {
     let query: Vec<_> =
         parameters.iter().map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value))).collect();
     let content_sha256 = sha256_hex(b"");
+    let token = key.token.as_ref().map(|token| ("x-acs-security-token", token.clone()));
     let headers: Vec<(String, String)> = [
         ("host", endpoint.to_owned()),
         ("x-acs-action", operation.to_owned()),
-        ("x-acs-version", VERSION.to_owned()),
+        ("x-acs-version", service.version().to_owned()),
         ("x-acs-date", date::to_iso(SystemClock.now())),
         ("x-acs-signature-nonce", Uuid::new_v4().simple().to_string()),
         ("x-acs-content-sha256", content_sha256.clone()),
     ]
     .into_iter()
+    .chain(token)
     .map(|(name, value)| (name.to_owned(), value))
     .collect();
     let signed =

@@ -25,3 +25,4 @@ mod rotation;
 mod sending;
 mod serving;
 mod status;
+mod temporary_credentials;
