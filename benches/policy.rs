@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use keystead::base::random;
 use keystead::measure;
 use keystead::model::access::{
-    AccessPoint, AuthenticationMethod, Decision, Directory, LIST_LIMIT, NetworkRule, NetworkRuleKind, Permission, Policy, Resource,
-    Scope, Wish, decide,
+    AccessPoint, Callers, Decision, Directory, LIST_LIMIT, NetworkRule, NetworkRuleKind, Permission, Policy, Resource, Scope, Wish,
+    decide,
 };
 use keystead::model::{InstanceId, KeyId, Name};
 
@@ -67,7 +67,7 @@ impl Tables {
         };
         let access_point = |number: usize| AccessPoint {
             name: name("access-point", number),
-            method: AuthenticationMethod::ClientKey,
+            callers: Callers::ClientKeys,
             // Of the three that it may have the last grants.
             policies: [number + 1, number + 2, number].map(|number| name("policy", number % count)).to_vec(),
             description: String::new(),

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::base::{Result, Timestamp};
-use crate::model::access::ResourcePattern;
+use crate::base::{Error, Result, Timestamp};
+use crate::model::access::{AuthenticationMethod, ResourcePattern};
 use crate::model::{InstanceId, Name};
 use crate::service::NewAccess;
 use crate::tier::pkcs11::{self, TokenUri};
@@ -94,6 +94,10 @@ enum Command {
 enum Aap {
     /// Standard creation in one go: network rule, permission policy, access point and client key, all of one name. Hands out the
     /// client key, its password and the CA file.
+    ///
+    /// With --authentication-method RAMRole there is no client key, and no secret to be kept where the program runs: its callers are the
+    /// sessions of the role of that name (keystead role create), which needs no policy of its own. They use the keys through the OpenAPI,
+    /// at the instance or at the shared gateway.
     Create {
         /// The instance, kst-...
         #[arg(long, value_name = "ID")]
@@ -111,13 +115,17 @@ enum Aap {
         /// given again.
         #[arg(long = "source", value_name = "ADDRESS")]
         sources: Vec<String>,
-        /// For how many days the client key is valid.
-        #[arg(long, value_name = "DAYS", default_value = "365", value_parser = clap::value_parser!(u32).range(1..=36_500))]
-        days: u32,
+        /// How callers prove who they are: ClientKey, by a client key that is handed out; or RAMRole, by temporary credentials of the role
+        /// of the same name.
+        #[arg(long, value_name = "METHOD", default_value = "ClientKey")]
+        authentication_method: AuthenticationMethod,
+        /// For how many days the client key is valid; 365 without it.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: Option<u32>,
         /// What it is for.
         #[arg(long, default_value = "")]
         description: String,
-        /// The folder that the three files go to.
+        /// The folder that the files go to.
         #[arg(long, default_value = ".", value_name = "FOLDER")]
         out: PathBuf,
     },
@@ -163,6 +171,20 @@ enum AuditCommand {
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;
+/// For how many days a client key is valid unless it is said.
+const DAYS: u32 = 365;
+
+fn callers(method: AuthenticationMethod, days: Option<u32>) -> Result<handing_out::Callers> {
+    match (method, days) {
+        (AuthenticationMethod::ClientKey, days) => {
+            Ok(handing_out::Callers::ClientKey { seconds: i64::from(days.unwrap_or(DAYS)) * DAY })
+        }
+        (AuthenticationMethod::RamRole, None) => Ok(handing_out::Callers::Role),
+        (AuthenticationMethod::RamRole, Some(_)) => {
+            Err(Error::invalid("--days is for client keys; with --authentication-method RAMRole there is none."))
+        }
+    }
+}
 
 fn key_pattern(text: &str) -> Result<ResourcePattern> {
     format!("key/{text}").parse()
@@ -310,11 +332,11 @@ fn run(arguments: Arguments) -> Result<i32> {
             Command::Serve => done(serve::run(config).await),
             Command::CheckConfig => done(check_config::run(config).await),
             Command::QuickCreate { instance, name, out } => done(handing_out::quick_create(config, instance, name, &out).await),
-            Command::Aap(Aap::Create { instance, name, keys, secrets, sources, days, description, out }) => {
+            Command::Aap(Aap::Create { instance, name, keys, secrets, sources, authentication_method, days, description, out }) => {
                 let resources = keys.into_iter().chain(secrets).collect();
-                let seconds = i64::from(days) * DAY;
-                let new = NewAccess { name, instance, resources, sources, seconds, description };
-                done(handing_out::create(config, new, &out).await)
+                let callers = callers(authentication_method, days)?;
+                let new = NewAccess { name, instance, resources, sources, description };
+                done(handing_out::create(config, new, &callers, &out).await)
             }
             Command::ClientKey(command) => done(client_keys::run(config, command).await),
             Command::Operator(command) => done(operators::run(config, command).await),

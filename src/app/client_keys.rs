@@ -89,7 +89,7 @@ async fn hand_out(config: &Config, operation: &'static str, access_point: &Name,
     let made = Kms::hand_out_client_key(&store, access_point.clone(), seconds, now, |made| written.write(made, out)).await;
     let made = made.inspect_err(|_| written.remove());
     let made = witness.end(&store, Done { operation, instance: None, resource: Some(access_point.as_str()) }, made).await?;
-    written.tell(&made);
+    println!("{}", written.told(&made));
     let mut others = of(&store, access_point).await?;
     others.retain(|key| key.id != made.client_key.id);
     store.close().await;

@@ -11,20 +11,29 @@ use super::files::{check_folder, failed, until_known, write_new_secret};
 use crate::base::{Clock, Error, Kind, Result, SystemClock};
 use crate::config::Config;
 use crate::model::{InstanceId, Name};
-use crate::service::{HandedOut, Kms, NewAccess};
+use crate::service::{FIVE_YEARS, HandedOut, Kms, NewAccess};
+use crate::store::Store;
 use crate::wire::date;
+
+/// Who is to have access.
+pub(super) enum Callers {
+    /// Whoever gets a client key that is valid for so many seconds.
+    ClientKey { seconds: i64 },
+    /// The sessions of the role of the access point's name.
+    Role,
+}
 
 /// Everything of one instance, from anywhere, for five years.
 pub(super) async fn quick_create(path: &Path, instance: InstanceId, name: Name, out: &Path) -> Result<()> {
-    make(path, "quick-create", NewAccess::everything(name, instance)?, out).await
+    make(path, "quick-create", NewAccess::everything(name, instance)?, &Callers::ClientKey { seconds: FIVE_YEARS }, out).await
 }
 
 /// What is named, from where it is named.
-pub(super) async fn create(path: &Path, new: NewAccess, out: &Path) -> Result<()> {
-    make(path, "aap create", new, out).await
+pub(super) async fn create(path: &Path, new: NewAccess, callers: &Callers, out: &Path) -> Result<()> {
+    make(path, "aap create", new, callers, out).await
 }
 
-async fn make(path: &Path, operation: &'static str, new: NewAccess, out: &Path) -> Result<()> {
+async fn make(path: &Path, operation: &'static str, new: NewAccess, callers: &Callers, out: &Path) -> Result<()> {
     let config = Config::load(path)?;
     let instance = new.instance.clone();
     if !config.instances.iter().any(|known| known.id == instance) {
@@ -38,22 +47,41 @@ async fn make(path: &Path, operation: &'static str, new: NewAccess, out: &Path) 
     let summary = format!("application access point  {}: {} of {instance}, from {from}", new.name, resources.join(", "));
     let store = assembly::store(&config).await?;
     let witness = Witness::begin(&config, &store).await?;
-    let mut written = Written::default();
     let name = new.name.clone();
-    let made = Kms::create_access(&store, new, SystemClock.now(), |made| written.write(made, out)).await;
-    let made = made.inspect_err(|_| written.remove());
+    let made = match callers {
+        Callers::ClientKey { seconds } => for_client_key(&store, new, *seconds, out).await,
+        Callers::Role => for_role(&store, new).await,
+    };
     let done = Done { operation, instance: Some(instance.as_str()), resource: Some(name.as_str()) };
     let made = witness.end(&store, done, made).await;
     store.close().await;
-    let made = made?;
+    let Made { told, ca_chain_pem } = made?;
     until_known(&config).await;
-    println!("{summary}");
-    written.tell(&made);
+    println!("{summary}\n{told}");
     let ca_file = out.join(format!("PrivateKmsCA_{instance}.pem"));
     // The same for every client of the installation.
-    std::fs::write(&ca_file, &made.ca_chain_pem).map_err(|error| failed(&ca_file, &error))?;
+    std::fs::write(&ca_file, &ca_chain_pem).map_err(|error| failed(&ca_file, &error))?;
     println!("CA certificates           {}", ca_file.display());
     Ok(())
+}
+
+/// What was made: what is said of it, and what its callers must trust.
+struct Made {
+    told: String,
+    ca_chain_pem: String,
+}
+
+async fn for_client_key(store: &Store, new: NewAccess, seconds: i64, out: &Path) -> Result<Made> {
+    let mut written = Written::default();
+    let made = Kms::create_access(store, new, seconds, SystemClock.now(), |made| written.write(made, out)).await;
+    let made = made.inspect_err(|_| written.remove())?;
+    Ok(Made { told: written.told(&made), ca_chain_pem: made.ca_chain_pem })
+}
+
+async fn for_role(store: &Store, new: NewAccess) -> Result<Made> {
+    let (role, ca_chain_pem) = Kms::create_access_of_role(store, new).await?;
+    let told = format!("for sessions of           {}; there is no client key", role.arn());
+    Ok(Made { told, ca_chain_pem })
 }
 
 /// The files of a client key. They are written before the store knows of it, since nobody gets it a second time.
@@ -84,8 +112,13 @@ impl Written {
         }
     }
 
-    pub(super) fn tell(&self, made: &HandedOut) {
-        println!("client key                {}, valid until {}", self.key.display(), date::to_iso(made.client_key.not_after));
-        println!("its password              {}", self.password.display());
+    /// Where it is.
+    pub(super) fn told(&self, made: &HandedOut) -> String {
+        format!(
+            "client key                {}, valid until {}\nits password              {}",
+            self.key.display(),
+            date::to_iso(made.client_key.not_after),
+            self.password.display()
+        )
     }
 }

@@ -10,14 +10,17 @@ use super::assembly;
 use super::operators::{Policies, attach, change, print_policies, read_policy_file, tell, tell_mentions};
 use crate::base::{Clock, Error, Result, SystemClock, random};
 use crate::config::Config;
+use crate::model::access::{AccessPoint, AuthenticationMethod, Callers};
 use crate::model::operator::{Identity, IdentityKind, Role, TrustPolicy};
 use crate::model::{Name, RoleId};
 use crate::service::Kms;
+use crate::store::Store;
 use crate::wire::date;
 
 #[derive(Subcommand)]
 pub(super) enum Roles {
-    /// Make a role. Without a policy it is permitted nothing.
+    /// Make a role. Without a policy it is permitted nothing but what an application access point of its name grants
+    /// (keystead aap create --authentication-method RAMRole).
     Create {
         /// Its name; operators and roles share the names.
         name: Name,
@@ -93,13 +96,20 @@ pub(super) async fn run(path: &Path, command: Roles) -> Result<()> {
         Roles::List => list(&config).await,
         Roles::Show { name } => show(&config, &name).await,
         Roles::Delete { name } => {
-            let mentions = change(&config, ("role delete", name.as_str()), async |store| {
+            let (mentions, access_point) = change(&config, ("role delete", name.as_str()), async |store| {
                 Kms::role(store, &name).await?;
                 let mentions = Kms::mentions(store, IdentityKind::Role, &name).await?;
-                store.delete_identity(&name).await.map(|()| mentions)
+                let access_point = access_point(store, &name).await?;
+                store.delete_identity(&name).await?;
+                Ok((mentions, access_point))
             })
             .await?;
             println!("The role {name} is deleted: whoever has assumed it is permitted nothing any more.");
+            if access_point.is_some() {
+                println!(
+                    "The application access point {name} grants nothing any more, also when the role is made again: delete it."
+                );
+            }
             tell_mentions(&name, &mentions);
             Ok(())
         }
@@ -138,11 +148,28 @@ fn trust_in(file: &Path) -> Result<TrustPolicy> {
 async fn create(config: &Config, role: &Role, policies: Policies, description: String) -> Result<()> {
     let (name, kind, created) = (role.name.clone(), IdentityKind::Role, SystemClock.now());
     let identity = Identity { name, kind, policies: policies.read()?, description, created };
-    change(config, ("role create", role.name.as_str()), async |store| store.create_role(&identity, role).await).await?;
+    let of_former = change(config, ("role create", role.name.as_str()), async |store| {
+        store.create_role(&identity, role).await?;
+        access_point(store, &role.name).await
+    })
+    .await?;
     println!("role      {}", role.name);
     println!("ARN       {}", role.arn());
     tell(&identity.policies);
+    if of_former.is_some() {
+        println!(
+            "The application access point {} was made for a former role of this name, and grants this one nothing: delete it, and make it \
+             again.",
+            role.name
+        );
+    }
     Ok(())
+}
+
+/// The access point of this name whose callers are sessions of a role.
+async fn access_point(store: &Store, name: &Name) -> Result<Option<AccessPoint>> {
+    let points = store.access().await?.access_points;
+    Ok(points.into_iter().find(|point| point.name == *name && point.callers.method() == AuthenticationMethod::RamRole))
 }
 
 async fn list(config: &Config) -> Result<()> {
@@ -163,14 +190,20 @@ async fn show(config: &Config, name: &Name) -> Result<()> {
     let store = assembly::store(config).await?;
     let found = Kms::role(&store, name).await;
     let identity = Kms::operator(&store, name).await;
+    let access_point = access_point(&store, name).await;
     store.close().await;
     let (role, identity) = (found?, identity?);
+    let access_point = access_point?.filter(|point| point.callers == Callers::SessionsOf(role.id.clone()));
     println!("role         {name}");
     println!("ARN          {}", role.arn());
     println!("id           {}", role.id);
     println!("since        {}", date::to_iso(identity.created));
     println!("longest      {} s", role.max_session.as_secs());
     println!("description  {}", identity.description);
+    if let Some(AccessPoint { name, policies, .. }) = access_point {
+        let policies: Vec<_> = policies.iter().map(Name::as_str).collect();
+        println!("access point {name}, by the permission policies {}", policies.join(", "));
+    }
     println!("trust policy\n{}", role.trust.text().trim_end());
     print_policies(&identity);
     Ok(())

@@ -3,12 +3,15 @@
 //! ```text
 //! NetworkRule  1..n <- Policy.rules
 //! Policy       1..3 <- AccessPoint
-//! ClientKey    0..3 -> AccessPoint
+//! ClientKey    0..3 -> AccessPoint      AuthenticationMethod ClientKey
+//! Role         1    <- AccessPoint      AuthenticationMethod RAMRole
 //! ```
 //!
 //! A caller gets what any policy of its access point grants on that policy's instance, from an address that the policy's rules
 //! list. A policy without rules grants to any address; a policy whose rules are gone grants to none. A dangling reference
 //! grants nothing.
+//!
+//! Whose callers are the sessions of a role adds to what the role's own policies allow, and takes nothing away.
 
 mod resources;
 
@@ -19,7 +22,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use crate::base::{Error, Result, Timestamp, excerpt};
-use crate::model::{ClientKeyId, InstanceId, Name};
+use crate::model::session::Session;
+use crate::model::{ClientKeyId, InstanceId, Name, RoleId};
 pub use resources::{Glob, Resource, ResourcePattern, Resources};
 
 /// The most policies of an access point.
@@ -112,6 +116,29 @@ impl Permission {
             Self::SecretUser => "RbacPermission/Template/SecretUser",
         }
     }
+
+    /// What grants a session an operation of the OpenAPI on a key, by the action that RAM's policies call it: the cryptographic ones,
+    /// and nothing else.
+    pub fn of_action(action: &str) -> Option<Self> {
+        match action {
+            "kms:Encrypt"
+            | "kms:Decrypt"
+            | "kms:ReEncryptFrom"
+            | "kms:ReEncryptTo"
+            | "kms:GenerateDataKey"
+            | "kms:GenerateDataKeyWithoutPlaintext"
+            | "kms:GenerateAndExportDataKey"
+            | "kms:ExportDataKey"
+            | "kms:AsymmetricEncrypt"
+            | "kms:AsymmetricDecrypt"
+            | "kms:AsymmetricSign"
+            | "kms:AsymmetricVerify"
+            | "kms:GetPublicKey"
+            | "kms:GenerateMac"
+            | "kms:VerifyMac" => Some(Self::CryptoServiceKeyUser),
+            _ => None,
+        }
+    }
 }
 
 impl FromStr for Permission {
@@ -181,12 +208,22 @@ pub struct Policy {
 pub struct AccessPoint {
     /// Its name.
     pub name: Name,
-    /// How its callers prove who they are.
-    pub method: AuthenticationMethod,
+    /// Whose requests it speaks of.
+    pub callers: Callers,
     /// The names of its policies, at most [`POLICIES_PER_ACCESS_POINT`].
     pub policies: Vec<Name>,
     /// Free text.
     pub description: String,
+}
+
+/// Whose requests an access point speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// Those that its client keys sign.
+    ClientKeys,
+    /// Those of sessions of the role of its name that had this id when it was made: a role that is made anew is another, and is granted
+    /// nothing.
+    SessionsOf(RoleId),
 }
 
 /// The API's `AuthenticationMethod`.
@@ -194,6 +231,28 @@ pub struct AccessPoint {
 pub enum AuthenticationMethod {
     /// By a client key.
     ClientKey,
+    /// By the temporary credentials of a role.
+    RamRole,
+}
+
+impl Callers {
+    /// How they prove who they are.
+    pub const fn method(&self) -> AuthenticationMethod {
+        match self {
+            Self::ClientKeys => AuthenticationMethod::ClientKey,
+            Self::SessionsOf(_) => AuthenticationMethod::RamRole,
+        }
+    }
+}
+
+impl AccessPoint {
+    /// Whether it speaks of the requests of this session.
+    pub fn is_of(&self, session: &Session) -> bool {
+        match &self.callers {
+            Callers::ClientKeys => false,
+            Callers::SessionsOf(role) => *role == session.role_id && self.name == session.role,
+        }
+    }
 }
 
 impl AuthenticationMethod {
@@ -201,6 +260,21 @@ impl AuthenticationMethod {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ClientKey => "ClientKey",
+            Self::RamRole => "RAMRole",
+        }
+    }
+
+    /// That an access point of this method has client keys.
+    ///
+    /// # Errors
+    /// [`Kind::UnsupportedOperation`](crate::base::Kind::UnsupportedOperation), naming the access point.
+    pub fn check_client_keys(self, access_point: &str) -> Result<()> {
+        match self {
+            Self::ClientKey => Ok(()),
+            Self::RamRole => Err(Error::unsupported(format!(
+                "The application access point {access_point} has no client keys: its AuthenticationMethod is RAMRole, and its callers \
+                 are the sessions of the role {access_point}."
+            ))),
         }
     }
 }
@@ -209,11 +283,10 @@ impl FromStr for AuthenticationMethod {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        if text == Self::ClientKey.name() {
-            Ok(Self::ClientKey)
-        } else {
-            Err(Error::invalid(format!("The AuthenticationMethod {:?} is not served; ClientKey is.", excerpt(text))))
-        }
+        let found = [Self::ClientKey, Self::RamRole].into_iter().find(|method| method.name() == text);
+        found.ok_or_else(|| {
+            Error::invalid(format!("The AuthenticationMethod {:?} is not served; ClientKey and RAMRole are.", excerpt(text)))
+        })
     }
 }
 

@@ -233,7 +233,8 @@ pub enum Reason {
     Denied,
     /// A Deny of the key policy.
     DeniedByKeyPolicy,
-    /// Nothing in the operator's policies allows it, and the key policy does not allow it to the operator itself.
+    /// Nothing in the operator's policies allows it, and the key policy does not allow it to the operator itself. Nothing denies it,
+    /// and one more Allow among the operator's policies would do.
     NotAllowed,
     /// Nothing in the key policy allows it.
     NotAllowedByKeyPolicy,

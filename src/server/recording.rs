@@ -144,11 +144,21 @@ impl<'a> Recording<'a> {
             Outcome::Failed(failure) => (failure.code, Some(failure.reason())),
             Outcome::Abandoned => ("Abandoned", Some("The client went away before it was answered.".into())),
         };
+        let decision = self.decision(outcome);
+        // Of the two halves of a ReEncrypt one may be granted by a policy, and the other one denied.
+        let policy = match (&decision, self.trace.decision()) {
+            (Some(Decision::Allow), Some(access::Decision::Allow(policy))) => Some(policy.as_str()),
+            (Some(Decision::Allow), Some(access::Decision::Deny(_)) | None) | (Some(Decision::Deny) | None, _) => None,
+        };
         let (caller, claimed_caller, access_point) = match &self.who {
             Who::Unknown => (None, None, None),
             Who::Claimed(id) => (None, Some(id.as_str()), None),
             Who::ClientKey(key) => (Some(key.id.as_str()), None, Some(key.access_point.as_str())),
-            Who::Operator { access_key, .. } => (Some(access_key.as_str()), None, None),
+            Who::Operator { access_key, session } => {
+                // What a policy granted to a session, it did through the access point of the role.
+                let granted = session.as_ref().filter(|_| policy.is_some());
+                (Some(access_key.as_str()), None, granted.map(|session| session.role.as_str()))
+            }
         };
         let assumed_role = match &self.who {
             Who::Operator { session, .. } => session.as_ref().map(|session| session.to_string()),
@@ -178,11 +188,8 @@ impl<'a> Recording<'a> {
             key,
             key_version: self.trace.version().map(|version| version.as_str()),
             other_resources: &other_resources,
-            decision: self.decision(outcome),
-            policy: match self.trace.decision() {
-                Some(access::Decision::Allow(policy)) => Some(policy.as_str()),
-                Some(access::Decision::Deny(_)) | None => None,
-            },
+            decision,
+            policy,
             reason: reason.as_deref(),
             micros: u64::try_from(self.took().as_micros()).ok(),
             ..Record::new(self.log.now(), self.plane, self.operation.unwrap_or("-"), code)
@@ -190,7 +197,7 @@ impl<'a> Recording<'a> {
         Some(ticket.hand_over(&record.to_json(), urgency))
     }
 
-    /// A caller that did not prove who it is was refused. Policies decide at the instances; operators are asked for less.
+    /// A caller that did not prove who it is was refused. Of client keys policies decide; of operators their failure says it.
     fn decision(&self, outcome: &Outcome<'_>) -> Option<Decision> {
         let forbidden = matches!(outcome, Outcome::Failed(failure) if failure.is_denial());
         match (&self.who, self.trace.decision(), outcome) {

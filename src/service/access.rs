@@ -8,14 +8,14 @@ use super::requests::{
 use super::{Kms, certificates};
 use crate::base::{Error, Kind, Result, Timestamp, random};
 use crate::model::access::{
-    AccessPoint, ClientKey, LIST_LIMIT, NetworkRule, POLICIES_PER_ACCESS_POINT, Permission, Policy, ResourcePattern, Scope,
-    parse_source,
+    AccessPoint, AuthenticationMethod, Callers, ClientKey, LIST_LIMIT, NetworkRule, POLICIES_PER_ACCESS_POINT, Permission, Policy,
+    ResourcePattern, Scope, parse_source,
 };
 use crate::model::{ClientKeyId, Name};
 use crate::store::PolicyChange;
 
 /// How long a client key lasts that nobody gave dates: five years of 365 days, in seconds.
-pub(super) const FIVE_YEARS: i64 = 5 * 365 * 86_400;
+pub const FIVE_YEARS: i64 = 5 * 365 * 86_400;
 /// The last second that a certificate's date and the API's form can tell: 9999-12-31T23:59:59Z.
 pub(super) const LAST_DATE: Timestamp = Timestamp::from_unix(253_402_300_799);
 
@@ -174,18 +174,22 @@ impl Kms {
         Ok(())
     }
 
-    /// CreateApplicationAccessPoint. The policies must exist.
+    /// CreateApplicationAccessPoint. The policies must exist, and with the method RAMRole a role of its name.
     ///
     /// # Errors
-    /// [`Kind::ResourceExists`], [`Kind::ResourceNotFound`] for a policy, [`Kind::InvalidParameter`] for more than three.
+    /// [`Kind::ResourceExists`], [`Kind::ResourceNotFound`] for a policy or the role, [`Kind::InvalidParameter`] for more than three
+    /// policies.
     pub async fn create_access_point(&self, _: &Operator, request: CreateAccessPoint) -> Result<AccessPoint> {
         self.check_policies(&request.policies)?;
-        let access_point = AccessPoint {
-            name: request.name,
-            method: request.method,
-            policies: request.policies,
-            description: request.description,
+        let callers = match request.method {
+            AuthenticationMethod::ClientKey => Callers::ClientKeys,
+            AuthenticationMethod::RamRole => {
+                let access = self.snapshot.access();
+                Callers::SessionsOf(access.role(&request.name).ok_or_else(|| no_role(&request.name))?.id.clone())
+            }
         };
+        let access_point =
+            AccessPoint { name: request.name, callers, policies: request.policies, description: request.description };
         self.store.create_access_point(&access_point).await?;
         self.refresh().await?;
         Ok(access_point)
@@ -250,10 +254,12 @@ impl Kms {
     /// CreateClientKey: the private key is seen this once.
     ///
     /// # Errors
-    /// [`Kind::ResourceNotFound`], [`Kind::LimitExceeded`] for a fourth, [`Kind::InvalidParameter`] for password or dates.
+    /// [`Kind::ResourceNotFound`], [`Kind::UnsupportedOperation`] when the access point has none, [`Kind::LimitExceeded`] for a fourth,
+    /// [`Kind::InvalidParameter`] for password or dates.
     pub async fn create_client_key(&self, operator: &Operator, request: CreateClientKey) -> Result<CreatedClientKey> {
         certificates::check_password(request.password.expose())?;
-        self.describe_access_point(operator, &request.access_point)?;
+        let access_point = self.describe_access_point(operator, &request.access_point)?;
+        access_point.callers.method().check_client_keys(access_point.name.as_str())?;
         let now = self.now();
         let (not_before, not_after) = request.validity.unwrap_or((now, Timestamp::from_unix(now.unix() + FIVE_YEARS)));
         if not_after <= not_before || not_after <= now || not_after > LAST_DATE {
@@ -308,6 +314,15 @@ impl Kms {
         self.store.delete_client_key(id).await?;
         self.refresh().await
     }
+}
+
+/// What has the method RAMRole is made for a role that is there.
+pub(super) fn no_role(name: &Name) -> Error {
+    let text = format!(
+        "There is no role {name}, whose sessions would be the callers of the application access point {name}: make it first, by \
+         `keystead role create {name}`."
+    );
+    Error::new(Kind::ResourceNotFound, text)
 }
 
 fn gone(what: &str, name: &Name) -> Error {

@@ -1,14 +1,14 @@
-//! Handing out access: rule, policy, access point and client key in one go, and further client keys.
+//! Handing out access: rule, policy, access point and client key in one go, or access for a role; and further client keys.
 //!
 //! It needs the store and no running service; a service that runs on the same store sees it by the change counter.
 
-use super::access::{FIVE_YEARS, LAST_DATE};
+use super::access::{LAST_DATE, no_role};
 use super::{Kms, authorities, certificates};
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, random};
 use crate::model::access::{
-    AccessPoint, AuthenticationMethod, ClientKey, Glob, NetworkRule, NetworkRuleKind, Permission, Policy, ResourcePattern, Scope,
-    parse_source,
+    AccessPoint, Callers, ClientKey, Glob, NetworkRule, NetworkRuleKind, Permission, Policy, ResourcePattern, Scope, parse_source,
 };
+use crate::model::operator::Role;
 use crate::model::{ClientKeyId, InstanceId, KeyId, Name};
 use crate::store::Store;
 
@@ -23,10 +23,14 @@ pub struct NewAccess {
     pub resources: Vec<ResourcePattern>,
     /// From where, addresses and CIDR blocks; none means from anywhere, and no network rule.
     pub sources: Vec<String>,
-    /// How long the client key is valid, in seconds.
-    pub seconds: i64,
     /// Free text.
     pub description: String,
+}
+
+/// What is made of [`NewAccess`] besides the access point.
+struct Granted {
+    rule: Option<NetworkRule>,
+    policy: Policy,
 }
 
 /// What is handed to the one who runs the client.
@@ -42,7 +46,7 @@ pub struct HandedOut {
 }
 
 impl NewAccess {
-    /// Quick creation: everything of one instance, from anywhere, for five years.
+    /// Quick creation: everything of one instance, from anywhere.
     ///
     /// # Errors
     /// None: the patterns are well-formed.
@@ -52,7 +56,6 @@ impl NewAccess {
             instance,
             resources: vec!["key/*".parse()?, "secret/*".parse()?],
             sources: Vec::new(),
-            seconds: FIVE_YEARS,
             description: "Made by quick creation.".to_owned(),
         })
     }
@@ -64,10 +67,43 @@ impl NewAccess {
         let granted = [(keys, Permission::CryptoServiceKeyUser), (secrets, Permission::CryptoServiceSecretUser)];
         granted.into_iter().filter_map(|(named, permission)| named.then_some(permission)).collect()
     }
+
+    /// What it needs, if that can be made.
+    async fn granted(&self, store: &Store) -> Result<Granted> {
+        if self.resources.is_empty() {
+            return Err(Error::invalid("Access is to something: name a key or a secret."));
+        }
+        for pattern in &self.resources {
+            if let ResourcePattern::Key(Glob::Exact(id)) = pattern {
+                check_key(store, &self.instance, id).await?;
+            }
+        }
+        check_unnamed(store, &self.name).await?;
+        let rule = rule(self)?;
+        let rules: Vec<_> = rule.iter().map(|rule| rule.name.clone()).collect();
+        let policy = Policy {
+            name: self.name.clone(),
+            scope: Scope::Instance(self.instance.clone()),
+            permissions: self.permissions(),
+            rules_text: if rules.is_empty() {
+                String::new()
+            } else {
+                serde_json::json!({ "NetworkRules": [self.name.as_str()] }).to_string()
+            },
+            rules,
+            resources: self.resources.iter().cloned().collect(),
+            description: self.description.clone(),
+        };
+        Ok(Granted { rule, policy })
+    }
+
+    fn access_point(self, callers: Callers) -> AccessPoint {
+        AccessPoint { policies: vec![self.name.clone()], name: self.name, callers, description: self.description }
+    }
 }
 
 impl Kms {
-    /// Makes network rule, policy, access point and client key, or none of them.
+    /// Makes network rule, policy, access point and client key, which is valid for so many seconds from `now`, or none of them.
     ///
     /// # Errors
     /// [`Kind::ResourceExists`] when the name is taken; [`Kind::KeyNotFound`] for a key that is not in the instance;
@@ -76,50 +112,39 @@ impl Kms {
     pub async fn create_access(
         store: &Store,
         new: NewAccess,
+        seconds: i64,
         now: Timestamp,
         keep: impl FnOnce(&HandedOut) -> Result<()>,
     ) -> Result<HandedOut> {
-        if new.resources.is_empty() {
-            return Err(Error::invalid("Access is to something: name a key or a secret."));
-        }
-        for pattern in &new.resources {
-            if let ResourcePattern::Key(Glob::Exact(id)) = pattern {
-                check_key(store, &new.instance, id).await?;
-            }
-        }
-        check_unnamed(store, &new.name).await?;
-        let rule = rule(&new)?;
-        let rules: Vec<_> = rule.iter().map(|rule| rule.name.clone()).collect();
-        let policy = Policy {
-            name: new.name.clone(),
-            scope: Scope::Instance(new.instance.clone()),
-            permissions: new.permissions(),
-            rules_text: if rules.is_empty() {
-                String::new()
-            } else {
-                serde_json::json!({ "NetworkRules": [new.name.as_str()] }).to_string()
-            },
-            rules,
-            resources: new.resources.into_iter().collect(),
-            description: new.description.clone(),
-        };
-        let access_point = AccessPoint {
-            name: new.name.clone(),
-            method: AuthenticationMethod::ClientKey,
-            policies: vec![new.name.clone()],
-            description: new.description,
-        };
-        let handed_out = client_key(store, new.name, new.seconds, now).await?;
+        let Granted { rule, policy } = new.granted(store).await?;
+        let handed_out = client_key(store, new.name.clone(), seconds, now).await?;
         keep(&handed_out)?;
-        store.create_access(rule.as_ref(), &policy, &access_point, &handed_out.client_key).await?;
+        let access_point = new.access_point(Callers::ClientKeys);
+        store.create_access(rule.as_ref(), &policy, &access_point, Some(&handed_out.client_key)).await?;
         Ok(handed_out)
+    }
+
+    /// Makes network rule, policy and access point for the sessions of the role of their name, or none of them. Nothing is handed out.
+    ///
+    /// # Returns
+    /// The role, and what its sessions must trust, PEM.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`] without the role; those of [`Kms::create_access`].
+    pub async fn create_access_of_role(store: &Store, new: NewAccess) -> Result<(Role, String)> {
+        let role = store.roles().await?.into_iter().find(|role| role.name == new.name).ok_or_else(|| no_role(&new.name))?;
+        let Granted { rule, policy } = new.granted(store).await?;
+        let ca_chain_pem = certificates::ca_chain_pem(&authorities(store).await?);
+        let access_point = new.access_point(Callers::SessionsOf(role.id.clone()));
+        store.create_access(rule.as_ref(), &policy, &access_point, None).await?;
+        Ok((role, ca_chain_pem))
     }
 
     /// Makes a further client key of an access point; those that there are stay valid.
     ///
     /// # Errors
-    /// [`Kind::ResourceNotFound`] without the access point, [`Kind::LimitExceeded`] for a fourth; the store fails; what `keep` says, as
-    /// in [`Kms::create_access`].
+    /// [`Kind::ResourceNotFound`] without the access point, [`Kind::UnsupportedOperation`] when that has no client keys,
+    /// [`Kind::LimitExceeded`] for a fourth; the store fails; what `keep` says, as in [`Kms::create_access`].
     pub async fn hand_out_client_key(
         store: &Store,
         access_point: Name,

@@ -51,6 +51,7 @@ use crate::tier::Tier;
 use certificates::AuthorityMaterial;
 use snapshot::Snapshot;
 
+pub use access::FIVE_YEARS;
 pub use alerts::{AlertCounts, AlertReceiver};
 pub use background::REFRESH;
 pub use handing_out::{HandedOut, NewAccess};

@@ -1,13 +1,15 @@
-//! Whether an operator may: its policies and the key's decide, deny is the default. Called once for each request of the OpenAPI,
-//! before its use case.
+//! Whether an operator may: its policies and the key's decide, and for a session the access point of its role; deny is the default.
+//! Called once for each request of the OpenAPI, before its use case.
 
 use super::Kms;
 use super::aliases::{is_alias, resource_of, unknown_alias};
-use super::requests::Operator;
+use super::requests::{Operator, Reach};
+use super::snapshot::{Access, KeyEntry};
 use crate::base::{Error, Kind, Result};
 use crate::model::KeyId;
+use crate::model::access::{self, Permission, Resource, Wish, decide};
 use crate::model::arn::arn;
-use crate::model::operator::{Decision, Demand, KeyPolicy};
+use crate::model::operator::{Decision, Demand, KeyPolicy, Reason};
 use crate::model::tags::Tags;
 
 /// The most characters of a resource that is decided about: what is longer is the name of nothing.
@@ -71,7 +73,7 @@ impl Kms {
             operator.trace.means(id.clone());
         }
         let resource = alias.as_ref().map_or_else(|| named.clone(), |id| format!("key/{id}"));
-        let entry = key.and_then(|id| self.reached(operator, &id).ok());
+        let entry = key.as_ref().and_then(|id| self.reached(operator, id).ok());
         let untagged = Tags::default();
         let demand = Demand {
             action,
@@ -82,12 +84,29 @@ impl Kms {
         };
         let policy: Option<&KeyPolicy> = entry.as_ref().and_then(|entry| entry.key.policy.as_deref());
         let session_policy = operator.session.as_ref().and_then(|session| session.policy.as_ref());
-        let why = match self.snapshot.access().identity(operator) {
+        let access = self.snapshot.access();
+        let refused = match access.identity(operator) {
             Some(identity) => match identity.decide_in_session(session_policy, &demand, policy) {
-                Decision::Allow => return unknown.map_or_else(|| Ok(alias.map_or(Permitted::AsNamed, Permitted::Key)), Err),
-                Decision::Deny(reason) => format!("{reason:?}"),
+                Decision::Allow => None,
+                // Nothing denies it, and it wants an Allow of the role: what its access point grants is one.
+                Decision::Deny(reason @ Reason::NotAllowed) => {
+                    match decide_by_access_point(&access, operator, action, key.as_ref(), entry.as_deref()) {
+                        Some(allowed @ access::Decision::Allow(_)) => {
+                            operator.trace.decided(allowed);
+                            None
+                        }
+                        Some(access::Decision::Deny(of_access_point)) => {
+                            Some(format!("{reason:?}, and by the access point of the role: {of_access_point:?}"))
+                        }
+                        None => Some(format!("{reason:?}")),
+                    }
+                }
+                Decision::Deny(reason) => Some(format!("{reason:?}")),
             },
-            None => "the AccessKey, its owner or the role is gone".to_owned(),
+            None => Some("the AccessKey, its owner or the role is gone".to_owned()),
+        };
+        let Some(why) = refused else {
+            return unknown.map_or_else(|| Ok(alias.map_or(Permitted::AsNamed, Permitted::Key)), Err);
         };
         let shown = match subject {
             Subject::Everything => named,
@@ -98,6 +117,24 @@ impl Kms {
         };
         Err(Error::new(Kind::NoPermission, format!("The operator is not permitted {action} on {shown}.")).caused_by(why))
     }
+}
+
+/// What the access point of a session's role says, if there is one and the action is what access points grant. At the endpoint of an
+/// instance it speaks of that, as to client keys; at the shared gateway of the key's.
+fn decide_by_access_point(
+    access: &Access,
+    operator: &Operator,
+    action: &str,
+    key: Option<&KeyId>,
+    entry: Option<&KeyEntry>,
+) -> Option<access::Decision> {
+    let access_point = access.access_point_of_session(operator.session.as_deref()?)?;
+    let permission = Permission::of_action(action)?;
+    let instance = match &operator.reach {
+        Reach::Instance(instance) => instance,
+        Reach::Everything => &entry?.key.instance,
+    };
+    Some(decide(access_point, access, &Wish { instance, permission, resource: Resource::Key(key?), source: operator.source }))
 }
 
 fn shortened(text: &str) -> String {

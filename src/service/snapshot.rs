@@ -9,10 +9,11 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::last_use::LastUse;
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
-use crate::model::access::{AccessPoint, ClientKey, Directory, NetworkRule, Policy};
+use crate::model::access::{AccessPoint, Callers, ClientKey, Directory, NetworkRule, Policy};
 use crate::model::algorithm::KeySpec;
 use crate::model::key::{Key, KeyAttributes, Material, SubjectPublicKeyInfo};
 use crate::model::operator::{AccessKeyInfo, Identity, Role};
+use crate::model::session::Session;
 use crate::model::tags::{TaggedResource, Tags};
 use crate::model::{AccessKeyId, Alias, ClientKeyId, KeyId, KeyVersionId, Name};
 use crate::store::{KeyVersion, Store};
@@ -127,7 +128,12 @@ impl Access {
     /// The access point of a client key, if both are still there.
     pub(super) fn access_point_of(&self, client_key: &ClientKeyId) -> Option<&AccessPoint> {
         let client_key = self.verified.get(client_key.as_str())?;
-        self.access_points.get(&client_key.access_point)
+        self.access_points.get(&client_key.access_point).filter(|point| point.callers == Callers::ClientKeys)
+    }
+
+    /// The access point whose callers are the sessions of this one's role.
+    pub(super) fn access_point_of_session(&self, session: &Session) -> Option<&AccessPoint> {
+        self.access_points.get(&session.role).filter(|point| point.is_of(session))
     }
 }
 

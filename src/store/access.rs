@@ -6,7 +6,8 @@ use super::transaction::{Fault, is_taken};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result, Timestamp};
 use crate::model::access::{
-    AccessPoint, CLIENT_KEYS_PER_ACCESS_POINT, ClientKey, NetworkRule, Policy, ResourcePattern, parse_source,
+    AccessPoint, AuthenticationMethod, CLIENT_KEYS_PER_ACCESS_POINT, Callers, ClientKey, NetworkRule, Policy, ResourcePattern,
+    parse_source,
 };
 use crate::model::{ClientKeyId, Name};
 
@@ -51,12 +52,13 @@ impl Store {
     /// Keeps a client key.
     ///
     /// # Errors
-    /// [`Kind::ResourceNotFound`] without its access point, [`Kind::LimitExceeded`] when that has three already.
+    /// [`Kind::ResourceNotFound`] without its access point, [`Kind::UnsupportedOperation`] when that has none,
+    /// [`Kind::LimitExceeded`] when it has three already.
     pub async fn create_client_key(&self, client_key: &ClientKey) -> Result<()> {
         self.write("create client key", |writing| Box::pin(insert_client_key(writing.connection, client_key))).await
     }
 
-    /// Keeps a network rule if there is one, a policy, an access point and its client key, or none of them.
+    /// Keeps a network rule if there is one, a policy, an access point and its client key if there is one, or none of them.
     ///
     /// # Errors
     /// Those of the four.
@@ -65,7 +67,7 @@ impl Store {
         rule: Option<&NetworkRule>,
         policy: &Policy,
         access_point: &AccessPoint,
-        client_key: &ClientKey,
+        client_key: Option<&ClientKey>,
     ) -> Result<()> {
         self.write("create access", |writing| {
             Box::pin(async move {
@@ -75,7 +77,10 @@ impl Store {
                 }
                 insert_policy(connection, policy).await?;
                 insert_access_point(connection, access_point).await?;
-                insert_client_key(connection, client_key).await
+                if let Some(client_key) = client_key {
+                    insert_client_key(connection, client_key).await?;
+                }
+                Ok(())
             })
         })
         .await
@@ -213,11 +218,16 @@ async fn insert_policy(connection: &mut SqliteConnection, policy: &Policy) -> Re
 }
 
 async fn insert_access_point(connection: &mut SqliteConnection, access_point: &AccessPoint) -> Result<(), Fault> {
-    sqlx::query("INSERT INTO access_points (name, method, policies, description) VALUES ($1, $2, $3, $4)")
+    let role = match &access_point.callers {
+        Callers::ClientKeys => None,
+        Callers::SessionsOf(role) => Some(role.as_str()),
+    };
+    sqlx::query("INSERT INTO access_points (name, method, policies, description, role_id) VALUES ($1, $2, $3, $4, $5)")
         .bind(access_point.name.as_str())
-        .bind(access_point.method.name())
+        .bind(access_point.callers.method().name())
         .bind(list(&access_point.policies))
         .bind(&access_point.description)
+        .bind(role)
         .execute(connection)
         .await
         .map_err(|error| taken(error, "application access point", &access_point.name))?;
@@ -226,11 +236,12 @@ async fn insert_access_point(connection: &mut SqliteConnection, access_point: &A
 
 async fn insert_client_key(connection: &mut SqliteConnection, key: &ClientKey) -> Result<(), Fault> {
     let name = key.access_point.as_str();
-    let access_point: Option<String> =
-        sqlx::query_scalar("SELECT name FROM access_points WHERE name = $1").bind(name).fetch_optional(&mut *connection).await?;
-    if access_point.is_none() {
+    let method: Option<String> =
+        sqlx::query_scalar("SELECT method FROM access_points WHERE name = $1").bind(name).fetch_optional(&mut *connection).await?;
+    let Some(method) = method else {
         return Err(Error::new(Kind::ResourceNotFound, format!("There is no application access point {name}.")).into());
-    }
+    };
+    method.parse::<AuthenticationMethod>().map_err(corrupt)?.check_client_keys(name)?;
     let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM client_keys WHERE access_point = $1")
         .bind(name)
         .fetch_one(&mut *connection)
@@ -288,12 +299,19 @@ async fn policies(connection: &mut SqliteConnection) -> Result<Vec<Policy>> {
 }
 
 async fn access_points(connection: &mut SqliteConnection) -> Result<Vec<AccessPoint>> {
-    let statement = "SELECT name, method, policies, description FROM access_points ORDER BY name";
-    let rows: Vec<(String, String, String, String)> = sqlx::query_as(statement).fetch_all(connection).await.map_err(failed)?;
+    let statement = "SELECT name, method, role_id, policies, description FROM access_points ORDER BY name";
+    let rows: Vec<(String, String, Option<String>, String, String)> =
+        sqlx::query_as(statement).fetch_all(connection).await.map_err(failed)?;
     rows.into_iter()
-        .map(|(name, method, policies, description)| {
-            let name = name.parse().map_err(corrupt)?;
-            Ok(AccessPoint { name, method: method.parse().map_err(corrupt)?, policies: items(&policies)?, description })
+        .map(|(name, method, role, policies, description)| {
+            let callers = match (method.parse().map_err(corrupt)?, role) {
+                (AuthenticationMethod::ClientKey, None) => Callers::ClientKeys,
+                (AuthenticationMethod::RamRole, Some(role)) => Callers::SessionsOf(role.parse().map_err(corrupt)?),
+                (AuthenticationMethod::ClientKey, Some(_)) | (AuthenticationMethod::RamRole, None) => {
+                    return Err(Error::internal("an access point whose method does not fit its role"));
+                }
+            };
+            Ok(AccessPoint { name: name.parse().map_err(corrupt)?, callers, policies: items(&policies)?, description })
         })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! Temporary credentials from the command line: `keystead api` by the sessions of a role.
+//! Temporary credentials from the command line: `keystead api` by the sessions of a role, and access points for them.
 
 use serde_json::Value;
 
@@ -60,6 +60,84 @@ fn the_credentials_of_a_session_call_operations() {
     assert_eq!(code(installation.api(&["--access-key-file", "without.json", "ListKeys"])), "MissingSecurityToken");
     assert_eq!(code(installation.api(&["--access-key-file", &alice, "DescribeKey", "--KeyId", &key])), "Forbidden.NoPermission");
     assert!(server.end().0);
+}
+
+#[test]
+fn a_program_without_a_stored_secret_uses_a_key() {
+    let (installation, alice) = installation();
+    let instance = installation.software.to_string();
+    let made = installation.run(&[
+        "aap",
+        "create",
+        "--instance",
+        &instance,
+        "--name",
+        "app",
+        "--key",
+        "*",
+        "--authentication-method",
+        "RAMRole",
+    ]);
+    assert!(made.status.success(), "{}", text(&made));
+    assert!(text(&made).contains("acs:ram::0:role/app; there is no client key"), "{}", text(&made));
+    let files: Vec<_> = installation.folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!files.iter().any(|name| name.to_str().unwrap().starts_with("clientKey_")), "{files:?}");
+    assert!(installation.path(&format!("PrivateKmsCA_{instance}.pem")).is_file());
+    let shown = text(&installation.run(&["role", "show", "app"]));
+    assert!(shown.contains("access point app, by the permission policies app"), "{shown}");
+    let refusal = installation.refusal(&["client-key", "create", "--aap", "app"]);
+    assert!(refusal.contains("has no client keys") && refusal.contains("RAMRole"), "{refusal}");
+
+    let server = installation.serve();
+    let created = installation.api(&["CreateKey", "--DKMSInstanceId", &instance]).unwrap();
+    let key = created["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+    installation.write_secret("session.json", &assume(&installation, &alice).to_string());
+    let by = |arguments: &[&str]| installation.api(&[&["--access-key-file", "session.json"], arguments].concat());
+    let encrypted = by(&["Encrypt", "--KeyId", &key, "--Plaintext", "eA=="]).unwrap();
+    let decrypted = by(&["Decrypt", "--CiphertextBlob", encrypted["CiphertextBlob"].as_str().unwrap()]).unwrap();
+    assert_eq!(decrypted["Plaintext"], "eA==");
+    assert_eq!(code(by(&["ListKeys"])), "Forbidden.NoPermission");
+    assert!(server.end().0);
+    let found = text(&installation.run(&["audit", "search", "--caller", "app", "--operation", "Encrypt"]));
+    assert!(found.contains("\"access_point\":\"app\"") && found.contains("\"policy\":\"app\""), "{found}");
+}
+
+#[test]
+fn what_does_not_fit_a_role_is_said() {
+    let (installation, _) = installation();
+    let instance = installation.software.to_string();
+    let aap = |name: &str, more: &[&str]| {
+        let arguments =
+            ["aap", "create", "--instance", &instance, "--name", name, "--key", "*", "--authentication-method", "RAMRole"];
+        installation.refusal(&[&arguments[..], more].concat())
+    };
+    assert!(aap("nobody", &[]).contains("keystead role create nobody"));
+    assert!(aap("app", &["--days", "30"]).contains("--days"));
+    let other = installation.run(&[
+        "aap",
+        "create",
+        "--instance",
+        &instance,
+        "--name",
+        "app",
+        "--key",
+        "*",
+        "--authentication-method",
+        "None",
+    ]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(text(&other).contains("ClientKey and RAMRole"), "{}", text(&other));
+
+    // A role that is made anew is told what it does not get.
+    let run = |arguments: &[&str]| {
+        let output = installation.run(arguments);
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    run(&["aap", "create", "--instance", &instance, "--name", "app", "--key", "*", "--authentication-method", "RAMRole"]);
+    assert!(run(&["role", "delete", "app"]).contains("The application access point app grants nothing any more"));
+    assert!(run(&["role", "create", "app", "--trust-file", "trust.json"]).contains("made for a former role"));
+    assert!(!run(&["role", "show", "app"]).contains("access point"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 """Temporary credentials by the STS SDK, used with the OpenAPI SDK: what a role may, for whom it trusts, as far as the session's policy goes."""
 
+import contextlib
 import json
 
 import pytest
@@ -24,20 +25,27 @@ def configured(at, access_key_id, access_key_secret, **more):
     )
 
 
-@pytest.fixture
-def alice(name, tmp_path):
-    """An operator that may nothing, and a role for it that may encrypt and decrypt; its client of the STS."""
+@contextlib.contextmanager
+def role_and_user(name, tmp_path, *policies):
+    """An operator that may nothing, and a role for it; its client of the STS."""
     keystead("operator", "create", f"{name}-user", folder=tmp_path)
     keystead("operator", "access-key", "create", f"{name}-user", folder=tmp_path)
     (file,) = tmp_path.glob("accessKey_*.json")
     access_key = json.loads(file.read_text())
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": [f"acs:ram::0:user/{name}-user"]}}
     (tmp_path / "trust.json").write_text(json.dumps({"Version": "1", "Statement": [trust]}))
-    (tmp_path / "own.json").write_text(json.dumps({"Version": "1", "Statement": [statement(["kms:Encrypt", "kms:Decrypt"])]}))
-    keystead("role", "create", name, "--trust-file", "trust.json", "--policy-file", "own.json", folder=tmp_path)
+    keystead("role", "create", name, "--trust-file", "trust.json", *policies, folder=tmp_path)
     yield StsClient(configured(QUICKSTART["sts"], access_key["AccessKeyId"], access_key["AccessKeySecret"]))
     keystead("role", "delete", name, folder=tmp_path)
     keystead("operator", "delete", f"{name}-user", folder=tmp_path)
+
+
+@pytest.fixture
+def alice(name, tmp_path):
+    """The operator, whose role may encrypt and decrypt."""
+    (tmp_path / "own.json").write_text(json.dumps({"Version": "1", "Statement": [statement(["kms:Encrypt", "kms:Decrypt"])]}))
+    with role_and_user(name, tmp_path, "--policy-file", "own.json") as client:
+        yield client
 
 
 def assume(client, name, **more):

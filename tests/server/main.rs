@@ -6,6 +6,7 @@ mod bench;
 #[allow(dead_code, reason = "a part of it is used")]
 mod isolated;
 
+mod access_points_of_roles;
 mod audit;
 mod bodies;
 mod checks;

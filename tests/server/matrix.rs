@@ -89,6 +89,8 @@ dimension! {
         NarrowedSession => "narrowed session",
         SessionOfNothing => "session of nothing",
         ExpiredSession => "expired session",
+        // Of a role without a statement, that has an access point.
+        SessionWithAccessPoint => "session with access point",
     }
 }
 
@@ -177,6 +179,7 @@ impl Asked {
                 Credential::NarrowedSession,
                 Credential::SessionOfNothing,
                 Credential::ExpiredSession,
+                Credential::SessionWithAccessPoint,
             ],
         }
     }
@@ -290,7 +293,8 @@ impl World {
             | Credential::Denied
             | Credential::NarrowedSession
             | Credential::SessionOfNothing
-            | Credential::ExpiredSession => unreachable!("AccessKeys do not sign messages"),
+            | Credential::ExpiredSession
+            | Credential::SessionWithAccessPoint => unreachable!("AccessKeys do not sign messages"),
         }
     }
 
@@ -321,7 +325,11 @@ impl World {
                 by(key.info.id.as_str(), &key.secret, now)
             }
             Credential::Administrator => by(root, &root_secret, now),
-            Credential::Session | Credential::NarrowedSession | Credential::SessionOfNothing | Credential::ExpiredSession => {
+            Credential::Session
+            | Credential::NarrowedSession
+            | Credential::SessionOfNothing
+            | Credential::ExpiredSession
+            | Credential::SessionWithAccessPoint => {
                 let session = self.session(credential);
                 with_token(session.credentials.id.as_str(), &session.credentials.secret, now, Some(&session.token))
             }

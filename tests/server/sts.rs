@@ -1,11 +1,12 @@
 //! The Security Token Service and its credentials: who gets them, what they permit and until when, and what is wrong with them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use keystead::base::{Clock, SecretBytes, Timestamp};
 use keystead::model::RoleId;
-use keystead::model::operator::{BuiltIn, Identity, IdentityKind, Role};
+use keystead::model::operator::{AttachedPolicy, BuiltIn, Identity, IdentityKind, Role};
 use keystead::service;
 use keystead::wire::signing::{AcsScheme, RpcMethod, rpc_sign, rpc_string_to_sign};
 use keystead::wire::{date, sts};
@@ -16,14 +17,14 @@ use crate::bench::{Answer, Bench, Call, bench};
 use crate::shared::{code, query, secret, signed_call};
 
 /// What requests are signed with, and the token that goes with it.
-struct Credentials {
+pub struct Credentials {
     id: String,
     secret: SecretBytes,
     token: Option<String>,
 }
 
 impl Credentials {
-    fn of(answer: &Answer) -> Self {
+    pub fn of(answer: &Answer) -> Self {
         assert_eq!(answer.status, 200, "{}", answer.json());
         let credentials = answer.json()["Credentials"].clone();
         let text = |name: &str| credentials[name].as_str().unwrap().to_owned();
@@ -36,7 +37,7 @@ impl Credentials {
     }
 }
 
-async fn user(bench: &Bench, called: &str) -> Credentials {
+pub async fn user(bench: &Bench, called: &str) -> Credentials {
     let (name, created) = (called.parse().unwrap(), Timestamp::from_unix(0));
     let identity = Identity { name, kind: IdentityKind::User, policies: Vec::new(), description: String::new(), created };
     bench.store.create_identity(&identity).await.unwrap();
@@ -49,10 +50,15 @@ async fn user(bench: &Bench, called: &str) -> Credentials {
 /// A role that may use every key to encrypt and decrypt, and that these may assume.
 async fn role(bench: &Bench, called: &str, trusted: &Value) {
     let text = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":["kms:Encrypt","kms:Decrypt"],"Resource":"*"}]}"#;
+    role_with(bench, called, trusted, vec![service::policy_of("own".parse().unwrap(), text).unwrap()]).await;
+}
+
+/// A role with these policies that these may assume.
+pub async fn role_with(bench: &Bench, called: &str, trusted: &Value, policies: Vec<AttachedPolicy>) {
     let identity = Identity {
         name: called.parse().unwrap(),
         kind: IdentityKind::Role,
-        policies: vec![service::policy_of("own".parse().unwrap(), text).unwrap()],
+        policies,
         description: String::new(),
         created: Timestamp::from_unix(0),
     };
@@ -78,12 +84,16 @@ fn signed(bench: &Bench, by: &Credentials, version: &str, action: &str, paramete
     })
 }
 
-async fn to_sts(bench: &Bench, by: &Credentials, action: &str, parameters: &[(&str, &str)]) -> Answer {
+pub async fn to_sts(bench: &Bench, by: &Credentials, action: &str, parameters: &[(&str, &str)]) -> Answer {
     bench.send_to(bench.sts, &query(parameters), signed(bench, by, sts::VERSION, action, parameters)).await
 }
 
-async fn to_kms(bench: &Bench, by: &Credentials, action: &str, parameters: &[(&str, &str)]) -> Answer {
-    bench.send_to(bench.shared, &query(parameters), signed(bench, by, "2016-01-20", action, parameters)).await
+pub async fn to_kms(bench: &Bench, by: &Credentials, action: &str, parameters: &[(&str, &str)]) -> Answer {
+    to_kms_at(bench, bench.shared, by, action, parameters).await
+}
+
+pub async fn to_kms_at(bench: &Bench, at: SocketAddr, by: &Credentials, action: &str, parameters: &[(&str, &str)]) -> Answer {
+    bench.send_to(at, &query(parameters), signed(bench, by, "2016-01-20", action, parameters)).await
 }
 
 async fn encrypts(bench: &Bench, by: &Credentials) -> String {
@@ -228,7 +238,7 @@ async fn a_role_that_is_changed_or_gone_is_so_for_its_sessions() {
     bench.store.detach_policy(&name, &"own".parse().unwrap()).await.unwrap();
     bench.kms.refresh().await.unwrap();
     assert_eq!(encrypts(&bench, &session).await, "Forbidden.NoPermission");
-    let full = keystead::model::operator::AttachedPolicy::BuiltIn(BuiltIn::FullAccess);
+    let full = AttachedPolicy::BuiltIn(BuiltIn::FullAccess);
     bench.store.attach_policy(&name, &full).await.unwrap();
     bench.kms.refresh().await.unwrap();
     assert_eq!(encrypts(&bench, &session).await, "OK");

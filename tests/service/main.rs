@@ -27,7 +27,7 @@ use keystead::model::key::{Key, KeyState, Material};
 use keystead::model::tags::Tags;
 use keystead::model::{AccessKeyId, InstanceId, KeyId, KeyVersionId, Name};
 use keystead::service::requests::*;
-use keystead::service::{Kms, NewAccess, Parts, REFRESH, ServedInstance, certificates};
+use keystead::service::{FIVE_YEARS, Kms, NewAccess, Parts, REFRESH, ServedInstance, certificates};
 use keystead::store::{Authorities, KeyVersion, RootKey, Store};
 use keystead::tier::Tier;
 use keystead::tier::public_key::Validity;
@@ -90,8 +90,8 @@ async fn bench() -> Bench {
         .await
         .unwrap();
     let instance = InstanceId::from_entropy(random::bytes());
-    let made =
-        Kms::create_access(&store, NewAccess::everything(name("app"), instance.clone()).unwrap(), NOW, |_| Ok(())).await.unwrap();
+    let access = NewAccess::everything(name("app"), instance.clone()).unwrap();
+    let made = Kms::create_access(&store, access, FIVE_YEARS, NOW, |_| Ok(())).await.unwrap();
     let kms = start(store.clone(), &instance).await;
     let source = "127.0.0.1".parse().unwrap();
     Bench {
@@ -489,21 +489,24 @@ async fn an_alias_is_as_good_as_the_id() {
 #[tokio::test]
 async fn a_name_is_quick_created_once() {
     let bench = bench().await;
-    let again =
-        Kms::create_access(&bench.store, NewAccess::everything(name("app"), bench.instance.clone()).unwrap(), NOW, |_| Ok(()))
-            .await;
-    assert_eq!(again.err().unwrap().kind(), Kind::ResourceExists);
     let new = |text: &str| NewAccess::everything(name(text), bench.instance.clone()).unwrap();
+    let refused = async |access: NewAccess, seconds: i64| {
+        Kms::create_access(&bench.store, access, seconds, NOW, |_| Ok(())).await.err().unwrap().kind()
+    };
+    assert_eq!(refused(new("app"), FIVE_YEARS).await, Kind::ResourceExists);
     let missing = NewAccess { resources: vec!["key/key-hzz62f1cb66fa42qo0001".parse().unwrap()], ..new("b") };
-    assert_eq!(Kms::create_access(&bench.store, missing, NOW, |_| Ok(())).await.err().unwrap().kind(), Kind::KeyNotFound);
-    for wrong in [
-        NewAccess { resources: Vec::new(), ..new("b") },
-        NewAccess { sources: vec!["10.0.0.256".to_owned()], ..new("b") },
-        NewAccess { seconds: 0, ..new("b") },
-        NewAccess { seconds: i64::MAX, ..new("b") },
+    assert_eq!(refused(missing, FIVE_YEARS).await, Kind::KeyNotFound);
+    for (wrong, seconds) in [
+        (NewAccess { resources: Vec::new(), ..new("b") }, FIVE_YEARS),
+        (NewAccess { sources: vec!["10.0.0.256".to_owned()], ..new("b") }, FIVE_YEARS),
+        (new("b"), 0),
+        (new("b"), i64::MAX),
     ] {
-        assert_eq!(Kms::create_access(&bench.store, wrong, NOW, |_| Ok(())).await.err().unwrap().kind(), Kind::InvalidParameter);
+        assert_eq!(refused(wrong, seconds).await, Kind::InvalidParameter);
     }
+    let without_role = Kms::create_access_of_role(&bench.store, new("b")).await.err().unwrap();
+    assert_eq!(without_role.kind(), Kind::ResourceNotFound);
+    assert!(without_role.message().contains("keystead role create b"), "{without_role}");
     assert_eq!(bench.store.access().await.unwrap().client_keys.len(), 1);
     let years = bench.store.access().await.unwrap().client_keys[0].not_after.unix() - NOW.unix();
     assert_eq!(years, 5 * 365 * 86_400);

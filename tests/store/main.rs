@@ -13,7 +13,7 @@ use std::path::Path;
 use alerts::of_key;
 use keystead::base::{Error, Kind, SecretBytes, Timestamp, random};
 use keystead::model::access::{
-    AccessPoint, AuthenticationMethod, ClientKey, NetworkRule, NetworkRuleKind, Permission, Policy, Scope, parse_source,
+    AccessPoint, Callers, ClientKey, NetworkRule, NetworkRuleKind, Permission, Policy, Scope, parse_source,
 };
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::instance::InstanceKind;
@@ -22,7 +22,7 @@ use keystead::model::key::{
 };
 use keystead::model::operator::{AccessKeyInfo, AccessKeyState, IdentityKind};
 use keystead::model::tags::Tags;
-use keystead::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name};
+use keystead::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name, RoleId};
 use keystead::store::{AccessKey, Authorities, KeyIntent, KeyVersion, PolicyChange, RootKey, Store};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
@@ -137,7 +137,7 @@ fn policy(text: &str) -> Policy {
 fn access_point(text: &str) -> AccessPoint {
     AccessPoint {
         name: name(text),
-        method: AuthenticationMethod::ClientKey,
+        callers: Callers::ClientKeys,
         policies: vec![name("policy_a")],
         description: "für alle".to_owned(),
     }
@@ -415,13 +415,27 @@ async fn an_access_point_has_three_client_keys() {
 }
 
 #[tokio::test]
+async fn an_access_point_of_a_role_comes_back_with_its_id_and_has_no_client_keys() {
+    let bench = bench().await;
+    let callers = Callers::SessionsOf(RoleId::from_entropy(random::bytes()));
+    let of_role = AccessPoint { callers, ..access_point("app") };
+    bench.store.create_access_point(&of_role).await.unwrap();
+    let error = bench.store.create_client_key(&client_key("app")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::UnsupportedOperation);
+    bench.store.create_access(None, &policy("policy_a"), &access_point("other"), None).await.unwrap();
+    let tables = bench.again().await.access().await.unwrap();
+    assert_eq!((tables.access_points, tables.client_keys.len()), (vec![of_role, access_point("other")], 0));
+}
+
+#[tokio::test]
 async fn quick_creation_is_all_or_nothing() {
     let bench = bench().await;
     bench.store.create_access_point(&access_point("taken")).await.unwrap();
-    let error = bench.store.create_access(None, &policy("new"), &access_point("taken"), &client_key("taken")).await.unwrap_err();
+    let error =
+        bench.store.create_access(None, &policy("new"), &access_point("taken"), Some(&client_key("taken"))).await.unwrap_err();
     assert_eq!(error.kind(), Kind::ResourceExists);
     assert!(bench.store.access().await.unwrap().policies.is_empty());
-    bench.store.create_access(None, &policy("new"), &access_point("new"), &client_key("new")).await.unwrap();
+    bench.store.create_access(None, &policy("new"), &access_point("new"), Some(&client_key("new"))).await.unwrap();
     assert_eq!(bench.store.access().await.unwrap().client_keys.len(), 1);
 }
 

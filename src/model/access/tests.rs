@@ -61,8 +61,7 @@ fn decision(policies: &[(&str, Policy)], rules: &[(&str, NetworkRule)], source: 
     };
     let mut names: Vec<Name> = policies.iter().map(|(called, _)| name(called)).collect();
     names.push(name("dangling"));
-    let access_point =
-        AccessPoint { name: name("a"), method: AuthenticationMethod::ClientKey, policies: names, description: String::new() };
+    let access_point = AccessPoint { name: name("a"), callers: Callers::ClientKeys, policies: names, description: String::new() };
     let instance = HERE.parse().unwrap();
     let wish =
         Wish { instance: &instance, permission: Permission::CryptoServiceKeyUser, resource, source: source.parse().unwrap() };

@@ -160,7 +160,7 @@ pub(super) fn describe_access_point(call: &Call<'_>) -> Result<Vec<u8>> {
 fn access_point(access_point: AccessPoint) -> ApplicationAccessPointAnswer {
     ApplicationAccessPointAnswer {
         arn: arn("applicationaccesspoint", &access_point.name),
-        authentication_method: access_point.method.name(),
+        authentication_method: access_point.callers.method().name(),
         description: access_point.description,
         policies: compact(&access_point.policies.iter().map(ToString::to_string).collect::<Vec<_>>()),
         name: access_point.name.to_string(),
@@ -170,7 +170,7 @@ fn access_point(access_point: AccessPoint) -> ApplicationAccessPointAnswer {
 pub(super) fn list_access_points(call: &Call<'_>) -> Result<Vec<u8>> {
     let listed = call.kms.list_access_points(call.operator, call.page(20)?);
     let item = |point: &AccessPoint| ApplicationAccessPointItem {
-        authentication_method: point.method.name().to_owned(),
+        authentication_method: point.callers.method().name().to_owned(),
         name: point.name.to_string(),
     };
     call.json_list(ApplicationAccessPoints::new(listed.items.iter().map(item).collect()), listed.page, listed.total)

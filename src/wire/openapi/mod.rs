@@ -299,6 +299,7 @@ impl FromStr for Action {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::access::Permission;
 
     /// 102 in the two SDKs, and the one that only Terraform calls.
     #[test]
@@ -307,5 +308,15 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!((names.len(), Action::ALL.len() + UNSERVED.len()), (103, 103));
+    }
+
+    #[test]
+    fn access_points_grant_sessions_the_cryptography_and_nothing_else() {
+        let granted = |action: &str| Permission::of_action(action) == Some(Permission::CryptoServiceKeyUser);
+        for action in Action::ALL.iter().filter(|action| **action != Action::ReEncrypt) {
+            assert_eq!(granted(action.permission()), CRYPTOGRAPHY.contains(action), "{}", action.name());
+        }
+        assert!(granted("kms:ReEncryptFrom") && granted("kms:ReEncryptTo"));
+        assert_eq!(Permission::of_action("kms:*"), None);
     }
 }

@@ -4,8 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use keystead::model::access::{
-    AccessPoint, AuthenticationMethod, Decision, Directory, NetworkRule, NetworkRuleKind, Permission, Policy, Reason, Resource,
-    ResourcePattern, Scope, Wish, decide, parse_source,
+    AccessPoint, Callers, Decision, Directory, NetworkRule, NetworkRuleKind, Permission, Policy, Reason, Resource, ResourcePattern,
+    Scope, Wish, decide, parse_source,
 };
 use keystead::model::{InstanceId, KeyId, Name};
 
@@ -77,7 +77,7 @@ pub fn check(input: &[u8]) -> Verdict {
     };
     let point = AccessPoint {
         name: name("point"),
-        method: AuthenticationMethod::ClientKey,
+        callers: Callers::ClientKeys,
         policies: vec![name("policy")],
         description: String::new(),
     };

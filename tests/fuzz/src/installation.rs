@@ -16,7 +16,7 @@ use keystead::model::operator::{
 use keystead::model::{AccessKeyId, InstanceId, RoleId};
 use keystead::server::in_process::{self, Failed};
 use keystead::service::requests::{Caller, Operator, Reach};
-use keystead::service::{Kms, NewAccess, Parts, ServedInstance, certificates};
+use keystead::service::{FIVE_YEARS, Kms, NewAccess, Parts, ServedInstance, certificates};
 use keystead::store::{ADMINISTRATOR, AccessKey, Authorities, RootKey, Store};
 use keystead::tier::software::SoftwareTier;
 use keystead::tier::{Encryption, OaepHash, PublicKey};
@@ -100,7 +100,7 @@ impl Installation {
             store.replace_administrator(&key).await.expect("an operator");
             keep_role(&store).await;
             let access = NewAccess::everything("app".parse().expect("a name"), instance.clone()).expect("access");
-            let made = Kms::create_access(&store, access, NOW, |_| Ok(())).await.expect("access");
+            let made = Kms::create_access(&store, access, FIVE_YEARS, NOW, |_| Ok(())).await.expect("access");
             (made.client_key.id, store.clone(), start(store).await)
         });
         let caller = Caller { instance, client_key, source, trace: Arc::default() };

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use keystead::base::random;
 use keystead::model::RoleId;
+use keystead::model::access::{AuthenticationMethod, Permission, Scope};
 use keystead::model::operator::{IdentityKind, Role};
 use keystead::service::requests::{AssumeRole, Assumed, Operator};
 use serde_json::{Value, json};
 
-use super::Credential;
 use super::world::{World, allow_inside};
+use super::{Credential, Resource};
 
 /// How long a session lasts: its role's limit.
 pub(super) const SESSION: Duration = Duration::from_secs(3600);
@@ -25,6 +26,8 @@ const EXACT_ROLE: &str = "exact-role";
 const WIDE_ROLE: &str = "wide-role";
 /// May nothing.
 const EMPTY_ROLE: &str = "empty-role";
+/// Has an access point, and may nothing else.
+const APPLICATION: &str = "application";
 
 /// The role of a session.
 pub(super) fn role_of(credential: Credential) -> Option<&'static str> {
@@ -32,6 +35,7 @@ pub(super) fn role_of(credential: Credential) -> Option<&'static str> {
         Credential::Session => Some(EXACT_ROLE),
         Credential::NarrowedSession | Credential::ExpiredSession => Some(WIDE_ROLE),
         Credential::SessionOfNothing => Some(EMPTY_ROLE),
+        Credential::SessionWithAccessPoint => Some(APPLICATION),
         Credential::None
         | Credential::WrongSignature
         | Credential::OldDate
@@ -64,16 +68,27 @@ impl World {
     pub(super) async fn make_roles(&mut self) {
         let key = self.user(ASSUMER).await;
         self.assumer = Some(Operator { access_key: key.info.id, ..self.bench.operator.clone() });
-        for called in [EXACT_ROLE, WIDE_ROLE, EMPTY_ROLE] {
+        for called in [EXACT_ROLE, WIDE_ROLE, EMPTY_ROLE, APPLICATION] {
             self.role(called).await;
         }
         self.allow(Credential::NarrowedSession, &json!([allow_inside(&["*"], &["*"])])).await;
         self.bench.kms.refresh().await.unwrap();
+        // In scope are keys of the other instance, too: the policy is of this one.
+        let keys: Vec<_> = [Resource::InScope, Resource::Elsewhere]
+            .into_iter()
+            .filter_map(|resource| self.keys(resource))
+            .flat_map(|keys| [&keys.aes, &keys.rsa, &keys.ec, &keys.hmac])
+            .map(|key| format!("key/{key}"))
+            .collect();
+        let own = Scope::Instance(self.bench.instance.clone());
+        self.policy(APPLICATION, own, Permission::CryptoServiceKeyUser, &keys, &["in-scope"]).await;
+        self.access_point(APPLICATION, APPLICATION, AuthenticationMethod::RamRole).await;
         self.begin_session(Credential::ExpiredSession, None, SHORT);
         // The one that is to have expired is begun while it is good.
         self.bench.clock.set(self.bench.kms.now().after(SHORT));
         self.begin_session(Credential::Session, None, SESSION);
         self.begin_session(Credential::SessionOfNothing, Some(&allow_everywhere(&["*"])), SESSION);
+        self.begin_session(Credential::SessionWithAccessPoint, None, SESSION);
     }
 
     async fn role(&self, called: &str) {

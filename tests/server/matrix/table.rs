@@ -38,11 +38,20 @@ const INSTANCE_PROTOCOL: &[Line] = &[
     ["any", "own instance", "key user of all", "of the other instance|absent", "any", "missing"],
 ];
 
-/// What instance endpoints do not serve of the OpenAPI: all but the cryptography that needs one key.
-const AT_SHARED_GATEWAY: &str = "but Encrypt|Decrypt|GenerateDataKey|GenerateDataKeyWithoutPlaintext|AsymmetricEncrypt|\
-    AsymmetricDecrypt|AsymmetricSign|AsymmetricVerify|GetPublicKey|ExportDataKey|GenerateAndExportDataKey|GenerateMac|VerifyMac";
+/// The cryptography of the OpenAPI that needs one key.
+macro_rules! with_one_key {
+    () => {
+        "Encrypt|Decrypt|GenerateDataKey|GenerateDataKeyWithoutPlaintext|AsymmetricEncrypt|AsymmetricDecrypt|AsymmetricSign|\
+         AsymmetricVerify|GetPublicKey|ExportDataKey|GenerateAndExportDataKey|GenerateMac|VerifyMac"
+    };
+}
+/// What instance endpoints do not serve of the OpenAPI.
+const AT_SHARED_GATEWAY: &str = concat!("but ", with_one_key!());
+/// What access points grant to sessions.
+const CRYPTOGRAPHY: &str = concat!(with_one_key!(), "|ReEncrypt");
 
-/// The OpenAPI. Its callers have AccessKeys; what those may is said by statements, whatever the instance.
+/// The OpenAPI. Its callers have AccessKeys; what those may is said by statements, whatever the instance, and to the sessions of a role
+/// that has an access point also by policies, as to client keys.
 const OPENAPI: &[Line] = &[
     // Who is calling comes before everything that a request is about.
     ["any", "any", "none", "any", "any", "400 MissingParameter"],
@@ -52,6 +61,10 @@ const OPENAPI: &[Line] = &[
     ["any", "any", "disabled AccessKey", "any", "any", "403 Forbidden.AccessKey"],
     ["any", "any", "expired session", "any", "any", "400 InvalidSecurityToken.Expired"],
     [AT_SHARED_GATEWAY, "own instance|other instance", "any", "any", "any", "400 UnsupportedOperation"],
+    // An access point grants the use of keys, those that its policies name, to the addresses inside, on their instance.
+    [CRYPTOGRAPHY, "own instance|shared gateway", "session with access point", "in scope", "inside", "served"],
+    [CRYPTOGRAPHY, "own instance", "session with access point", "of the other instance", "inside", "missing"],
+    ["any", "any", "session with access point", "any", "any", DENIED],
     // No statement, which is none for what is absent either; what a session's policy allows its role does not have.
     ["any", "any", "no statement|session of nothing", "any", "any", DENIED],
     // All statements speak of the addresses inside; the root needs none.

@@ -229,11 +229,11 @@ impl World {
                 let scope = Scope::Instance(self.bench.instance.clone());
                 self.policy(called, scope, Permission::CryptoServiceKeyUser, &["key/*".to_owned()], &[]).await;
             }
-            Kept::AccessPoint => self.access_point(called, "everything").await,
+            Kept::AccessPoint => self.access_point(called, "everything", AuthenticationMethod::ClientKey).await,
         }
     }
 
-    async fn policy(&self, called: &str, scope: Scope, permission: Permission, resources: &[String], rules: &[&str]) {
+    pub(super) async fn policy(&self, called: &str, scope: Scope, permission: Permission, resources: &[String], rules: &[&str]) {
         let policy = CreatePolicy {
             name: name(called),
             scope,
@@ -246,8 +246,7 @@ impl World {
         self.bench.kms.create_policy(&self.bench.operator, policy).await.unwrap();
     }
 
-    async fn access_point(&self, called: &str, policy: &str) {
-        let method = AuthenticationMethod::ClientKey;
+    pub(super) async fn access_point(&self, called: &str, policy: &str, method: AuthenticationMethod) {
         let point = CreateAccessPoint { name: name(called), method, policies: vec![name(policy)], description: String::new() };
         self.bench.kms.create_access_point(&self.bench.operator, point).await.unwrap();
     }
@@ -279,7 +278,7 @@ impl World {
             (Credential::ExpiredClientKey, "key-user-of-all", dated(-1000, 1)),
         ] {
             if validity.is_none() {
-                self.access_point(called, called).await;
+                self.access_point(called, called, AuthenticationMethod::ClientKey).await;
             }
             self.clients.push((credential, self.bench.client_key(called, validity).await));
         }
