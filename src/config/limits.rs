@@ -52,10 +52,7 @@ pub(super) fn key_quota(table: Option<QuotaTable>, id: &InstanceId) -> Result<Op
 
 pub(super) fn instance_limits(table: Option<InstanceLimitsTable>) -> Result<Limits> {
     let Some(InstanceLimitsTable { symmetric, asymmetric, other }) = table else { return Ok(Limits::default()) };
-    limits(
-        "instance",
-        [("symmetric", Group::Symmetric, symmetric), ("asymmetric", Group::Asymmetric, asymmetric), ("other", Group::Other, other)],
-    )
+    limits("instance", [(Group::Symmetric, symmetric), (Group::Asymmetric, asymmetric), (Group::Other, other)])
 }
 
 pub(super) fn shared_limits(table: Option<SharedLimitsTable>) -> Result<Limits> {
@@ -63,26 +60,26 @@ pub(super) fn shared_limits(table: Option<SharedLimitsTable>) -> Result<Limits> 
     limits(
         "shared",
         [
-            ("symmetric", Group::Symmetric, symmetric),
-            ("asymmetric", Group::Asymmetric, asymmetric),
-            ("create_key", Group::CreateKey, create_key),
-            ("reads", Group::Reads, reads),
-            ("writes", Group::Writes, writes),
+            (Group::Symmetric, symmetric),
+            (Group::Asymmetric, asymmetric),
+            (Group::CreateKey, create_key),
+            (Group::Reads, reads),
+            (Group::Writes, writes),
         ],
     )
 }
 
 pub(super) fn sts_limits(table: Option<StsLimitsTable>) -> Result<Limits> {
     let Some(StsLimitsTable { reads, writes }) = table else { return Ok(Limits::default()) };
-    limits("sts", [("reads", Group::Reads, reads), ("writes", Group::Writes, writes)])
+    limits("sts", [(Group::Reads, reads), (Group::Writes, writes)])
 }
 
-fn limits<const N: usize>(of: &str, given: [(&str, Group, Option<u32>); N]) -> Result<Limits> {
+fn limits<const N: usize>(of: &str, given: [(Group, Option<u32>); N]) -> Result<Limits> {
     let mut all = Vec::new();
-    for (name, group, limit) in given {
+    for (group, limit) in given {
         let Some(limit) = limit else { continue };
         let limit = NonZeroU32::new(limit).filter(|limit| limit.get() <= Limits::MOST);
-        let refused = || wrong(format!("{name} of [{of}.limits] is between 1 and {} requests a second.", Limits::MOST));
+        let refused = || wrong(format!("{} of [{of}.limits] is between 1 and {} requests a second.", group.name(), Limits::MOST));
         all.push((group, limit.ok_or_else(refused)?));
     }
     Ok(Limits::of(all))

@@ -3,6 +3,7 @@
 //! An alert has an id by which it is told once, whichever node finds it and however often.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::base::date::to_iso;
@@ -10,11 +11,14 @@ use crate::base::{Error, Result, Timestamp, excerpt};
 use crate::model::access::ClientKey;
 use crate::model::arn::arn;
 use crate::model::key::Key;
+use crate::model::limits::{Group, LimitedEndpoint};
 use crate::model::quota::KeyQuota;
 use crate::model::{InstanceId, KeyId};
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
+/// Seconds of an hour.
+const HOUR: u64 = 3600;
 /// Days before the end of a client key at which it is told of (the API's), the last first.
 const EXPIRY_DAYS: [u64; 4] = [7, 30, 90, 180];
 
@@ -33,6 +37,10 @@ pub enum AlertEvent {
     KeyQuotaAt70,
     /// 90 % are.
     KeyQuotaAt90,
+    /// 70 % of the requests that an endpoint's limit allows came in one second.
+    RateAt70,
+    /// 90 % did.
+    RateAt90,
 }
 
 /// How much it matters, as the API names it.
@@ -59,13 +67,15 @@ impl AlertLevel {
 
 impl AlertEvent {
     /// All that there are.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::ClientKeyExpiring,
         Self::KeyDeletionScheduled,
         Self::KeyDeleted,
         Self::KeyRotationFailed,
         Self::KeyQuotaAt70,
         Self::KeyQuotaAt90,
+        Self::RateAt70,
+        Self::RateAt90,
     ];
 
     /// `<resource type>:<action>:<result>`, as the API names events.
@@ -77,6 +87,8 @@ impl AlertEvent {
             Self::KeyRotationFailed => "Key:RotateKey:Failure",
             Self::KeyQuotaAt70 => "Instance:KeyQuota:Reached70Percent",
             Self::KeyQuotaAt90 => "Instance:KeyQuota:Reached90Percent",
+            Self::RateAt70 => "Endpoint:QPS:Reached70Percent",
+            Self::RateAt90 => "Endpoint:QPS:Reached90Percent",
         }
     }
 
@@ -88,9 +100,9 @@ impl AlertEvent {
     /// How much it matters.
     pub const fn level(self) -> AlertLevel {
         match self {
-            Self::ClientKeyExpiring | Self::KeyRotationFailed | Self::KeyQuotaAt90 => AlertLevel::Critical,
+            Self::ClientKeyExpiring | Self::KeyRotationFailed | Self::KeyQuotaAt90 | Self::RateAt90 => AlertLevel::Critical,
             Self::KeyDeletionScheduled | Self::KeyDeleted => AlertLevel::Warn,
-            Self::KeyQuotaAt70 => AlertLevel::Info,
+            Self::KeyQuotaAt70 | Self::RateAt70 => AlertLevel::Info,
         }
     }
 }
@@ -217,6 +229,35 @@ impl Alert {
     }
 }
 
+impl Alert {
+    /// The thresholds of an endpoint's limit that the most requests of a second reached: each is told of once in an hour of the clock,
+    /// however many nodes reach it.
+    pub fn rate(
+        endpoint: &LimitedEndpoint,
+        group: Group,
+        limit: NonZeroU32,
+        most: u32,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Self> {
+        let hour = now.unix().div_euclid(HOUR.cast_signed());
+        let reached = [(AlertEvent::RateAt70, 70), (AlertEvent::RateAt90, 90)].into_iter();
+        let reached = reached.filter(move |(_, percent)| u64::from(most) * 100 >= u64::from(limit.get()) * percent);
+        reached.map(move |(event, percent)| Self {
+            id: format!("rate:{endpoint}:{}:{percent}:{hour}", group.name()),
+            event,
+            at: now,
+            resource: arn("keystore", endpoint),
+            content: content([
+                ("endpoint", endpoint.to_string()),
+                ("group", group.name().to_owned()),
+                ("qpsQuota", limit.to_string()),
+                ("usedQps", most.to_string()),
+            ]),
+            remembered_until: now.after(Duration::from_secs(HOUR)),
+        })
+    }
+}
+
 /// How the ids of the alerts begin that tell of an instance's key quota.
 pub fn key_quota_ids(instance: &InstanceId) -> String {
     format!("key-quota:{instance}:")
@@ -309,6 +350,22 @@ mod tests {
         let alert = Alert::client_key_expiring(&key, later(23)).unwrap();
         assert_ne!(alert.id, Alert::client_key_expiring(&client_key(30), later(23)).unwrap().id);
         assert_eq!(alert.resource, "acs:kms:keystead:0:applicationaccesspoint/app");
+    }
+
+    #[test]
+    fn a_rate_is_told_of_once_an_hour_for_each_threshold() {
+        let limit = NonZeroU32::new(10).unwrap();
+        let told = |most, now| Alert::rate(&LimitedEndpoint::Shared, Group::Reads, limit, most, now).collect::<Vec<_>>();
+        let events = |most| told(most, NOW).iter().map(|alert| alert.event).collect::<Vec<_>>();
+        assert_eq!(events(6), []);
+        assert_eq!((events(7), events(8)), (vec![AlertEvent::RateAt70], vec![AlertEvent::RateAt70]));
+        assert_eq!((events(9), events(20)), (vec![AlertEvent::RateAt70, AlertEvent::RateAt90], events(9)));
+        let at = |seconds: i64| told(9, Timestamp::from_unix(1_800_000_000 + seconds)).remove(0);
+        assert_eq!((at(0).id == at(3599).id, at(0).id == at(3600).id), (true, false));
+        assert!(at(10).remembered_until.unix() >= 1_800_000_000 + 3600);
+        let other = Alert::rate(&LimitedEndpoint::Shared, Group::Writes, limit, 9, NOW).next().unwrap();
+        assert_ne!(other.id, told(9, NOW)[0].id);
+        assert_eq!((other.resource.as_str(), &*other.content["usedQps"]), ("acs:kms:keystead:0:keystore/shared", "9"));
     }
 
     #[test]

@@ -2,6 +2,29 @@
 
 use std::num::NonZeroU32;
 
+use crate::model::InstanceId;
+
+/// An endpoint that may have limits, whichever node's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitedEndpoint {
+    /// That of an instance; it is called by the instance's id.
+    Instance(InstanceId),
+    /// The shared gateway: `shared`.
+    Shared,
+    /// The Security Token Service: `sts`.
+    Sts,
+}
+
+impl std::fmt::Display for LimitedEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Instance(instance) => instance.fmt(f),
+            Self::Shared => f.write_str("shared"),
+            Self::Sts => f.write_str("sts"),
+        }
+    }
+}
+
 /// Operations that share a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
@@ -22,6 +45,18 @@ pub enum Group {
 impl Group {
     /// All that there are.
     pub const ALL: [Self; 6] = [Self::Symmetric, Self::Asymmetric, Self::Other, Self::CreateKey, Self::Reads, Self::Writes];
+
+    /// As the configuration calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Symmetric => "symmetric",
+            Self::Asymmetric => "asymmetric",
+            Self::Other => "other",
+            Self::CreateKey => "create_key",
+            Self::Reads => "reads",
+            Self::Writes => "writes",
+        }
+    }
 }
 
 /// Requests a second, by group; a group that is not named has no limit.

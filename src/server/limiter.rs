@@ -1,16 +1,17 @@
-//! Requests a second, by group of operations. One atomic number for each limit, no lock; an endpoint without limits has no limiter.
+//! Requests a second, by group of operations. Atomic numbers for each limit, no lock; an endpoint without limits has no limiter.
 //!
 //! The generic cell rate algorithm: the number says when the group will have caught up with what was admitted. A second's worth may
 //! come at once; what comes on top waits for its turn or, as here, is refused with the time until then.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::respond::Refusal;
 use crate::model::KeyId;
-use crate::model::limits::{Group, Limits};
-use crate::service::Kms;
+use crate::model::limits::{Group, LimitedEndpoint, Limits};
 use crate::service::requests::Reach;
+use crate::service::{Kms, RateUse};
 use crate::wire::instance_protocol::Operation;
 use crate::wire::openapi::{Action, CRYPTOGRAPHY, Effect};
 
@@ -20,7 +21,13 @@ const SECOND: u64 = 1_000_000_000;
 /// The limits of an endpoint, of this node.
 pub(super) struct Limiter {
     began: Instant,
-    rates: [Option<Rate>; Group::ALL.len()],
+    limited: [Option<Limited>; Group::ALL.len()],
+}
+
+struct Limited {
+    rate: Rate,
+    /// For the alerts.
+    used: Arc<RateUse>,
 }
 
 struct Rate {
@@ -32,12 +39,13 @@ struct Rate {
 
 impl Limiter {
     /// None when nothing is limited.
-    pub(super) fn of(limits: &Limits) -> Option<Self> {
-        let rate = |group| {
+    pub(super) fn of(kms: &Kms, endpoint: &LimitedEndpoint, limits: &Limits) -> Option<Self> {
+        let limited = |group| {
             let limit = limits.get(group)?;
-            Some(Rate { period: SECOND / u64::from(limit.get()), caught_up: AtomicU64::new(0) })
+            let rate = Rate { period: SECOND / u64::from(limit.get()), caught_up: AtomicU64::new(0) };
+            Some(Limited { rate, used: kms.rate_use(endpoint.clone(), group, limit) })
         };
-        (!limits.is_empty()).then(|| Self { began: Instant::now(), rates: Group::ALL.map(rate) })
+        (!limits.is_empty()).then(|| Self { began: Instant::now(), limited: Group::ALL.map(limited) })
     }
 
     /// Whether a request of the instance protocol may be served now. `named` is the key in the caller's words.
@@ -89,8 +97,11 @@ impl Limiter {
 
     fn admit(&self, group: Group) -> Result<(), Refusal> {
         let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let rate = Group::ALL.iter().zip(&self.rates).find(|(of, _)| **of == group).and_then(|(_, rate)| rate.as_ref());
-        rate.map_or(Ok(()), |rate| rate.admit(now)).map_err(Refusal::Throttled)
+        let limited = Group::ALL.iter().zip(&self.limited).find(|(of, _)| **of == group).and_then(|(_, limited)| limited.as_ref());
+        let Some(Limited { rate, used }) = limited else { return Ok(()) };
+        rate.admit(now).map_err(Refusal::Throttled)?;
+        used.count(u32::try_from(now / SECOND).unwrap_or(u32::MAX));
+        Ok(())
     }
 }
 

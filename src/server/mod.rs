@@ -39,7 +39,7 @@ use tokio::task::JoinSet;
 use crate::audit::Log;
 use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
-use crate::model::limits::Limits;
+use crate::model::limits::{LimitedEndpoint, Limits};
 use crate::model::proxies::Proxies;
 use crate::service::Kms;
 use crate::service::requests::Reach;
@@ -107,15 +107,15 @@ pub async fn run(kms: Arc<Kms>, audit: Arc<Log>, settings: Settings, shutdown: i
         OpenApiGateway::new(Arc::clone(&kms), serves, Arc::clone(&audit), Arc::clone(&metrics), Arc::clone(&nonces), limiter)
     };
     for (instance, listening) in settings.instances {
-        let limiter = Limiter::of(&listening.limits).map(Arc::new);
+        let limiter = Limiter::of(&kms, &LimitedEndpoint::Instance(instance.clone()), &listening.limits).map(Arc::new);
         let openapi = openapi(Serves::Kms(Reach::Instance(instance.clone())), limiter.clone());
         let gateway = InstanceGateway::new(Arc::clone(&kms), instance, openapi, Arc::clone(&audit), Arc::clone(&metrics), limiter);
         serve(listening, Endpoint::Instance(Arc::new(gateway)))?;
     }
-    let limiter = Limiter::of(&settings.shared.limits).map(Arc::new);
+    let limiter = Limiter::of(&kms, &LimitedEndpoint::Shared, &settings.shared.limits).map(Arc::new);
     serve(settings.shared, Endpoint::OpenApi(Arc::new(openapi(Serves::Kms(Reach::Everything), limiter))))?;
     if let Some(listening) = settings.sts {
-        let limiter = Limiter::of(&listening.limits).map(Arc::new);
+        let limiter = Limiter::of(&kms, &LimitedEndpoint::Sts, &listening.limits).map(Arc::new);
         serve(listening, Endpoint::OpenApi(Arc::new(openapi(Serves::Sts, limiter))))?;
     }
     if let Some(listener) = settings.telemetry {

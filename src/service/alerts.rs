@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Kms;
+use super::rates::Seen;
 use crate::base::date::to_iso;
 use crate::base::{Error, Result};
 use crate::model::alert::{Alert, AlertEvent, AlertLevel, SendingAttempt};
 use crate::model::key::Key;
 use crate::store::{Raised, Sending};
 
-/// How long it is worth telling that a key was destroyed.
+/// How long it is worth telling what has happened and is over: that a key was destroyed, that a limit was reached.
 const NEWS: Duration = Duration::from_secs(86_400);
 
 /// Where alerts are sent.
@@ -122,6 +123,8 @@ impl Kms {
     pub(super) async fn look_for_alerts(&self) -> Result<()> {
         let now = self.now();
         let (mut found, ended) = self.quota_alerts();
+        let (rates, seen) = self.rate_alerts();
+        found.extend(rates);
         {
             let access = self.snapshot.access();
             found.extend(access.client_keys.iter().filter_map(|key| Alert::client_key_expiring(key, now)));
@@ -137,6 +140,7 @@ impl Kms {
         for alert in found.iter().filter(|alert| !told.contains(&alert.id)) {
             self.raise(alert).await?;
         }
+        seen.iter().for_each(Seen::told);
         Ok(())
     }
 
@@ -167,7 +171,7 @@ impl Kms {
                 date.is_some() && date.as_ref() == alert.content.get("deleteDate")
             }
             AlertEvent::KeyRotationFailed => entry.is_some_and(|entry| entry.key.rotation_is_due(entry.rotated(), now)),
-            AlertEvent::KeyDeleted => now <= alert.at.after(NEWS),
+            AlertEvent::KeyDeleted | AlertEvent::RateAt70 | AlertEvent::RateAt90 => now <= alert.at.after(NEWS),
         }
     }
 

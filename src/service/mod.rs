@@ -27,6 +27,7 @@ mod operator_crypto;
 mod operators;
 mod permit;
 mod quotas;
+mod rates;
 pub mod requests;
 mod rotation;
 mod sessions;
@@ -60,6 +61,7 @@ pub use key_life::DELETION_WINDOW_DAYS;
 pub use operators::{Mentions, new_access_key, policy_of};
 pub use permit::{Permitted, Subject};
 pub use quotas::{QuotaResource, QuotaUse};
+pub use rates::RateUse;
 pub use rotation::InstanceRotations;
 pub use sessions::{TemporaryCredentials, Unopened};
 pub use snapshot::{KnownAccessKey, VerifiedClientKey};
@@ -107,6 +109,8 @@ pub struct Kms {
     authorities: AuthorityMaterial,
     snapshot: Snapshot,
     alerts: alerts::Alerts,
+    /// Of the endpoints' limits, as many as are configured.
+    rates: Mutex<Vec<Arc<RateUse>>>,
     background: Mutex<Vec<AbortHandle>>,
 }
 
@@ -150,6 +154,7 @@ impl Kms {
             pairs: parts.pairs,
             authorities,
             alerts: alerts::Alerts::to(parts.alerts),
+            rates: Mutex::default(),
             background: Mutex::default(),
         };
         kms.report_intents().await?;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use keystead::model::alert::AlertEvent;
 use keystead::model::limits::{Group, Limits};
 use keystead::wire::instance_protocol::{
     AdvanceEncryptRequest, EncryptRequest, GenerateRandomRequest, GetPublicKeyRequest, SignRequest,
@@ -215,5 +216,24 @@ async fn the_limit_is_that_of_the_operation_whatever_is_named_besides() {
             }
         }
         assert!(answers[0] != 429 && answers.contains(&429), "{action}: {answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_that_is_used_up_is_told_of() {
+    let bench = bench_limited([limits(&[Group::Symmetric]), limits(&[Group::Reads]), Limits::default()]).await;
+    until_throttled(async || instance(&bench, "Encrypt", &encrypt(bench.aes.as_str())).await).await;
+    assert_eq!(ask(&bench, "ListKeys", &[]).await.status, 200);
+    bench.kms.spawn_background();
+    let begun = std::time::Instant::now();
+    loop {
+        let raised = bench.kms.alerts().raised;
+        let of = |event| raised.iter().find(|(known, _)| *known == event).unwrap().1;
+        // Those of the endpoint of the instance, and those of the shared gateway.
+        match (of(AlertEvent::RateAt70), of(AlertEvent::RateAt90)) {
+            (2, 2) => break,
+            (seventy, ninety) => assert!(begun.elapsed() < Duration::from_secs(20), "{seventy}, {ninety}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

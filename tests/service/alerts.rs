@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use keystead::model::alert::{Alert, AlertEvent, SendingAttempt};
+use keystead::model::limits::{Group, LimitedEndpoint};
 use keystead::service::{AlertCounts, AlertReceiver};
 use keystead::webhook::{Webhook, WebhookUrl};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -256,4 +257,34 @@ async fn what_was_raised_without_a_receiver_is_sent_when_there_is_one_if_it_stan
     kms.schedule_key_deletion(&bench.operator, saved.as_str(), 7).await.unwrap();
     until("the next was sent", async || receiver.events().len() == 3).await;
     assert_eq!(receiver.events()[2], AlertEvent::KeyDeletionScheduled);
+}
+
+/// Whichever node reaches it, and however often.
+#[tokio::test]
+async fn a_limit_that_is_nearly_used_up_is_told_of_once_an_hour() {
+    let bench = bench().await;
+    let clock = Arc::new(FixedClock::at(NOW));
+    let receiver = Arc::new(Receiver::default());
+    let limit = std::num::NonZeroU32::new(10).unwrap();
+    let of = |endpoint: &InstanceId| -> Vec<_> {
+        let taken = receiver.taken.lock().unwrap();
+        taken.iter().filter(|alert| alert.content["endpoint"] == endpoint.as_str()).map(|alert| alert.event).collect()
+    };
+    for (requests, seconds, expected) in [(6, 0, 0), (8, 0, 1), (9, 0, 2), (10, 0, 2), (10, 3600, 4)] {
+        clock.set(later(seconds));
+        let parts = parts(bench.store.clone(), &bench.instance, Arc::clone(&clock), Arc::new(SoftwareTier::new()));
+        let kms = Kms::start(Parts { alerts: Some(Arc::clone(&receiver) as _), ..parts }).await.unwrap();
+        let rate = kms.rate_use(LimitedEndpoint::Instance(bench.instance.clone()), Group::Symmetric, limit);
+        (0..requests).for_each(|_| rate.count(7));
+        // Looked at after the other one: when it is told, that was.
+        let marker = InstanceId::from_entropy(random::bytes());
+        let last = kms.rate_use(LimitedEndpoint::Instance(marker.clone()), Group::Symmetric, limit);
+        (0..10).for_each(|_| last.count(7));
+        kms.spawn_background();
+        until("it was told", async || of(&marker) == [AlertEvent::RateAt70, AlertEvent::RateAt90]).await;
+        assert_eq!(of(&bench.instance).len(), expected, "{requests} requests after {seconds} s");
+        kms.close().await;
+    }
+    let half = [AlertEvent::RateAt70, AlertEvent::RateAt90];
+    assert_eq!(of(&bench.instance), [half, half].concat());
 }
