@@ -10,6 +10,7 @@ mod files;
 mod handing_out;
 mod hsm;
 mod init;
+mod oidc_providers;
 mod operators;
 mod roles;
 mod running;
@@ -80,6 +81,9 @@ enum Command {
     /// Roles: what others assume for a while, what it permits, and who may assume it.
     #[command(subcommand)]
     Role(roles::Roles),
+    /// OIDC providers: clusters and CI systems whose tokens let their jobs assume roles, without a stored secret.
+    #[command(subcommand)]
+    OidcProvider(oidc_providers::OidcProviders),
     /// Look at HSMs.
     #[command(subcommand)]
     Hsm(Hsm),
@@ -341,6 +345,7 @@ fn run(arguments: Arguments) -> Result<i32> {
             Command::ClientKey(command) => done(client_keys::run(config, command).await),
             Command::Operator(command) => done(operators::run(config, command).await),
             Command::Role(command) => done(roles::run(config, command).await),
+            Command::OidcProvider(command) => done(oidc_providers::run(config, command).await),
             Command::Hsm(Hsm::List { module }) => done(hsm::list(config, module.as_deref())),
             Command::Hsm(Hsm::Probe { module, uri, pin_file }) => done(match (module, uri, pin_file) {
                 (Some(module), Some(uri), Some(pin_file)) => hsm::probe_token(module, uri, pin_file).await,

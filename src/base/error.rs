@@ -65,6 +65,10 @@ pub enum Kind {
     InvalidImportToken,
     /// The import token has had its time.
     ExpiredImportToken,
+    /// The token is not one of the OIDC provider, or not for here.
+    InvalidOidcToken,
+    /// The token of the OIDC provider has had its time.
+    ExpiredOidcToken,
     /// Nothing grants what was asked for.
     NoPermission,
     /// Too much at once, or the deadline cannot be kept: the same request may go through later.
@@ -111,6 +115,8 @@ impl Kind {
             | Self::InvalidKeyMaterial
             | Self::InvalidImportToken
             | Self::ExpiredImportToken
+            | Self::InvalidOidcToken
+            | Self::ExpiredOidcToken
             | Self::LimitExceeded
             | Self::KeyDisabled
             | Self::KeyPendingDeletion

@@ -141,6 +141,24 @@ identifier!(
     }
 );
 
+identifier!(
+    /// Who issues the tokens of an OIDC provider: a URL as its tokens have it in `iss`, at most 255 characters (the API's).
+    IssuerUrl,
+    "an issuer (https:// and a host, perhaps a path, without user, query and fragment, at most 255 characters)",
+    |text| {
+        text.len() <= 255
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@".contains(&byte))
+            && text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+    }
+);
+
+identifier!(
+    /// Whom the tokens of an OIDC provider are for, as they have it in `aud`: 1 to 255 characters. Answers put commas between several.
+    ClientId,
+    "a client id (1 to 255 ASCII characters, no blank and no comma)",
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
+);
+
 impl Alias {
     /// What every alias begins with, and no key id.
     pub const PREFIX: &str = "alias/";
@@ -258,6 +276,18 @@ mod tests {
         for text in ["alias/a", "alias/a/b_c-D9", &format!("alias/{}", "a".repeat(249))] {
             assert!(text.parse::<Alias>().is_ok(), "{text}");
         }
+        for text in
+            ["", "http://a", "https://", "https:///a", "https://a b", "https://u@a", "https://a?b", "https://a#b", "HTTPS://a"]
+        {
+            assert!(text.parse::<IssuerUrl>().is_err(), "{text}");
+        }
+        for text in ["https://a", "https://a:6443/b/", "https://kubernetes.default.svc.cluster.local"] {
+            assert!(text.parse::<IssuerUrl>().is_ok(), "{text}");
+        }
+        for text in ["", "a b", "a,b", "é", &"a".repeat(256)] {
+            assert!(text.parse::<ClientId>().is_err(), "{text}");
+        }
+        assert!("https://kubernetes.default.svc".parse::<ClientId>().is_ok());
         assert!("a b".parse::<Name>().is_err());
         assert!("kst-hzz634e67d126u9p9xxxx.efkd".parse::<Name>().is_ok());
     }

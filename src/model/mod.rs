@@ -20,6 +20,8 @@ mod key_life;
 #[cfg(feature = "server")]
 pub mod limits;
 #[cfg(feature = "server")]
+pub mod oidc;
+#[cfg(feature = "server")]
 pub mod operator;
 #[cfg(feature = "server")]
 pub mod proxies;
@@ -32,4 +34,4 @@ pub mod session;
 #[cfg(feature = "server")]
 pub mod tags;
 
-pub use ids::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name, RoleId, SessionName};
+pub use ids::{AccessKeyId, Alias, ClientId, ClientKeyId, InstanceId, IssuerUrl, KeyId, KeyVersionId, Name, RoleId, SessionName};

@@ -4,6 +4,7 @@
 
 use super::{Kms, certificates};
 use crate::base::{Error, Kind, Result, Timestamp, random};
+use crate::model::oidc::OidcProvider;
 use crate::model::operator::{AccessKeyInfo, AccessKeyState, AttachedPolicy, BuiltIn, Document, Identity, IdentityKind, Role};
 use crate::model::{AccessKeyId, KeyId, Name};
 use crate::store::{AccessKey, Store};
@@ -56,6 +57,15 @@ impl Kms {
         let key_policies = store.key_policies().await?.into_iter().filter(|(_, policy)| policy.names(kind, name));
         let roles = store.roles().await?.into_iter().filter(|role| role.name != *name && role.trust.names(kind, name));
         Ok(Mentions { keys: key_policies.map(|(key, _)| key).collect(), roles: roles.map(|role| role.name).collect() })
+    }
+
+    /// The OIDC provider of this name.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceNotFound`]; the store fails.
+    pub async fn oidc_provider(store: &Store, name: &Name) -> Result<OidcProvider> {
+        let found = store.oidc_providers().await?.into_iter().find(|provider| provider.name == *name);
+        found.ok_or_else(|| Error::new(Kind::ResourceNotFound, format!("There is no OIDC provider {name}.")))
     }
 
     /// Makes an AccessKey of an operator.

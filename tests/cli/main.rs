@@ -11,6 +11,9 @@ mod installation;
 #[path = "../common/softhsm.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod softhsm;
+#[path = "../common/tokens.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod tokens;
 
 mod alerts;
 mod audit;
@@ -18,6 +21,7 @@ mod commands;
 mod crash;
 mod measuring;
 mod mistakes;
+mod oidc_providers;
 mod operators;
 mod outage;
 mod roles;

@@ -1,7 +1,12 @@
 //! The store through its public doors, on SQLite.
 
+#[path = "../common/tokens.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod tokens;
+
 mod alerts;
 mod import;
+mod oidc_providers;
 mod operators;
 mod roles;
 mod rotation;

@@ -114,6 +114,8 @@ fn outcome(kind: Option<Kind>) -> Outcome {
             | Kind::InvalidKeyMaterial
             | Kind::InvalidImportToken
             | Kind::ExpiredImportToken
+            | Kind::InvalidOidcToken
+            | Kind::ExpiredOidcToken
             | Kind::LimitExceeded
             | Kind::KeyDisabled
             | Kind::KeyPendingDeletion

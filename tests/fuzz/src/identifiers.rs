@@ -8,7 +8,9 @@ use keystead::model::access::{AuthenticationMethod, NetworkRuleKind, Permission,
 use keystead::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
 use keystead::model::instance::InstanceKind;
 use keystead::model::key::KeyState;
-use keystead::model::{AccessKeyId, Alias, ClientKeyId, InstanceId, KeyId, KeyVersionId, Name, RoleId, SessionName};
+use keystead::model::{
+    AccessKeyId, Alias, ClientId, ClientKeyId, InstanceId, IssuerUrl, KeyId, KeyVersionId, Name, RoleId, SessionName,
+};
 use keystead::wire::instance_protocol::Operation;
 use keystead::wire::openapi::Action;
 
@@ -26,6 +28,8 @@ pub fn check(input: &[u8]) -> Verdict {
         let count = text.chars().count();
         (least..=most).contains(&count) && text.chars().all(|c| LETTERS.contains(c) || more.contains(c))
     };
+    let graphic = |but: &str| text.chars().count() <= 255 && text.chars().all(|c| ('!'..='~').contains(&c) && !but.contains(c));
+    let host = text.strip_prefix("https://").and_then(|rest| rest.split('/').next()).is_some_and(|host| !host.is_empty());
     let alias = text.starts_with("alias/") && text.len() > 6 && !text.starts_with("alias/acs") && among("_-/", 1, 255);
     let read = [
         same::<KeyId>(text, shaped(text, &[("key-", 0), (LOWER, 21)])),
@@ -38,6 +42,8 @@ pub fn check(input: &[u8]) -> Verdict {
         same::<SessionName>(text, among(".@-_", 2, 64)),
         same::<Name>(text, among("_-./@+=", 1, 128)),
         same::<Alias>(text, alias),
+        same::<IssuerUrl>(text, host && graphic("?#@")),
+        same::<ClientId>(text, !text.is_empty() && graphic(",")),
         named(text, KeySpec::name),
         named(text, KeyUsage::name),
         named(text, EncryptionAlgorithm::name),

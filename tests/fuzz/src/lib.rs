@@ -24,6 +24,7 @@ mod installation;
 pub mod instance_messages;
 mod json;
 pub mod json_parameters;
+pub mod oidc_tokens;
 pub mod openapi_parameters;
 pub mod operator_policies;
 pub mod operator_requests;
@@ -85,6 +86,7 @@ targets![
     import_tokens,
     instance_messages,
     json_parameters,
+    oidc_tokens,
     openapi_parameters,
     operator_policies,
     operator_requests,
