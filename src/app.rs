@@ -155,7 +155,8 @@ enum AuditCommand {
         /// A key or a key version by its id; or an alias or a name, as it stood in the request.
         #[arg(long, value_name = "ID")]
         key: Option<String>,
-        /// A client key, an access point, an AccessKey, a role, a role with its session, as deployer/ci, or a user of the system, as uid:0.
+        /// A client key, an access point, an AccessKey, a role, a role with its session, as deployer/ci, an OIDC provider by its ARN,
+        /// whom it vouches for, as system:serviceaccount:shop:payments, or a user of the system, as uid:0.
         #[arg(long, value_name = "ID")]
         caller: Option<String>,
         /// From then on, in UTC: 2026-11-25 or 2026-11-25T08:00:00Z.

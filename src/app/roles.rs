@@ -1,6 +1,7 @@
 //! `keystead role ...`: what others assume for a while, by whom it may be assumed, and what it permits. Needs the root key and no
 //! AccessKey; a running server knows of changes within a second.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ pub(super) enum Roles {
         /// Its name; operators and roles share the names.
         name: Name,
         /// A file with who may assume it: {"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
-        /// "Principal":{"RAM":["acs:ram::0:user/alice"]}}]}.
+        /// "Principal":{"RAM":["acs:ram::0:user/alice"]}}]}; for tokens of an OIDC provider with the Principal
+        /// {"Federated":["acs:ram::0:oidc-provider/cluster"]} and the Condition {"StringEquals":{"oidc:sub":"..."}}.
         #[arg(long, value_name = "FILE")]
         trust_file: PathBuf,
         /// The longest time that one may have it for at once.
@@ -125,11 +127,13 @@ pub(super) async fn run(path: &Path, command: Roles) -> Result<()> {
         }
         Roles::Trust { name, trust_file, max_session } => {
             let trust = trust_file.as_deref().map(trust_in).transpose()?;
-            change(&config, ("role trust", name.as_str()), async |store| {
-                store.change_role(&name, trust.as_ref(), max_session.map(seconds)).await
+            let missing = change(&config, ("role trust", name.as_str()), async |store| {
+                store.change_role(&name, trust.as_ref(), max_session.map(seconds)).await?;
+                missing_providers(store, trust.as_ref()).await
             })
             .await?;
             println!("The role {name} is changed.");
+            note(&missing);
             Ok(())
         }
     }
@@ -148,9 +152,9 @@ fn trust_in(file: &Path) -> Result<TrustPolicy> {
 async fn create(config: &Config, role: &Role, policies: Policies, description: String) -> Result<()> {
     let (name, kind, created) = (role.name.clone(), IdentityKind::Role, SystemClock.now());
     let identity = Identity { name, kind, policies: policies.read()?, description, created };
-    let of_former = change(config, ("role create", role.name.as_str()), async |store| {
+    let (of_former, missing) = change(config, ("role create", role.name.as_str()), async |store| {
         store.create_role(&identity, role).await?;
-        access_point(store, &role.name).await
+        Ok((access_point(store, &role.name).await?, missing_providers(store, Some(&role.trust)).await?))
     })
     .await?;
     println!("role      {}", role.name);
@@ -163,6 +167,7 @@ async fn create(config: &Config, role: &Role, policies: Policies, description: S
             role.name
         );
     }
+    note(&missing);
     Ok(())
 }
 
@@ -170,6 +175,20 @@ async fn create(config: &Config, role: &Role, policies: Policies, description: S
 async fn access_point(store: &Store, name: &Name) -> Result<Option<AccessPoint>> {
     let points = store.access().await?.access_points;
     Ok(points.into_iter().find(|point| point.name == *name && point.callers.method() == AuthenticationMethod::RamRole))
+}
+
+/// The OIDC providers that a trust policy names and that are not there.
+async fn missing_providers(store: &Store, trust: Option<&TrustPolicy>) -> Result<BTreeSet<Name>> {
+    let named: BTreeSet<_> = trust.into_iter().flat_map(TrustPolicy::oidc_providers).cloned().collect();
+    let known: BTreeSet<_> = store.oidc_providers().await?.into_iter().map(|provider| provider.name).collect();
+    Ok(named.difference(&known).cloned().collect())
+}
+
+/// What can be no intention, or is to follow.
+fn note(missing: &BTreeSet<Name>) {
+    for name in missing {
+        println!("          note: there is no OIDC provider {name}");
+    }
 }
 
 async fn list(config: &Config) -> Result<()> {

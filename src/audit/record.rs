@@ -52,7 +52,7 @@ pub struct Record<'a> {
     /// From where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
-    /// Who: a client key, an AccessKey, a user of the system (`uid:0`).
+    /// Who: a client key, an AccessKey, an OIDC provider, a user of the system (`uid:0`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<&'a str>,
     /// Who the caller said to be and did not prove.
@@ -61,6 +61,9 @@ pub struct Record<'a> {
     /// The application access point of a client key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_point: Option<&'a str>,
+    /// Whom the OIDC provider vouches for.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cut")]
+    pub subject: Option<&'a str>,
     /// The role that the caller has assumed, and what its session is called: `<role>/<session>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assumed_role: Option<&'a str>,
@@ -115,6 +118,7 @@ impl<'a> Record<'a> {
             caller: None,
             claimed_caller: None,
             access_point: None,
+            subject: None,
             assumed_role: None,
             operation,
             instance: None,
@@ -209,6 +213,8 @@ pub(super) struct Found<'a> {
     pub(super) claimed_caller: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) access_point: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) subject: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) assumed_role: Option<Cow<'a, str>>,
     #[serde(borrow, default)]

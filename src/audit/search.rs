@@ -17,8 +17,8 @@ const LATE: Duration = Duration::from_secs(86_400);
 pub struct Query {
     /// A key by its id or the id of a version, or a resource in the caller's words: an alias, a name.
     pub key: Option<String>,
-    /// A client key, an AccessKey, a user of the system, whether proven or claimed; an access point; a role, or one with
-    /// its session; the AccessKey of a session, when it was handed out, too.
+    /// A client key, an AccessKey, an OIDC provider, a user of the system, whether proven or claimed; an access point; whom a provider
+    /// vouches for; a role, or one with its session; the AccessKey of a session, when it was handed out, too.
     pub caller: Option<String>,
     /// From then on.
     pub since: Option<Timestamp>,
@@ -45,6 +45,7 @@ impl Query {
                     found.caller.as_deref(),
                     found.claimed_caller.as_deref(),
                     found.access_point.as_deref(),
+                    found.subject.as_deref(),
                     found.assumed_role.as_deref(),
                     role,
                     found.issued.as_deref(),

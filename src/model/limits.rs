@@ -38,7 +38,7 @@ pub enum Group {
     CreateKey,
     /// What else changes nothing, at the shared gateway; GetCallerIdentity at the Security Token Service.
     Reads,
-    /// What else changes something, at the shared gateway; AssumeRole at the Security Token Service.
+    /// What else changes something, at the shared gateway; AssumeRole and AssumeRoleWithOIDC at the Security Token Service.
     Writes,
 }
 

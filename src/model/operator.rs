@@ -33,7 +33,7 @@ use document::Statement;
 pub use document::{DOCUMENT_BYTES, Document, Effect};
 pub use key_policy::KeyPolicy;
 pub use pattern::Pattern;
-pub use role::{Assumption, LONGEST_LIMIT, Role, SHORTEST_LIMIT, TrustPolicy};
+pub use role::{Assumer, Assumption, LONGEST_LIMIT, Role, SHORTEST_LIMIT, TrustPolicy};
 
 /// The most identities of an installation, as RAM's default quota of users.
 pub const IDENTITIES: usize = 1000;

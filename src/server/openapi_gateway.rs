@@ -9,6 +9,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
+use super::authenticate::oidc;
 use super::authenticate::openapi::Signed;
 use super::body::{self, Body};
 use super::limiter::Limiter;
@@ -25,6 +26,7 @@ use crate::service::requests::{Operator, Reach};
 use crate::wire;
 use crate::wire::openapi::{Action, BODY_LIMIT, Effect, Format, Parameters};
 use crate::wire::signing::Authorization;
+use crate::wire::sts::ASSUME_ROLE_WITH_OIDC;
 
 /// What an endpoint serves.
 pub(super) enum Serves {
@@ -157,6 +159,19 @@ impl OpenApiGateway {
                 signer.take_nonce(&self.nonces, action.effect(), now)?;
                 let request_id = &recording.request_id;
                 Call { kms: &self.kms, operator: &operator, parameters: &all, request_id }.answer(action).await
+            }
+            Serves::Sts if signed.has_token_instead() => {
+                recording.operation = Some(ASSUME_ROLE_WITH_OIDC);
+                recording.resource = subject(&all);
+                recording.who = all.optional(oidc::PROVIDER).map_or(Who::Unknown, |arn| Who::Claimed(arn.to_owned()));
+                let caller = signed.check_token(&self.kms, source, trace)?;
+                recording.effect = Effect::Change;
+                recording.who =
+                    Who::Federated { provider: caller.identity.provider_arn(), subject: caller.identity.subject.clone() };
+                if let Some(limiter) = &self.limiter {
+                    limiter.admit_effect(recording.effect)?;
+                }
+                sts::assume_role_with_oidc(&self.kms, &caller, &all, &recording.request_id)
             }
             Serves::Sts => {
                 let checked = signed.check_sts(&self.kms, &self.nonces);

@@ -28,6 +28,11 @@ pub(super) enum Who {
         access_key: AccessKeyId,
         session: Option<Arc<Session>>,
     },
+    /// Whom an OIDC provider, by its ARN, vouches for.
+    Federated {
+        provider: String,
+        subject: String,
+    },
 }
 
 /// A request, as far as it came.
@@ -110,6 +115,7 @@ impl<'a> Recording<'a> {
             Who::Unknown | Who::Claimed(_) => "-",
             Who::ClientKey(key) => key.id.as_str(),
             Who::Operator { access_key, .. } => access_key.as_str(),
+            Who::Federated { provider, .. } => provider,
         }
     }
 
@@ -159,10 +165,15 @@ impl<'a> Recording<'a> {
                 let granted = session.as_ref().filter(|_| policy.is_some());
                 (Some(access_key.as_str()), None, granted.map(|session| session.role.as_str()))
             }
+            Who::Federated { provider, .. } => (Some(provider.as_str()), None, None),
         };
         let assumed_role = match &self.who {
             Who::Operator { session, .. } => session.as_ref().map(|session| session.to_string()),
-            Who::Unknown | Who::Claimed(_) | Who::ClientKey(_) => None,
+            Who::Unknown | Who::Claimed(_) | Who::ClientKey(_) | Who::Federated { .. } => None,
+        };
+        let subject = match &self.who {
+            Who::Federated { subject, .. } => Some(subject.as_str()),
+            Who::Unknown | Who::Claimed(_) | Who::ClientKey(_) | Who::Operator { .. } => None,
         };
         let key = self.trace.key().or(self.key.as_ref()).map(|key| key.as_str());
         let resource = self.resource.as_deref().filter(|resource| !resource.is_empty() && Some(*resource) != key);
@@ -181,6 +192,7 @@ impl<'a> Recording<'a> {
             caller,
             claimed_caller,
             access_point,
+            subject,
             assumed_role: assumed_role.as_deref(),
             issued: self.trace.issued().map(AccessKeyId::as_str),
             instance: self.instance.map(InstanceId::as_str),
@@ -205,9 +217,9 @@ impl<'a> Recording<'a> {
             (Who::Unknown | Who::Claimed(_), ..) => Some(Decision::Deny),
             (Who::ClientKey(_), Some(access::Decision::Allow(_)), _) => Some(Decision::Allow),
             (Who::ClientKey(_), Some(access::Decision::Deny(_)), _) => Some(Decision::Deny),
-            (Who::ClientKey(_) | Who::Operator { .. }, ..) if forbidden => Some(Decision::Deny),
+            (Who::ClientKey(_) | Who::Operator { .. } | Who::Federated { .. }, ..) if forbidden => Some(Decision::Deny),
             (Who::ClientKey(_), None, _) => None,
-            (Who::Operator { .. }, ..) => Some(Decision::Allow),
+            (Who::Operator { .. } | Who::Federated { .. }, ..) => Some(Decision::Allow),
         }
     }
 }

@@ -43,18 +43,29 @@ impl Failure {
 
     /// Whether it says that the caller may not.
     pub(super) fn is_denial(&self) -> bool {
-        [of_kind(Kind::NoPermission).1, ACCESS_DENIED, STS_DENIED].contains(&self.code)
+        [of_kind(Kind::NoPermission).1, ACCESS_DENIED, STS_DENIED, OIDC_DENIED].contains(&self.code)
     }
 }
 
 /// What the Security Token Service calls it.
 const STS_DENIED: &str = "NoPermission";
+/// What it calls it to whom the token of an OIDC provider names.
+const OIDC_DENIED: &str = "AuthenticationFail.NoPermission";
 
 /// A failure of the Security Token Service, whose codes are the OpenAPI's but for that of a denial.
 pub(super) fn sts_failure(error: Error) -> Failure {
+    denied_as(STS_DENIED, error)
+}
+
+/// The same of AssumeRoleWithOIDC.
+pub(super) fn oidc_failure(error: Error) -> Failure {
+    denied_as(OIDC_DENIED, error)
+}
+
+fn denied_as(code: &'static str, error: Error) -> Failure {
     let denied = error.kind() == Kind::NoPermission;
     let failure = Failure::from(error);
-    if denied { Failure { code: STS_DENIED, ..failure } } else { failure }
+    if denied { Failure { code, ..failure } } else { failure }
 }
 
 /// What a rehearsal is told that would not have been permitted.

@@ -14,8 +14,8 @@ use crate::model::{Alias, InstanceId, KeyId, KeyVersionId, Name};
 pub use crate::store::PolicyChange;
 use crate::tier::public_key::Validity;
 use crate::tier::{Capability, Iv, PublicKey, Support};
-pub use callers::{Caller, Operator, Reach};
-pub use sessions::{AssumeRole, Assumed, CallerIdentity};
+pub use callers::{Caller, FederatedCaller, Operator, Reach};
+pub use sessions::{AssumeRole, Assumed, CallerIdentity, NewSession};
 
 /// Whether a ciphertext describes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Kms;
-use super::requests::{AssumeRole, Assumed, CallerIdentity, Operator};
+use super::requests::{AssumeRole, Assumed, CallerIdentity, FederatedCaller, NewSession, Operator};
 use super::snapshot::Access;
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, excerpt, random};
 use crate::model::arn::{ACCOUNT, ram_arn};
-use crate::model::operator::{Assumption, Document, Identity, IdentityKind, Role};
+use crate::model::oidc::{FederatedIdentity, OidcProvider, not_signed};
+use crate::model::operator::{Assumer, Assumption, Document, Identity, IdentityKind, Role};
 use crate::model::session::{SESSION_POLICY_BYTES, Session};
 use crate::model::{AccessKeyId, Name};
 pub use crate::store::Unopened;
@@ -79,33 +80,56 @@ impl Kms {
     pub fn assume_role(&self, operator: &Operator, request: &AssumeRole) -> Result<Assumed> {
         let access = self.snapshot.access();
         let assumer = access.identity(operator).ok_or_else(|| nobody(operator))?;
-        let role = request.role.strip_prefix(&ram_arn("role", &"")).and_then(|name| access.role(&name.parse::<Name>().ok()?));
-        let refused = |why: &'static str| {
-            let text = format!(
-                "There is no role {:?}, or its trust policy does not let {} assume it.",
-                excerpt(&request.role),
-                arn_of(operator, assumer)
-            );
-            Error::new(Kind::NoPermission, text).caused_by(why)
-        };
-        let role = role.ok_or_else(|| refused("there is no such role"))?;
+        let refused = |why| not_trusted(&request.session.role, &arn_of(operator, assumer), why);
+        let role = access.role_of_arn(&request.session.role).ok_or_else(|| refused("there is no such role"))?;
         // It would be a way out of what its policy leaves it.
         if operator.session.as_ref().is_some_and(|session| session.policy.is_some()) {
             return Err(refused("a session with a policy of its own assumes no role"));
         }
-        let now = self.now();
-        let assumption = Assumption { assumer, external_id: request.external_id.as_deref(), source: operator.source, now };
-        if !role.trust.trusts(&assumption) {
-            return Err(refused("the trust policy does not allow it"));
+        let (assumer, external_id, now) = (Assumer::Identity(assumer), request.external_id.as_deref(), self.now());
+        if !role.trust.trusts(&Assumption { assumer, external_id, source: operator.source, now }) {
+            return Err(refused(NOT_ALLOWED));
         }
         // A session does not outlive the one that it was begun by.
         let end = operator.session.as_ref().map(|session| session.expires);
-        let assumed = self.begin_session(role, request, now, end)?;
+        let assumed = self.begin_session(role, &request.session, now, end)?;
         operator.trace.issues(assumed.credentials.id.clone());
         Ok(assumed)
     }
 
-    fn begin_session(&self, role: &Role, request: &AssumeRole, now: Timestamp, end: Option<Timestamp>) -> Result<Assumed> {
+    /// Whom the token of an OIDC provider, which is called by its ARN, names.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidOidcToken`], also when there is no such provider, and [`Kind::ExpiredOidcToken`].
+    pub fn verify_oidc_token(&self, provider: &str, token: &str) -> Result<FederatedIdentity> {
+        let access = self.snapshot.access();
+        let found = OidcProvider::name_in(provider).and_then(|name| access.oidc_provider(&name));
+        found.ok_or_else(|| not_signed(provider, "there is no such OIDC provider"))?.verify(token, self.now())
+    }
+
+    /// AssumeRoleWithOIDC: new credentials of a role, for whom its trust policy lets in of those whom an OIDC provider knows.
+    ///
+    /// # Errors
+    /// As [`Kms::assume_role`].
+    pub fn assume_role_with_oidc(&self, caller: &FederatedCaller, request: &NewSession) -> Result<Assumed> {
+        let access = self.snapshot.access();
+        let identity = &caller.identity;
+        let refused = |why| {
+            let who = format!("{:?} of {}", excerpt(&identity.subject), identity.provider_arn());
+            not_trusted(&request.role, &who, why)
+        };
+        let role = access.role_of_arn(&request.role).ok_or_else(|| refused("there is no such role"))?;
+        let now = self.now();
+        let assumption = Assumption { assumer: Assumer::Federated(identity), external_id: None, source: caller.source, now };
+        if !role.trust.trusts(&assumption) {
+            return Err(refused(NOT_ALLOWED));
+        }
+        let assumed = self.begin_session(role, request, now, None)?;
+        caller.trace.issues(assumed.credentials.id.clone());
+        Ok(assumed)
+    }
+
+    fn begin_session(&self, role: &Role, request: &NewSession, now: Timestamp, end: Option<Timestamp>) -> Result<Assumed> {
         let duration = request.duration.unwrap_or(DEFAULT);
         if !(SHORTEST..=role.max_session).contains(&duration) {
             let (shortest, longest) = (SHORTEST.as_secs(), role.max_session.as_secs());
@@ -118,7 +142,7 @@ impl Kms {
         let session = Session {
             role: role.name.clone(),
             role_id: role.id.clone(),
-            name: request.session.clone(),
+            name: request.name.clone(),
             policy,
             expires: end.map_or(now.after(duration), |end| end.min(now.after(duration))),
         };
@@ -152,6 +176,11 @@ impl Kms {
 }
 
 impl Access {
+    /// The role that an ARN calls.
+    fn role_of_arn(&self, arn: &str) -> Option<&Role> {
+        self.role(&arn.strip_prefix(&ram_arn("role", &""))?.parse::<Name>().ok()?)
+    }
+
     /// Who an operator is, if it is still there.
     pub(super) fn identity(&self, operator: &Operator) -> Option<&Identity> {
         match &operator.session {
@@ -171,6 +200,15 @@ fn arn_of(operator: &Operator, identity: &Identity) -> String {
         (None, IdentityKind::User) => ram_arn("user", &identity.name),
         (None, IdentityKind::Role) => ram_arn("role", &identity.name),
     }
+}
+
+/// Why a role is not assumed that is there.
+const NOT_ALLOWED: &str = "the trust policy does not allow it";
+
+/// What whoever may not assume a role is told, whether there is such a role or not. `why` is for the log.
+fn not_trusted(role: &str, who: &str, why: &'static str) -> Error {
+    let text = format!("There is no role {:?}, or its trust policy does not let {who} assume it.", excerpt(role));
+    Error::new(Kind::NoPermission, text).caused_by(why)
 }
 
 fn nobody(operator: &Operator) -> Error {

@@ -12,6 +12,7 @@ use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::access::{AccessPoint, Callers, ClientKey, Directory, NetworkRule, Policy};
 use crate::model::algorithm::KeySpec;
 use crate::model::key::{Key, KeyAttributes, Material, SubjectPublicKeyInfo};
+use crate::model::oidc::OidcProvider;
 use crate::model::operator::{AccessKeyInfo, Identity, Role};
 use crate::model::session::Session;
 use crate::model::tags::{TaggedResource, Tags};
@@ -71,6 +72,7 @@ pub(super) struct Access {
     /// Who may have permissions at the shared gateway.
     pub(super) identities: HashMap<Name, Identity>,
     roles: HashMap<Name, Role>,
+    oidc_providers: HashMap<Name, OidcProvider>,
     verified: HashMap<String, Arc<VerifiedClientKey>>,
     access_keys: HashMap<String, Arc<KnownAccessKey>>,
 }
@@ -123,6 +125,11 @@ impl Access {
     /// The access points that name a policy, whether it is there or not; in the order of their names.
     pub(super) fn access_points_with_policy(&self, policy: &Name) -> Vec<&str> {
         sorted(self.access_points.values().filter(|point| point.policies.contains(policy)).map(|point| point.name.as_str()))
+    }
+
+    /// The OIDC provider of this name.
+    pub(super) fn oidc_provider(&self, name: &Name) -> Option<&OidcProvider> {
+        self.oidc_providers.get(name)
     }
 
     /// The access point of a client key, if both are still there.
@@ -230,6 +237,7 @@ async fn load_access(store: &Store, known: Option<&Access>) -> Result<Access> {
     let tables = store.access().await?;
     let identities = store.identities().await?;
     let roles = store.roles().await?;
+    let oidc_providers = store.oidc_providers().await?;
     let access_keys = store.access_keys().await?.into_iter().map(|key| KnownAccessKey { info: key.info, secret: key.secret });
     let aliases = store.aliases().await?;
     Ok(Access {
@@ -246,6 +254,7 @@ async fn load_access(store: &Store, known: Option<&Access>) -> Result<Access> {
         aliases: aliases.into_iter().collect(),
         identities: identities.into_iter().map(|identity| (identity.name.clone(), identity)).collect(),
         roles: roles.into_iter().map(|role| (role.name.clone(), role)).collect(),
+        oidc_providers: oidc_providers.into_iter().map(|provider| (provider.name.clone(), provider)).collect(),
         access_keys: access_keys.map(|key| (key.info.id.to_string(), Arc::new(key))).collect(),
     })
 }

@@ -1,4 +1,5 @@
-//! The API of the Security Token Service, version 2015-04-01: its operations and answers. Requests are signed as those of the OpenAPI.
+//! The API of the Security Token Service, version 2015-04-01: its operations and answers. Requests are signed as those of the OpenAPI,
+//! but for those that have a token of an OIDC provider instead.
 
 use std::str::FromStr;
 
@@ -9,7 +10,10 @@ use super::openapi::Effect;
 /// The only version.
 pub const VERSION: &str = "2015-04-01";
 
-/// An operation that is served.
+/// The operation whose requests are not signed: temporary credentials of a role, for whom a token of an OIDC provider names.
+pub const ASSUME_ROLE_WITH_OIDC: &str = "AssumeRoleWithOIDC";
+
+/// An operation that is served, of those whose requests are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Temporary credentials of a role, for whom its trust policy names.
@@ -19,7 +23,7 @@ pub enum Action {
 }
 
 /// The operations of the API that are not served.
-pub const UNSERVED: &[&str] = &["AssumeRoleWithOIDC", "AssumeRoleWithSAML"];
+pub const UNSERVED: &[&str] = &["AssumeRoleWithSAML"];
 
 impl Action {
     /// Every one of them.
@@ -59,6 +63,40 @@ pub struct AssumeRoleAnswer<'a> {
     /// What its requests are signed with.
     pub credentials: Credentials<'a>,
 }
+
+/// AssumeRoleWithOIDC.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AssumeRoleWithOidcAnswer<'a> {
+    /// The session.
+    pub assumed_role_user: AssumedRoleUser,
+    /// What its requests are signed with.
+    pub credentials: Credentials<'a>,
+    /// What the token says.
+    #[serde(rename = "OIDCTokenInfo")]
+    pub token_info: OidcTokenInfo<'a>,
+}
+
+/// What the token of an OIDC provider says, which was verified.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct OidcTokenInfo<'a> {
+    /// Who: `sub`.
+    pub subject: &'a str,
+    /// Whose token it is: `iss`.
+    pub issuer: &'a str,
+    /// For whom it is: `aud`, with commas between several.
+    pub client_ids: String,
+    /// When it was issued: `yyyy-MM-ddTHH:mm:ssZ`.
+    pub issuance_time: String,
+    /// Until when it is good.
+    pub expiration_time: String,
+    /// [`VERIFIED`]: of any other no answer is given.
+    pub verification_info: &'static str,
+}
+
+/// What is said of a token that was verified.
+pub const VERIFIED: &str = "Success";
 
 /// A session.
 #[derive(Serialize)]

@@ -34,6 +34,20 @@ fn a_provider_is_made_changed_and_deleted() {
     }
     let searched = text(&installation.run(&["audit", "search", "--operation", "oidc-provider update"]));
     assert!(searched.contains("cluster"), "{searched}");
+    // A role that trusts it is made before or after it.
+    let trust = |provider: &str| {
+        json!({ "Version": "1", "Statement": [{
+            "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": { "Federated": [format!("acs:ram::0:oidc-provider/{provider}")] },
+            "Condition": { "StringEquals": { "oidc:sub": "system:serviceaccount:shop:payments" } },
+        }] })
+    };
+    installation.write_secret("trust.json", &trust("cluster").to_string());
+    installation.write_secret("other.json", &trust("other").to_string());
+    let role = |arguments: &[&str]| text(&installation.run(&[&["role"], arguments].concat()));
+    let made = role(&["create", "deployer", "--trust-file", "trust.json"]);
+    assert!(made.contains("acs:ram::0:role/deployer") && !made.contains("no OIDC provider"), "{made}");
+    let changed = role(&["trust", "deployer", "--trust-file", "other.json"]);
+    assert!(changed.contains("is changed") && changed.contains("there is no OIDC provider other"), "{changed}");
     run(&["delete", "cluster"]);
     assert!(installation.refusal(&["oidc-provider", "show", "cluster"]).contains("There is no OIDC provider cluster"));
 }

@@ -5,6 +5,8 @@ mod bench;
 #[path = "../faults/isolated.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod isolated;
+#[path = "../common/tokens.rs"]
+mod tokens;
 
 mod access_points_of_roles;
 mod audit;
@@ -12,6 +14,7 @@ mod bodies;
 mod checks;
 mod limits;
 mod matrix;
+mod oidc;
 mod openapi_at_instances;
 mod operations;
 mod permissions;

@@ -18,7 +18,7 @@ use crate::shared::{code, query, secret, signed_call};
 
 /// What requests are signed with, and the token that goes with it.
 pub struct Credentials {
-    id: String,
+    pub id: String,
     secret: SecretBytes,
     token: Option<String>,
 }
@@ -96,7 +96,7 @@ pub async fn to_kms_at(bench: &Bench, at: SocketAddr, by: &Credentials, action: 
     bench.send_to(at, &query(parameters), signed(bench, by, "2016-01-20", action, parameters)).await
 }
 
-async fn encrypts(bench: &Bench, by: &Credentials) -> String {
+pub async fn encrypts(bench: &Bench, by: &Credentials) -> String {
     let answer = to_kms(bench, by, "Encrypt", &[("KeyId", bench.aes.as_str()), ("Plaintext", "eA==")]).await;
     if answer.status == 200 { "OK".to_owned() } else { code(&answer).1 }
 }

@@ -112,16 +112,21 @@ impl Condition {
             Self::CurrentTime(comparison, dates) => comparison.holds(demand.now, dates),
             Self::SecureTransport(values) => values.contains(&Transport::Tls),
             Self::Tag { key, comparison, sense, values } => {
-                sense.of_text(*comparison, values, demand.tags.get(key).map(TagValue::as_str))
+                sense.of_texts(*comparison, values, demand.tags.get(key).map(TagValue::as_str))
             }
         }
     }
 }
 
 impl Sense {
-    /// Of a text that may be absent, and fits no value then.
-    pub(super) fn of_text(self, comparison: TextComparison, values: &[String], text: Option<&str>) -> bool {
-        self.of(text.is_some_and(|text| values.iter().any(|value| comparison.fits(value, text))))
+    /// Of texts of which one must fit, or none may; of an absent one nothing fits.
+    pub(super) fn of_texts<'t>(
+        self,
+        comparison: TextComparison,
+        values: &[String],
+        texts: impl IntoIterator<Item = &'t str>,
+    ) -> bool {
+        self.of(texts.into_iter().any(|text| values.iter().any(|value| comparison.fits(value, text))))
     }
 
     fn of(self, fits: bool) -> bool {

@@ -1,6 +1,7 @@
-//! Who is calling: client keys at the instance endpoints, AccessKeys at the shared gateway.
+//! Who is calling: client keys at the instance endpoints, AccessKeys at the shared gateway, tokens of OIDC providers at the STS.
 
 pub(super) mod instance;
+pub(super) mod oidc;
 pub(super) mod openapi;
 
 use std::time::Duration;

@@ -91,7 +91,7 @@ impl Credential {
 }
 
 /// The header as text; one that is given twice is none.
-fn header<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
+pub(super) fn header<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
     let mut values = request.headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok().map(str::trim),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::model::oidc::FederatedIdentity;
 use crate::model::session::Session;
 use crate::model::{AccessKeyId, ClientKeyId, InstanceId};
 use crate::service::Trace;
@@ -41,6 +42,17 @@ pub struct Operator {
     pub source: IpAddr,
     /// To where.
     pub reach: Reach,
+    /// What is found out about its request.
+    pub trace: Arc<Trace>,
+}
+
+/// Somebody whom the token of an OIDC provider names.
+#[derive(Clone, Debug)]
+pub struct FederatedCaller {
+    /// Who, as the token says, which was verified.
+    pub identity: FederatedIdentity,
+    /// From where.
+    pub source: IpAddr,
     /// What is found out about its request.
     pub trace: Arc<Trace>,
 }

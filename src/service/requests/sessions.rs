@@ -5,22 +5,29 @@ use std::time::Duration;
 use crate::model::{Name, RoleId, SessionName};
 use crate::service::TemporaryCredentials;
 
-/// AssumeRole.
+/// A session that is to begin: what AssumeRole and AssumeRoleWithOIDC say alike.
 #[derive(Debug)]
-pub struct AssumeRole {
+pub struct NewSession {
     /// The role's ARN.
     pub role: String,
     /// What the session is called.
-    pub session: SessionName,
+    pub name: SessionName,
     /// For how long; an hour without one.
     pub duration: Option<Duration>,
     /// What the session is permitted of what the role is; everything without one.
     pub policy: Option<String>,
+}
+
+/// AssumeRole.
+#[derive(Debug)]
+pub struct AssumeRole {
+    /// The session.
+    pub session: NewSession,
     /// What the trust policy may ask for.
     pub external_id: Option<String>,
 }
 
-/// The answer to [`AssumeRole`].
+/// The answer to [`AssumeRole`] and AssumeRoleWithOIDC.
 pub struct Assumed {
     /// The credentials, with their session.
     pub credentials: TemporaryCredentials,

@@ -14,7 +14,7 @@ use super::{Verdict, json, tells, text};
 const TAG: (&str, &str) = ("team", "Payments");
 const USER: &str = "u";
 /// The same as a condition names it.
-const TAG_KEY: (&str, Option<&str>) = ("kms:tag/team", Some(TAG.1));
+const TAG_KEY: [(&str, Option<&str>); 1] = [("kms:tag/team", Some(TAG.1))];
 
 /// A request, and what is known of it.
 pub struct Asked<'a> {
@@ -24,8 +24,8 @@ pub struct Asked<'a> {
     pub resource: &'a str,
     /// From where.
     pub source: IpAddr,
-    /// The condition key that a text is known for, and the text.
-    pub text: (&'a str, Option<&'a str>),
+    /// The condition keys that texts are known for, and the texts.
+    pub texts: &'a [(&'a str, Option<&'a str>)],
 }
 
 pub fn check(input: &[u8]) -> Verdict {
@@ -34,7 +34,7 @@ pub fn check(input: &[u8]) -> Verdict {
     let mut next = || lines.next().unwrap_or_default();
     let (action, resource) = (next(), next());
     let source = next().parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let (policy, asked) = (next(), Asked { action, resource, source, text: TAG_KEY });
+    let (policy, asked) = (next(), Asked { action, resource, source, texts: &TAG_KEY });
     let tag = (TAG.0.parse().expect("a key"), TAG.1.parse().expect("a value"));
     let tags = Tags::from_list([tag]).expect("one tag");
     let demand = Demand { action, resource, source, now: Timestamp::from_unix(1_790_000_000), tags: &tags };
@@ -146,9 +146,9 @@ pub fn holds(condition: &Value, asked: &Asked<'_>) -> Option<bool> {
                 "acs:SourceIp" => any(&|value| Block::read(value).expect("a block").has(asked.source)),
                 "acs:SecureTransport" => any(&|value| value == "true"),
                 _ => {
-                    assert!(key.starts_with("kms:tag/") || key == asked.text.0, "{key}");
-                    let text = asked.text.1.filter(|_| key == asked.text.0);
-                    text.is_some_and(|text| {
+                    let known = asked.texts.iter().find(|(known, _)| key == known);
+                    assert!(key.starts_with("kms:tag/") || known.is_some(), "{key}");
+                    known.and_then(|(_, text)| *text).is_some_and(|text| {
                         any(&|value| match operator.trim_start_matches("String").trim_start_matches("Not") {
                             "Equals" => value == text,
                             "EqualsIgnoreCase" => value.to_lowercase() == text.to_lowercase(),

@@ -7,7 +7,7 @@ use keystead::base::random;
 use keystead::model::RoleId;
 use keystead::model::access::{AuthenticationMethod, Permission, Scope};
 use keystead::model::operator::{IdentityKind, Role};
-use keystead::service::requests::{AssumeRole, Assumed, Operator};
+use keystead::service::requests::{AssumeRole, Assumed, NewSession, Operator};
 use serde_json::{Value, json};
 
 use super::world::{World, allow_inside};
@@ -108,10 +108,12 @@ impl World {
     /// Assumes the role of a credential, with a policy of one statement, and asks by that session from then on.
     pub(super) fn begin_session(&self, credential: Credential, statement: Option<&Value>, duration: Duration) {
         let request = AssumeRole {
-            role: format!("acs:ram::0:role/{}", role_of(credential).expect("it is of a role")),
-            session: "matrix".parse().unwrap(),
-            duration: Some(duration),
-            policy: statement.map(|statement| json!({ "Version": "1", "Statement": [statement] }).to_string()),
+            session: NewSession {
+                role: format!("acs:ram::0:role/{}", role_of(credential).expect("it is of a role")),
+                name: "matrix".parse().unwrap(),
+                duration: Some(duration),
+                policy: statement.map(|statement| json!({ "Version": "1", "Statement": [statement] }).to_string()),
+            },
             external_id: None,
         };
         let assumer = self.assumer.as_ref().expect("there is somebody who assumes roles");
