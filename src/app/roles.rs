@@ -160,6 +160,7 @@ async fn create(config: &Config, role: &Role, policies: Policies, description: S
     println!("role      {}", role.name);
     println!("ARN       {}", role.arn());
     tell(&identity.policies);
+    note(&missing);
     if of_former.is_some() {
         println!(
             "The application access point {} was made for a former role of this name, and grants this one nothing: delete it, and make it \
@@ -167,7 +168,6 @@ async fn create(config: &Config, role: &Role, policies: Policies, description: S
             role.name
         );
     }
-    note(&missing);
     Ok(())
 }
 

@@ -107,15 +107,13 @@ impl World {
 
     /// Assumes the role of a credential, with a policy of one statement, and asks by that session from then on.
     pub(super) fn begin_session(&self, credential: Credential, statement: Option<&Value>, duration: Duration) {
-        let request = AssumeRole {
-            session: NewSession {
-                role: format!("acs:ram::0:role/{}", role_of(credential).expect("it is of a role")),
-                name: "matrix".parse().unwrap(),
-                duration: Some(duration),
-                policy: statement.map(|statement| json!({ "Version": "1", "Statement": [statement] }).to_string()),
-            },
-            external_id: None,
+        let session = NewSession {
+            role: format!("acs:ram::0:role/{}", role_of(credential).expect("it is of a role")),
+            name: "matrix".parse().unwrap(),
+            duration: Some(duration),
+            policy: statement.map(|statement| json!({ "Version": "1", "Statement": [statement] }).to_string()),
         };
+        let request = AssumeRole { session, external_id: None };
         let assumer = self.assumer.as_ref().expect("there is somebody who assumes roles");
         let assumed = self.bench.kms.assume_role(assumer, &request).unwrap();
         self.sessions.write().unwrap().insert(credential, Arc::new(assumed));
