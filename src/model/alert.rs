@@ -240,13 +240,17 @@ impl Alert {
         now: Timestamp,
     ) -> impl Iterator<Item = Self> {
         let hour = now.unix().div_euclid(HOUR.cast_signed());
+        let resource = match endpoint {
+            LimitedEndpoint::Instance(instance) => arn("keystore", instance),
+            LimitedEndpoint::Shared | LimitedEndpoint::Sts => arn("endpoint", endpoint),
+        };
         let reached = [(AlertEvent::RateAt70, 70), (AlertEvent::RateAt90, 90)].into_iter();
         let reached = reached.filter(move |(_, percent)| u64::from(most) * 100 >= u64::from(limit.get()) * percent);
         reached.map(move |(event, percent)| Self {
             id: format!("rate:{endpoint}:{}:{percent}:{hour}", group.name()),
             event,
             at: now,
-            resource: arn("keystore", endpoint),
+            resource: resource.clone(),
             content: content([
                 ("endpoint", endpoint.to_string()),
                 ("group", group.name().to_owned()),
@@ -365,7 +369,7 @@ mod tests {
         assert!(at(10).remembered_until.unix() >= 1_800_000_000 + 3600);
         let other = Alert::rate(&LimitedEndpoint::Shared, Group::Writes, limit, 9, NOW).next().unwrap();
         assert_ne!(other.id, told(9, NOW)[0].id);
-        assert_eq!((other.resource.as_str(), &*other.content["usedQps"]), ("acs:kms:keystead:0:keystore/shared", "9"));
+        assert_eq!((other.resource.as_str(), &*other.content["usedQps"]), ("acs:kms:keystead:0:endpoint/shared", "9"));
     }
 
     #[test]
