@@ -59,6 +59,7 @@ impl Service {
     fn of(operation: &str) -> Self {
         match operation.parse::<sts::Action>() {
             Ok(_) => Self::Sts,
+            Err(()) if operation == sts::ASSUME_ROLE_WITH_OIDC => Self::Sts,
             Err(()) => Self::Kms,
         }
     }

@@ -54,6 +54,9 @@ fn the_credentials_of_a_session_call_operations() {
         assert_eq!(code(by(&["ListKeys"])), "Forbidden.NoPermission");
         assert_eq!(by(&["GetCallerIdentity"]).unwrap()["Arn"], "acs:ram::0:assumed-role/app/pod-1");
     }
+    // The operation whose requests need no signature is of the same service.
+    let token = ["--OIDCProviderArn", "acs:ram::0:oidc-provider/none", "--OIDCToken", "a.b.c"];
+    assert_eq!(code(installation.api(&[&["AssumeRoleWithOIDC"], &token[..]].concat())), "AuthenticationFail.OIDCToken.Invalid");
     let mut without = assumed["Credentials"].clone();
     without["SecurityToken"] = "".into();
     installation.write_secret("without.json", &without.to_string());
