@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::assembly;
-use super::operators::change;
+use super::operators::{change, tell_mentions};
 use crate::base::{Clock, Error, Kind, Result, SystemClock};
 use crate::config::Config;
 use crate::model::oidc::{ClientIds, KEY_SET_BYTES, KeySet, OidcProvider};
@@ -127,8 +127,13 @@ pub(super) async fn run(path: &Path, command: OidcProviders) -> Result<()> {
         }
         OidcProviders::Delete { name } => {
             let of = ("oidc-provider delete", name.as_str());
-            change(&config, of, async |store| store.delete_oidc_provider(&name).await).await?;
+            let mentions = change(&config, of, async |store| {
+                let mentions = Kms::mentions_of_oidc_provider(store, &name).await?;
+                store.delete_oidc_provider(&name).await.map(|()| mentions)
+            })
+            .await?;
             println!("The OIDC provider {name} is deleted: its tokens are good for nothing any more.");
+            tell_mentions(&name, &mentions);
             Ok(())
         }
     }

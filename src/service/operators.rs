@@ -59,6 +59,15 @@ impl Kms {
         Ok(Mentions { keys: key_policies.map(|(key, _)| key).collect(), roles: roles.map(|role| role.name).collect() })
     }
 
+    /// The same for an OIDC provider: trust policies name it.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn mentions_of_oidc_provider(store: &Store, name: &Name) -> Result<Mentions> {
+        let roles = store.roles().await?.into_iter().filter(|role| role.trust.oidc_providers().any(|named| named == name));
+        Ok(Mentions { keys: Vec::new(), roles: roles.map(|role| role.name).collect() })
+    }
+
     /// The OIDC provider of this name.
     ///
     /// # Errors

@@ -48,7 +48,12 @@ fn a_provider_is_made_changed_and_deleted() {
     assert!(made.contains("acs:ram::0:role/deployer") && !made.contains("no OIDC provider"), "{made}");
     let changed = role(&["trust", "deployer", "--trust-file", "other.json"]);
     assert!(changed.contains("is changed") && changed.contains("there is no OIDC provider other"), "{changed}");
-    run(&["delete", "cluster"]);
+    role(&["create", "builder", "--trust-file", "trust.json"]);
+    let deleted = run(&["delete", "cluster"]);
+    assert!(
+        deleted.contains("the trust policy of the role builder still names cluster") && !deleted.contains("deployer"),
+        "{deleted}"
+    );
     assert!(installation.refusal(&["oidc-provider", "show", "cluster"]).contains("There is no OIDC provider cluster"));
 }
 
