@@ -58,7 +58,7 @@ impl Kms {
     async fn give_pair(&self, key: &Key, algorithm: WrappingAlgorithm) -> Result<ImportParameters> {
         let expires = self.now().after(VALIDITY);
         let wrapping = |private_key| WrappingKey { key: key.id.clone(), algorithm, private_key, expires };
-        let (token, public_key) = if self.unwraps_in_token(key, hash_of(algorithm))? {
+        let (token, public_key) = if self.unwraps_in_token(key, hash_of(algorithm)).await? {
             self.give_pair_in_token(key, wrapping).await?
         } else {
             let made = self.pairs.create(passing(UNWRAPPING_SPEC, KeyUsage::EncryptDecrypt)).await?;
@@ -117,19 +117,19 @@ impl Kms {
     async fn take_material(&self, key: Key, material: SecretBytes, expires: Option<Timestamp>) -> Result<()> {
         // Decoded and checked in the process for either kind of instance; what comes out is encoded anew.
         let checked = self.pairs.import(passing(key.spec, key.usage), material).await.map_err(not_material)?;
-        let fingerprint = self.fingerprint(&key, self.pairs.as_ref(), &checked.material, checked.public_key.as_ref()).await?;
+        let fingerprints = self.fingerprints(&key, self.pairs.as_ref(), &checked.material, checked.public_key.as_ref()).await?;
         let Material::Held { secret, .. } = checked.material else {
             return Err(Error::internal("the maker of pairs does not give them away"));
         };
         let change = |key: &mut Key| key.import_material(expires);
-        match self.store.place_material(&key.id, &fingerprint, None, change).await? {
+        match self.store.place_material(&key.id, &fingerprints, None, change).await? {
             Placement::AlreadyThere | Placement::Placed => return Ok(()),
             Placement::Wanting => {}
         }
         let object = KeyVersionId::from_entropy(&key.id, random::bytes());
         let version =
             self.make_material(&key, &object, self.now(), |tier, new| tier.import(new, secret)).await.map_err(not_material)?;
-        self.place(&key, &object, version, &fingerprint, expires).await
+        self.place(&key, &object, version, &fingerprints, expires).await
     }
 
     /// The third step: the object that was made for the material is the key's, or nobody's.
@@ -138,12 +138,12 @@ impl Kms {
         key: &Key,
         object: &KeyVersionId,
         made: KeyVersion,
-        fingerprint: &Fingerprint,
+        fingerprints: &[Fingerprint],
         expires: Option<Timestamp>,
     ) -> Result<()> {
         let version = KeyVersion { id: key.initial_version.clone(), ..made };
         let change = |key: &mut Key| key.import_material(expires);
-        match self.store.place_material(&key.id, fingerprint, Some((object, &version)), change).await {
+        match self.store.place_material(&key.id, fingerprints, Some((object, &version)), change).await {
             Ok(Placement::Placed) => Ok(()),
             Ok(Placement::AlreadyThere | Placement::Wanting) => {
                 // The same material is there, or another import of it was faster.
@@ -164,22 +164,30 @@ impl Kms {
         }
     }
 
-    /// What the material of a key is known again by. An AES key may be known to its token alone: what counts is what it encrypts to.
-    pub(super) async fn fingerprint(
+    /// What the material of a key is known again by, the usual first. An AES key may be known to its token alone: what counts is what it
+    /// encrypts to, and its bytes if they were kept of it before that.
+    pub(super) async fn fingerprints(
         &self,
         key: &Key,
         tier: &dyn Tier,
         material: &Material,
         public_key: Option<&SubjectPublicKeyInfo>,
-    ) -> Result<Fingerprint> {
-        let known_by = match (public_key, key.spec.family(), material) {
+    ) -> Result<Vec<Fingerprint>> {
+        let of_bytes = |bytes: &SecretBytes| self.store.material_fingerprint(&key.id, bytes);
+        match (public_key, key.spec.family(), material) {
             // A pair may be written in many ways; it is the same pair when the public half is the same.
-            (Some(public), _, _) => SecretBytes::new(public.as_der().to_vec()),
-            (None, Family::Aes { .. }, material) => check_value(key, tier, material.duplicate()).await?,
-            (None, _, Material::Held { secret, .. }) => secret.duplicate(),
-            (None, _, Material::Resident(_)) => return Err(Error::internal("nothing tells this material from another")),
-        };
-        Ok(self.store.material_fingerprint(&key.id, &known_by))
+            (Some(public), _, _) => Ok(vec![of_bytes(&SecretBytes::new(public.as_der().to_vec()))]),
+            (None, Family::Aes { .. }, material) => {
+                let check_value = check_value(key, tier, material.duplicate()).await?;
+                let usual = self.store.check_value_fingerprint(&key.id, &check_value);
+                Ok(match material {
+                    Material::Held { secret, .. } => vec![usual, of_bytes(secret)],
+                    Material::Resident(_) => vec![usual],
+                })
+            }
+            (None, _, Material::Held { secret, .. }) => Ok(vec![of_bytes(secret)]),
+            (None, _, Material::Resident(_)) => Err(Error::internal("nothing tells this material from another")),
+        }
     }
 
     /// DeleteKeyMaterial: nothing can be done with the key until the same material is imported again. When this returns, the object in

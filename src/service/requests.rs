@@ -263,7 +263,7 @@ pub struct ImportKeyMaterial {
     /// As [`ImportParameters`] gave it.
     pub token: Vec<u8>,
     /// What the public key wraps: the material, 256 bytes; or an AES key, 256 bytes, and the material wrapped by that (AES Key Wrap
-    /// with Padding, RFC 5649).
+    /// with Padding, RFC 5649), which is not for keys that a token unwraps.
     pub wrapped: Vec<u8>,
     /// When the material expires; never without one.
     pub expires: Option<Timestamp>,

@@ -4,18 +4,27 @@
 use super::Kms;
 use super::import::{hash_of, mute, not_material};
 use super::requests::ImportKeyMaterial;
-use crate::base::{Error, Result, random};
+use crate::base::{Error, Kind, Result, random};
 use crate::model::KeyVersionId;
 use crate::model::key::{Key, Material, SubjectPublicKeyInfo};
 use crate::store::WrappingKey;
+use crate::tier::unwrapper::UNWRAPPING_BYTES;
 use crate::tier::{Ability, Created, OaepHash, Tier, Unwrapper, Work, Wrapped};
 
 impl Kms {
-    /// Whether the token of a key's instance unwraps its material.
-    pub(super) fn unwraps_in_token(&self, key: &Key, hash: OaepHash) -> Result<bool> {
+    /// Whether the token of a key's instance unwraps its material. What was imported before tokens did must be known again by its bytes, and
+    /// those are seen in the process alone.
+    pub(super) async fn unwraps_in_token(&self, key: &Key, hash: OaepHash) -> Result<bool> {
         let tier = &self.served(&key.instance)?.tier;
-        let admits = || tier.describe().capabilities.admits(key.spec, key.usage, Ability::Unwrap(hash));
-        Ok(tier.unwrapper().is_some() && admits().is_ok())
+        if tier.unwrapper().is_none() {
+            return Ok(false);
+        }
+        match tier.describe().capabilities.admits(key.spec, key.usage, Ability::Unwrap(hash)) {
+            Ok(()) => Ok(!self.store.is_known_by_bytes(&key.id).await?),
+            Err(error) if error.kind() == Kind::UnsupportedOperation => Ok(false),
+            // What it can do is not known yet: nothing is to pass through the process for want of that.
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a pair in the token, by the three steps of a key, and gives its import token and public half.
@@ -43,6 +52,11 @@ impl Kms {
 
     /// ImportKeyMaterial by a pair in the token. That it is the same material as before can only be seen of the object that comes out.
     pub(super) async fn take_wrapped(&self, key: Key, wrapping: WrappingKey, request: ImportKeyMaterial) -> Result<()> {
+        if request.wrapped.len() > UNWRAPPING_BYTES {
+            let text = "The token unwraps the material of this key itself: the parameter EncryptedKeyMaterial is the material encrypted by \
+                        the public key, without an envelope.";
+            return Err(Error::new(Kind::InvalidKeyMaterial, text));
+        }
         let wrapped = Wrapped { pair: wrapping.private_key, hash: hash_of(wrapping.algorithm), ciphertext: request.wrapped };
         let object = KeyVersionId::from_entropy(&key.id, random::bytes());
         let made = self
@@ -51,11 +65,11 @@ impl Kms {
             .map_err(|error| not_material(mute(error)))?;
         let tier = &self.served(&key.instance)?.tier;
         let known_by = match &made.material {
-            Some(material) => self.fingerprint(&key, tier.as_ref(), material, None).await,
+            Some(material) => self.fingerprints(&key, tier.as_ref(), material, None).await,
             None => Err(Error::internal("a token unwrapped nothing")),
         };
         match known_by {
-            Ok(fingerprint) => self.place(&key, &object, made, &fingerprint, request.expires).await,
+            Ok(fingerprints) => self.place(&key, &object, made, &fingerprints, request.expires).await,
             Err(error) => {
                 self.unmake_material(&key, &object, made).await;
                 Err(error)

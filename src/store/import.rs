@@ -163,16 +163,30 @@ impl Store {
         sqlx::query_scalar(statement).fetch_all(&self.pool).await.map_err(failed)
     }
 
-    /// What tells whether material is the same as before: keyed, and of each key another one.
-    ///
-    /// # Errors
-    /// None in practice.
+    /// What tells whether material is the same as before, by its bytes or those of a public half: keyed, and of each key another one.
     pub fn material_fingerprint(&self, key: &KeyId, material: &SecretBytes) -> Fingerprint {
         self.sealer.fingerprint(Place { table: "imported_material", row: key.as_str(), column: "fingerprint" }, material)
     }
 
+    /// The same by what a key encrypts to. It is never that of other material's bytes.
+    pub fn check_value_fingerprint(&self, key: &KeyId, check_value: &SecretBytes) -> Fingerprint {
+        self.sealer.fingerprint(Place { table: "imported_material", row: key.as_str(), column: "check value" }, check_value)
+    }
+
+    /// Whether the material of a key can be known again by its bytes alone: it was imported when there was nothing else.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn is_known_by_bytes(&self, key: &KeyId) -> Result<bool> {
+        let statement = "SELECT of_bytes FROM imported_material WHERE key_id = $1";
+        let found: Option<i64> =
+            sqlx::query_scalar(statement).bind(key.as_str()).fetch_optional(&self.pool).await.map_err(failed)?;
+        Ok(found.is_some_and(|of_bytes| of_bytes != 0))
+    }
+
     /// Gives a key the material that was made for it, if it is the first or the same as before, and changes the key with it. The
-    /// intent of the object goes in the same transaction.
+    /// intent of the object goes in the same transaction. Of the first material the first of `fingerprints` is kept; later it is the
+    /// same when one of them is the one that was kept.
     ///
     /// # Errors
     /// [`Kind::InvalidKeyMaterial`] for other material than before, [`Kind::KeyNotFound`], what `change` says: then nothing is changed;
@@ -180,7 +194,7 @@ impl Store {
     pub async fn place_material(
         &self,
         id: &KeyId,
-        fingerprint: &Fingerprint,
+        fingerprints: &[Fingerprint],
         made: Option<(&KeyVersionId, &KeyVersion)>,
         change: impl Fn(&mut Key) -> Result<()> + Send + Sync,
     ) -> Result<Placement> {
@@ -194,7 +208,7 @@ impl Store {
                 let Writing { connection, revision, .. } = writing;
                 let mut key = locked(connection, id).await?;
                 change(&mut key)?;
-                check_fingerprint(connection, id, fingerprint).await?;
+                check_fingerprints(connection, id, fingerprints).await?;
                 let there: Option<Vec<u8>> = sqlx::query_scalar("SELECT object_id FROM key_versions WHERE id = $1")
                     .bind(key.initial_version.as_str())
                     .fetch_one(&mut *connection)
@@ -210,7 +224,7 @@ impl Store {
                 };
                 sqlx::query("INSERT INTO imported_material (key_id, fingerprint) VALUES ($1, $2) ON CONFLICT (key_id) DO NOTHING")
                     .bind(id.as_str())
-                    .bind(fingerprint.as_slice())
+                    .bind(fingerprints.first().map(|first| first.as_slice()))
                     .execute(&mut *connection)
                     .await?;
                 update(connection, &key, revision).await?;
@@ -289,13 +303,13 @@ pub(super) async fn drop_of_key(connection: &mut SqliteConnection, key: &KeyId) 
     drop_all(connection, &ids).await
 }
 
-async fn check_fingerprint(connection: &mut SqliteConnection, id: &KeyId, fingerprint: &Fingerprint) -> Result<(), Fault> {
+async fn check_fingerprints(connection: &mut SqliteConnection, id: &KeyId, fingerprints: &[Fingerprint]) -> Result<(), Fault> {
     let first: Option<Vec<u8>> = sqlx::query_scalar("SELECT fingerprint FROM imported_material WHERE key_id = $1")
         .bind(id.as_str())
         .fetch_optional(connection)
         .await?;
     match first {
-        Some(first) if first != fingerprint => {
+        Some(first) if fingerprints.iter().all(|fingerprint| first != fingerprint) => {
             let text = format!("The key {id} takes only the key material that was imported first; this is another.");
             Err(Error::new(Kind::InvalidKeyMaterial, text).into())
         }

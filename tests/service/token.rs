@@ -231,6 +231,33 @@ async fn material_is_unwrapped_in_the_token_where_that_can_and_known_again_which
     it.kms.close().await;
 }
 
+/// As databases of before have it: what was imported first is known by its bytes, which only the process sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn material_that_was_imported_before_tokens_unwrapped_is_known_by_its_bytes() {
+    let token = Token::new().await;
+    let it = importing(&token).await;
+    let key = it.aes().await;
+    let (material, other): ([u8; 32], [u8; 32]) = (random::bytes(), random::bytes());
+    it.import_by(IN_PROCESS, &key, &material, None).await.unwrap();
+    let of_bytes = it.bench.store.material_fingerprint(&key, &SecretBytes::new(material.to_vec()));
+    let raw = sqlx::sqlite::SqlitePool::connect(&format!("sqlite:{}", it.bench.path().display())).await.unwrap();
+    let statement = "UPDATE imported_material SET of_bytes = 1, fingerprint = $1";
+    sqlx::query(statement).bind(of_bytes.as_slice()).execute(&raw).await.unwrap();
+    raw.close().await;
+    for _ in 0..2 {
+        for algorithm in [IN_TOKEN, IN_PROCESS] {
+            assert_eq!(kind(it.import_by(algorithm, &key, &other, None).await), Kind::InvalidKeyMaterial);
+            it.import_by(algorithm, &key, &material, None).await.unwrap();
+            assert_eq!((arrival(&it, &key), token.count().await), (Some(Arrival::Created), 1), "no pair is made in the token");
+        }
+        it.delete(&key).await.unwrap();
+        assert_eq!(kind(it.import_by(IN_TOKEN, &key, &other, None).await), Kind::InvalidKeyMaterial);
+        it.import_by(IN_TOKEN, &key, &material, None).await.unwrap();
+        token.has_as(&it, &key, &material).await;
+    }
+    it.kms.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_token_does_not_unwrap_has_the_answer_of_the_process() {
     let token = Token::new().await;
@@ -241,13 +268,17 @@ async fn what_the_token_does_not_unwrap_has_the_answer_of_the_process() {
         let parameters = it.parameters_for(&key, algorithm).await;
         let mut wrong = wrap(&parameters, algorithm, &[7; 32]);
         wrong[100] ^= 1;
-        for wrong in [wrong, vec![1; 256], vec![1; 255], vec![1; 300], Vec::new()] {
+        for wrong in [wrong, vec![1; 256], vec![1; 255], Vec::new()] {
             let error = it.send(&key, &parameters.token, wrong, None).await.unwrap_err();
             assert_eq!(error.kind(), Kind::InvalidKeyMaterial);
             texts.insert(error.message().to_owned());
         }
     }
     assert_eq!(texts.len(), 1, "{texts:?}");
+    let parameters = it.parameters_for(&key, IN_TOKEN).await;
+    let envelope = it.send(&key, &parameters.token, vec![1; 300], None).await.unwrap_err();
+    assert_eq!(envelope.kind(), Kind::InvalidKeyMaterial);
+    assert!(envelope.message().contains("without an envelope"), "{envelope}");
     let lengths = [IN_TOKEN, IN_PROCESS].map(async |algorithm| it.import_by(algorithm, &key, &[7; 31], None).await.unwrap_err());
     let [in_token, in_process] = lengths;
     let (in_token, in_process) = (in_token.await, in_process.await);

@@ -89,22 +89,22 @@ async fn material_in_a_token_comes_and_goes() {
     let fingerprint = store.material_fingerprint(&key.id, &SecretBytes::new(SECRET.to_vec()));
     let until = Timestamp::from_unix(NOW.unix() + 5);
     let change = |key: &mut Key| key.import_material(Some(until));
-    assert_eq!(store.place_material(&key.id, &fingerprint, None, change).await.unwrap(), Placement::Wanting);
+    assert_eq!(store.place_material(&key.id, &[fingerprint], None, change).await.unwrap(), Placement::Wanting);
     assert_eq!(store.key(&key.id).await.unwrap().unwrap().0.state, KeyState::PendingImport);
     let object = KeyVersionId::from_entropy(&key.id, random::bytes());
     let id = object.as_str().as_bytes().to_vec();
     store.intend_key(&keystead::store::KeyIntent { version: object.clone(), ..intent(&key) }).await.unwrap();
     let made = KeyVersion { material: Some(Material::Resident(id.clone())), ..empty };
-    let placed = store.place_material(&key.id, &fingerprint, Some((&object, &made)), change).await.unwrap();
+    let placed = store.place_material(&key.id, &[fingerprint], Some((&object, &made)), change).await.unwrap();
     assert_eq!(placed, Placement::Placed);
     assert!(store.intents().await.unwrap().is_empty());
     let (kept, versions) = bench.again().await.key(&key.id).await.unwrap().unwrap();
     assert_eq!((kept.state, kept.presence), (KeyState::Enabled, Presence::Until(until)));
     assert_eq!(versions[0].material.as_ref().unwrap().id(), id);
     // The same again, and another.
-    assert_eq!(store.place_material(&key.id, &fingerprint, None, change).await.unwrap(), Placement::AlreadyThere);
+    assert_eq!(store.place_material(&key.id, &[fingerprint], None, change).await.unwrap(), Placement::AlreadyThere);
     let other = store.material_fingerprint(&key.id, &SecretBytes::new(b"another".to_vec()));
-    let refused = store.place_material(&key.id, &other, None, |key| key.import_material(None)).await.unwrap_err();
+    let refused = store.place_material(&key.id, &[other], None, |key| key.import_material(None)).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::InvalidKeyMaterial);
     assert_eq!(store.key(&key.id).await.unwrap().unwrap().0.presence, kept.presence, "nothing was changed");
     // What is erased is noted, until it is destroyed.
@@ -136,7 +136,7 @@ async fn neither_wrapping_keys_nor_material_are_in_the_file() {
     let material = Some(Material::Held { id: object.as_str().into(), secret: secret() });
     let made = KeyVersion { material, ..empty };
     let change = |key: &mut Key| key.import_material(None);
-    bench.store.place_material(&key.id, &fingerprint, Some((&object, &made)), change).await.unwrap();
+    bench.store.place_material(&key.id, &[fingerprint], Some((&object, &made)), change).await.unwrap();
     let again = bench.again().await;
     let kept = again.wrapping_key(&key.id, &token, NOW).await.unwrap();
     let Material::Held { secret: private_key, .. } = &kept.private_key else { panic!("it is held") };

@@ -19,6 +19,7 @@ ALTER TABLE wrapping_keys_anywhere RENAME TO wrapping_keys;
 CREATE INDEX wrapping_keys_by_key ON wrapping_keys (key_id, expires);
 CREATE INDEX wrapping_keys_by_expiry ON wrapping_keys (expires);
 
--- What tells AES keys apart is what they encrypt a text to from now on, not the key itself, which only its token may know: what was
--- noted of them before says nothing any more, and the next import counts as the first.
-DELETE FROM imported_material WHERE key_id IN (SELECT id FROM keys WHERE spec LIKE 'Aliyun_AES_%');
+-- Material is known again by its bytes in what is there now. AES keys are from now on known by what they encrypt to, since their bytes may
+-- be known to a token alone.
+ALTER TABLE imported_material ADD COLUMN of_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE imported_material SET of_bytes = 1;
