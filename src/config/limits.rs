@@ -40,6 +40,7 @@ pub(super) struct SharedLimitsTable {
 pub(super) struct StsLimitsTable {
     reads: Option<u32>,
     writes: Option<u32>,
+    tokens: Option<u32>,
 }
 
 /// Nothing is bounded that is not named.
@@ -70,8 +71,8 @@ pub(super) fn shared_limits(table: Option<SharedLimitsTable>) -> Result<Limits> 
 }
 
 pub(super) fn sts_limits(table: Option<StsLimitsTable>) -> Result<Limits> {
-    let Some(StsLimitsTable { reads, writes }) = table else { return Ok(Limits::default()) };
-    limits("sts", [(Group::Reads, reads), (Group::Writes, writes)])
+    let Some(StsLimitsTable { reads, writes, tokens }) = table else { return Ok(Limits::default()) };
+    limits("sts", [(Group::Reads, reads), (Group::Writes, writes), (Group::Tokens, tokens)])
 }
 
 fn limits<const N: usize>(of: &str, given: [(Group, Option<u32>); N]) -> Result<Limits> {
@@ -97,12 +98,12 @@ mod tests {
         assert_eq!(key_quota(None, &id).unwrap(), None);
         let parsed = instance_limits(Some(toml::from_str("symmetric = 5\nother = 1000000").unwrap())).unwrap();
         let limits = Group::ALL.map(|group| parsed.get(group).map_or(0, NonZeroU32::get));
-        assert_eq!(limits, [5, 0, 1_000_000, 0, 0, 0]);
+        assert_eq!(limits, [5, 0, 1_000_000, 0, 0, 0, 0]);
         let all = "symmetric = 1\nasymmetric = 2\ncreate_key = 3\nreads = 4\nwrites = 5";
         let parsed = shared_limits(Some(toml::from_str(all).unwrap())).unwrap();
-        assert_eq!(Group::ALL.map(|group| parsed.get(group).map_or(0, NonZeroU32::get)), [1, 2, 0, 3, 4, 5]);
-        let parsed = sts_limits(Some(toml::from_str("writes = 7").unwrap())).unwrap();
-        assert_eq!(Group::ALL.map(|group| parsed.get(group).map_or(0, NonZeroU32::get)), [0, 0, 0, 0, 0, 7]);
+        assert_eq!(Group::ALL.map(|group| parsed.get(group).map_or(0, NonZeroU32::get)), [1, 2, 0, 3, 4, 5, 0]);
+        let parsed = sts_limits(Some(toml::from_str("writes = 7\ntokens = 8").unwrap())).unwrap();
+        assert_eq!(Group::ALL.map(|group| parsed.get(group).map_or(0, NonZeroU32::get)), [0, 0, 0, 0, 0, 7, 8]);
         assert!(instance_limits(None).unwrap().is_empty() && shared_limits(None).unwrap().is_empty());
         assert!(sts_limits(None).unwrap().is_empty());
     }

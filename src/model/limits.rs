@@ -38,13 +38,16 @@ pub enum Group {
     CreateKey,
     /// What else changes nothing, at the shared gateway; GetCallerIdentity at the Security Token Service.
     Reads,
-    /// What else changes something, at the shared gateway; AssumeRole and AssumeRoleWithOIDC at the Security Token Service.
+    /// What else changes something, at the shared gateway; AssumeRole at the Security Token Service.
     Writes,
+    /// AssumeRoleWithOIDC: by itself, since whoever has a token may send it, and for as long as it is good.
+    Tokens,
 }
 
 impl Group {
     /// All that there are.
-    pub const ALL: [Self; 6] = [Self::Symmetric, Self::Asymmetric, Self::Other, Self::CreateKey, Self::Reads, Self::Writes];
+    pub const ALL: [Self; 7] =
+        [Self::Symmetric, Self::Asymmetric, Self::Other, Self::CreateKey, Self::Reads, Self::Writes, Self::Tokens];
 
     /// As the configuration calls it.
     pub const fn name(self) -> &'static str {
@@ -55,6 +58,7 @@ impl Group {
             Self::CreateKey => "create_key",
             Self::Reads => "reads",
             Self::Writes => "writes",
+            Self::Tokens => "tokens",
         }
     }
 }

@@ -95,6 +95,11 @@ impl Limiter {
         })
     }
 
+    /// The same for a request with the token of an OIDC provider.
+    pub(super) fn admit_token(&self) -> Result<(), Refusal> {
+        self.admit(Group::Tokens)
+    }
+
     fn admit(&self, group: Group) -> Result<(), Refusal> {
         let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let limited = Group::ALL.iter().zip(&self.limited).find(|(of, _)| **of == group).and_then(|(_, limited)| limited.as_ref());

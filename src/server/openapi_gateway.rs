@@ -169,7 +169,7 @@ impl OpenApiGateway {
                 recording.who =
                     Who::Federated { provider: caller.identity.provider_arn(), subject: caller.identity.subject.clone() };
                 if let Some(limiter) = &self.limiter {
-                    limiter.admit_effect(recording.effect)?;
+                    limiter.admit_token()?;
                 }
                 sts::assume_role_with_oidc(&self.kms, &caller, &all, &recording.request_id)
             }

@@ -1,9 +1,11 @@
 //! AssumeRoleWithOIDC: who is let in by a token of a provider, what its session may, and what those are told who are not let in.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use keystead::base::{Clock, Timestamp, random};
+use keystead::model::limits::{Group, Limits};
 use keystead::model::oidc::{ClientIds, DEFAULT_ISSUANCE_LIMIT, OidcProvider};
 use keystead::model::operator::{Identity, IdentityKind, Role};
 use keystead::model::{ClientId, RoleId};
@@ -12,9 +14,9 @@ use keystead::store::OidcProviderChange;
 use keystead::wire::{date, sts};
 use serde_json::{Value, json};
 
-use crate::bench::{Answer, Bench, Call, bench};
+use crate::bench::{Answer, Bench, Call, bench, bench_limited};
 use crate::shared::{code, query};
-use crate::sts::{Credentials, encrypts, to_kms, to_sts};
+use crate::sts::{Credentials, encrypts, to_kms, to_sts, user};
 use crate::tokens::{Issuer, encoded, token};
 
 const PROVIDER: &str = "acs:ram::0:oidc-provider/cluster";
@@ -31,7 +33,11 @@ struct Cluster {
 }
 
 async fn cluster() -> Cluster {
-    let (bench, issuer) = (bench().await, Issuer::new("1"));
+    cluster_of(bench().await).await
+}
+
+async fn cluster_of(bench: Bench) -> Cluster {
+    let issuer = Issuer::new("1");
     let provider = OidcProvider {
         name: "cluster".parse().unwrap(),
         issuer: "https://cluster.example".parse().unwrap(),
@@ -340,5 +346,26 @@ async fn records_name_the_provider_the_subject_and_what_was_handed_out() {
     assert!(refused["reason"].as_str().unwrap().contains("its signature is wrong"), "{refused}");
     for token in [&good, &stranger, &forged] {
         assert!(!records.iter().any(|record| record.to_string().contains(token.as_str())), "no token is written");
+    }
+}
+
+/// Whoever has a token may send it again and again, trusted or not: that holds nobody else up.
+#[tokio::test]
+async fn tokens_have_a_limit_of_their_own() {
+    let limits = Limits::of([(Group::Tokens, NonZeroU32::MIN)]);
+    let cluster = cluster_of(bench_limited([Limits::default(), Limits::default(), limits]).await).await;
+    let token = cluster.token(&json!({ "sub": "system:serviceaccount:other:other" }));
+    let mut answers = Vec::new();
+    for _ in 0..200 {
+        answers.push(cluster.assume(&token, &[]).await.status);
+        if answers.contains(&429) {
+            break;
+        }
+    }
+    assert!(answers[0] == 403 && answers.contains(&429), "{answers:?}");
+    let operator = user(&cluster.bench, "somebody").await;
+    for _ in 0..20 {
+        let refused = to_sts(&cluster.bench, &operator, "AssumeRole", &[("RoleArn", ROLE), ("RoleSessionName", "session")]).await;
+        assert_eq!(refused.status, 403, "AssumeRole is none of it");
     }
 }
