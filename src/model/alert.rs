@@ -227,9 +227,7 @@ impl Alert {
             (alert, quota.is_used_by(percent, used))
         })
     }
-}
 
-impl Alert {
     /// The thresholds of an endpoint's limit that the most requests of a second reached: each is told of once in an hour of the clock,
     /// however many nodes reach it.
     pub fn rate(

@@ -23,6 +23,10 @@ pub struct RateUse {
 }
 
 impl RateUse {
+    fn new(endpoint: LimitedEndpoint, group: Group, limit: NonZeroU32) -> Self {
+        Self { endpoint, group, limit, second: AtomicU64::new(0), most: AtomicU32::new(0) }
+    }
+
     /// Counts a request that was admitted in this second since any beginning.
     pub fn count(&self, second: u32) {
         let mut counted = self.second.load(Ordering::Relaxed);
@@ -56,7 +60,7 @@ impl Seen {
 impl Kms {
     /// Somewhere to count the requests of a group at an endpoint that has a limit for them.
     pub fn rate_use(&self, endpoint: LimitedEndpoint, group: Group, limit: NonZeroU32) -> Arc<RateUse> {
-        let rate = Arc::new(RateUse { endpoint, group, limit, second: AtomicU64::new(0), most: AtomicU32::new(0) });
+        let rate = Arc::new(RateUse::new(endpoint, group, limit));
         self.rates.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&rate));
         rate
     }
@@ -76,15 +80,13 @@ impl Kms {
 mod tests {
     use super::*;
 
+    fn rate(limit: u32) -> RateUse {
+        RateUse::new(LimitedEndpoint::Shared, Group::Reads, NonZeroU32::new(limit).unwrap())
+    }
+
     #[test]
     fn the_most_of_a_second_is_kept_when_it_is_worth_telling() {
-        let rate = RateUse {
-            endpoint: LimitedEndpoint::Shared,
-            group: Group::Reads,
-            limit: NonZeroU32::new(10).unwrap(),
-            second: AtomicU64::new(0),
-            most: AtomicU32::new(0),
-        };
+        let rate = rate(10);
         let count = |second, times| (0..times).for_each(|_| rate.count(second));
         count(0, 6);
         count(1, 6);
@@ -97,13 +99,7 @@ mod tests {
 
     #[test]
     fn threads_lose_nothing() {
-        let rate = RateUse {
-            endpoint: LimitedEndpoint::Shared,
-            group: Group::Reads,
-            limit: NonZeroU32::new(1000).unwrap(),
-            second: AtomicU64::new(0),
-            most: AtomicU32::new(0),
-        };
+        let rate = rate(1000);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..250).for_each(|_| rate.count(3)));

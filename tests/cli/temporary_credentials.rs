@@ -65,22 +65,16 @@ fn the_credentials_of_a_session_call_operations() {
     assert!(server.end().0);
 }
 
+/// The arguments for an access point for all keys of an instance.
+fn create_aap<'a>(instance: &'a str, name: &'a str, method: &'a str) -> [&'a str; 10] {
+    ["aap", "create", "--instance", instance, "--name", name, "--key", "*", "--authentication-method", method]
+}
+
 #[test]
 fn a_program_without_a_stored_secret_uses_a_key() {
     let (installation, alice) = installation();
     let instance = installation.software.to_string();
-    let made = installation.run(&[
-        "aap",
-        "create",
-        "--instance",
-        &instance,
-        "--name",
-        "app",
-        "--key",
-        "*",
-        "--authentication-method",
-        "RAMRole",
-    ]);
+    let made = installation.run(&create_aap(&instance, "app", "RAMRole"));
     assert!(made.status.success(), "{}", text(&made));
     assert!(text(&made).contains("acs:ram::0:role/app; there is no client key"), "{}", text(&made));
     let files: Vec<_> = installation.folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -109,25 +103,10 @@ fn a_program_without_a_stored_secret_uses_a_key() {
 fn what_does_not_fit_a_role_is_said() {
     let (installation, _) = installation();
     let instance = installation.software.to_string();
-    let aap = |name: &str, more: &[&str]| {
-        let arguments =
-            ["aap", "create", "--instance", &instance, "--name", name, "--key", "*", "--authentication-method", "RAMRole"];
-        installation.refusal(&[&arguments[..], more].concat())
-    };
+    let aap = |name: &str, more: &[&str]| installation.refusal(&[&create_aap(&instance, name, "RAMRole")[..], more].concat());
     assert!(aap("nobody", &[]).contains("keystead role create nobody"));
     assert!(aap("app", &["--days", "30"]).contains("--days"));
-    let other = installation.run(&[
-        "aap",
-        "create",
-        "--instance",
-        &instance,
-        "--name",
-        "app",
-        "--key",
-        "*",
-        "--authentication-method",
-        "None",
-    ]);
+    let other = installation.run(&create_aap(&instance, "app", "None"));
     assert_eq!(other.status.code(), Some(2));
     assert!(text(&other).contains("ClientKey and RAMRole"), "{}", text(&other));
 

@@ -16,7 +16,7 @@ use super::objects::{self, Made, Residence, Strictness};
 use super::{OaepPolicy, rv, unwrapping};
 use crate::base::{Error, Kind, SecretBytes, random};
 use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, MacAlgorithm, PaddingMode, SignatureAlgorithm};
-use crate::model::key::{Arrival, KeyAttributes};
+use crate::model::key::Arrival;
 use crate::tier::public_key::{Validity, sha256};
 use crate::tier::{
     Ability, Capabilities, Capability, Encryption, Iv, NewKey, OaepHash, PublicKey, Support, modulus_bytes, padding,
@@ -493,8 +493,9 @@ fn test_unwrapping(
         other => other,
     })?;
     let tested = test_blocks(calling, made.handle, BlockMode::Ecb, Some(known)).and_then(|support| {
-        let KeyAttributes { sensitive, extractable, .. } = objects::read_back(calling.session(), made.handle, Arrival::Unwrapped)?;
-        if sensitive && !extractable { Ok(support) } else { Err(wrong("does not protect what it unwraps")) }
+        let attributes = objects::read_back(calling.session(), made.handle, Arrival::Unwrapped)?;
+        super::check(attributes).map_err(|_| wrong("does not protect what it unwraps"))?;
+        Ok(support)
     });
     calling.session().destroy_object(made.handle)?;
     tested
