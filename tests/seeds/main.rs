@@ -1,8 +1,19 @@
-//! The fuzz targets without a fuzzer: their seeds, and with them all that was ever found, and what lies close to them. scripts/fuzz
-//! goes further.
+//! What is kept and must always be read. The installations of earlier releases; and the fuzz targets without a fuzzer: their seeds, and
+//! with them all that was ever found, and what lies close to them. scripts/fuzz goes further.
 
+#[path = "../common/client.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod client;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
+#[path = "../common/installation.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod installation;
+#[path = "../common/softhsm.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod softhsm;
+
+mod installations;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
