@@ -16,6 +16,7 @@ mod key_life;
 mod keys;
 mod oidc_providers;
 mod operators;
+mod pool;
 mod roles;
 mod rotation;
 mod seal;
@@ -26,10 +27,9 @@ mod transaction;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::SqlitePool;
 
 use crate::base::{Error, Kind, Result, SecretBytes};
 
@@ -49,11 +49,6 @@ use seal::{Place, Sealer};
 use sessions::SessionKeys;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
-
-/// Connections to the database: reads go beside the one write.
-const CONNECTIONS: u32 = 4;
-/// How long a statement waits for another process's write.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// Where the check value is sealed for.
 const CHECK: Place<'static> = Place { table: "installation", row: "1", column: "check_value" };
@@ -102,17 +97,9 @@ impl Store {
     }
 
     async fn connect(path: &Path, root: &RootKey) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            // What is deleted is overwritten: sealed material that was erased is not to stay behind in free pages.
-            .pragma("secure_delete", "ON")
-            .foreign_keys(true)
-            .busy_timeout(BUSY);
         let failed =
             |error: sqlx::Error| unavailable(format!("The database {} cannot be opened.", path.display())).caused_by(error);
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await.map_err(failed)?;
+        let pool = pool::connect(path).await.map_err(failed)?;
         MIGRATIONS.run(&pool).await.map_err(|error| match error {
             MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => {
                 unavailable(format!("The database {} was written by a newer version of Keystead.", path.display()))

@@ -15,7 +15,7 @@ fn later(seconds: i64) -> Timestamp {
     Timestamp::from_unix(NOW.unix() + seconds)
 }
 
-fn alert(id: &str) -> Alert {
+pub fn alert(id: &str) -> Alert {
     Alert {
         id: id.to_owned(),
         event: AlertEvent::ClientKeyExpiring,

@@ -13,7 +13,7 @@ fn client_ids(texts: &[&str]) -> ClientIds {
     ClientIds::from_list(texts.iter().map(|text| text.parse::<ClientId>().unwrap()).collect()).unwrap()
 }
 
-fn provider(called: &str) -> OidcProvider {
+pub fn provider(called: &str) -> OidcProvider {
     OidcProvider {
         name: name(called),
         issuer: "https://cluster.example".parse().unwrap(),

@@ -7,7 +7,7 @@ use keystead::model::operator::{Identity, Role};
 
 use super::*;
 
-fn role(called: &str, trusted: &str) -> (Identity, Role) {
+pub fn role(called: &str, trusted: &str) -> (Identity, Role) {
     let trust = format!(
         r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{{"RAM":"{trusted}"}}}}]}}"#
     );
