@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cryptoki_sys::{
-    CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CKR_BUFFER_TOO_SMALL, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_SESSION_HANDLE_INVALID,
+    CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CKR_BUFFER_TOO_SMALL, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_OK, CKR_SESSION_HANDLE_INVALID,
     CKR_SLOT_ID_INVALID,
 };
 
 use crate::function::Function;
+use crate::lie::Lie;
 use crate::module::Module;
 use crate::rule::{Operation, Subject};
 use crate::session::Session;
@@ -28,12 +29,12 @@ enum Target<'a> {
 
 /// C_Initialize and C_Finalize.
 pub fn life(module: &Module, function: Function, work: impl FnOnce() -> CK_RV) -> CK_RV {
-    guided(module, function, &Target::Life, work, || {})
+    guided(module, function, &Target::Life, work, || {}, |_| {})
 }
 
 /// A call that belongs to no slot.
 pub fn library(module: &Module, function: Function, work: impl FnOnce() -> CK_RV) -> CK_RV {
-    guided(module, function, &Target::Library, || inside_library(module, work), || {})
+    guided(module, function, &Target::Library, || inside_library(module, work), || {}, |_| {})
 }
 
 /// A call for a slot.
@@ -44,7 +45,7 @@ pub fn slot(module: &Module, function: Function, number: CK_SLOT_ID, work: impl 
             None => CKR_SLOT_ID_INVALID,
         })
     };
-    guided(module, function, &Target::Slot(number), work, || {})
+    guided(module, function, &Target::Slot(number), work, || {}, |_| {})
 }
 
 /// A call for a session.
@@ -60,6 +61,18 @@ pub fn operation(
     work: impl FnOnce(&Arc<Session>) -> CK_RV,
     end: impl FnOnce(&Session),
 ) -> CK_RV {
+    result(module, function, number, work, end, |_| {})
+}
+
+/// A call for a session that gives a result. `lie` makes that wrong when the real module has succeeded and a rule says so.
+pub fn result(
+    module: &Module,
+    function: Function,
+    number: CK_SESSION_HANDLE,
+    work: impl FnOnce(&Arc<Session>) -> CK_RV,
+    end: impl FnOnce(&Session),
+    lie: impl FnOnce(Lie),
+) -> CK_RV {
     // Looked up before anything can take time: afterwards the number may be somebody else's.
     let session = module.sessions.find(number);
     let session = session.as_ref();
@@ -70,7 +83,7 @@ pub fn operation(
             end(session);
         }
     };
-    guided(module, function, &Target::Session(number, session), || inside_session(module, session, work), end)
+    guided(module, function, &Target::Session(number, session), || inside_session(module, session, work), end, lie)
 }
 
 fn inside_library(module: &Module, work: impl FnOnce() -> CK_RV) -> CK_RV {
@@ -106,14 +119,28 @@ fn refusal(module: &Module, session: Option<&Arc<Session>>) -> CK_RV {
     refusal
 }
 
-fn guided(module: &Module, function: Function, target: &Target<'_>, work: impl FnOnce() -> CK_RV, end: impl FnOnce()) -> CK_RV {
+fn guided(
+    module: &Module,
+    function: Function,
+    target: &Target<'_>,
+    work: impl FnOnce() -> CK_RV,
+    end: impl FnOnce(),
+    lie: impl FnOnce(Lie),
+) -> CK_RV {
     module.counts.called(function);
-    let answer = if module.rules.concern(function) { ruled(module, function, target, work, end) } else { work() };
+    let answer = if module.rules.concern(function) { ruled(module, function, target, work, end, lie) } else { work() };
     module.counts.answered(function, answer);
     answer
 }
 
-fn ruled(module: &Module, function: Function, target: &Target<'_>, work: impl FnOnce() -> CK_RV, end: impl FnOnce()) -> CK_RV {
+fn ruled(
+    module: &Module,
+    function: Function,
+    target: &Target<'_>,
+    work: impl FnOnce() -> CK_RV,
+    end: impl FnOnce(),
+    lie: impl FnOnce(Lie),
+) -> CK_RV {
     let plan = module.rules.plan(function, &target.subject(module));
     if !plan.latency.is_zero() {
         std::thread::sleep(plan.latency);
@@ -132,6 +159,9 @@ fn ruled(module: &Module, function: Function, target: &Target<'_>, work: impl Fn
         return answer;
     }
     let answer = work();
+    if let (CKR_OK, Some(told)) = (answer, plan.lie) {
+        lie(told);
+    }
     if plan.crashes_after {
         std::process::abort();
     }

@@ -41,8 +41,8 @@
 //!
 //! # Rules
 //!
-//! `fail FUNCTION CKR_NAME`, `latency FUNCTION DURATION`, `hang FUNCTION` and `crash FUNCTION` make rules, which last until `drop` or
-//! `clear`. FUNCTION is a name of the standard; `C_*Init` for C_EncryptInit, C_DecryptInit, C_SignInit, C_VerifyInit and C_DigestInit;
+//! `fail FUNCTION CKR_NAME`, `latency FUNCTION DURATION`, `hang FUNCTION`, `crash FUNCTION`, `flip FUNCTION` and
+//! `random untouched|zero|repeat|stuck` make rules, which last until `drop` or `clear`. FUNCTION is a name of the standard; `C_*Init` for C_EncryptInit, C_DecryptInit, C_SignInit, C_VerifyInit and C_DigestInit;
 //! `C_GenerateKey*`; `C_FindObjects*`; or `all`. CKR_NAME is a name or `0x` and hexadecimal digits, DURATION something like `300us`,
 //! `1.5ms`, `2s`.
 //!
@@ -58,6 +58,10 @@
 //!
 //! A module ends an operation with every error but CKR_BUFFER_TOO_SMALL, so when C_Encrypt or the like fails here, the operation is
 //! ended in the real module too. With `leave-active` it is not, and the next C_EncryptInit of the session gives CKR_OPERATION_ACTIVE.
+//!
+//! `flip` and `random` are lies: the call is answered with CKR_OK, and its result is wrong. `flip` turns one bit of what C_Encrypt,
+//! C_Decrypt, C_Digest, C_Sign, C_SignRecover or C_VerifyRecover gave. `random` is for C_GenerateRandom: it leaves the buffer as it
+//! was, gives zeros, the same bytes in every call, or one byte over and over from the middle on.
 //!
 //! A call that hangs is not inside the real module and hinders nobody. After `release` or `clear` it goes on as if nothing had been;
 //! if its session was closed meanwhile, by whomever, it is told so and does not reach the real module, which may have given the
@@ -110,6 +114,7 @@ mod function;
 mod gate;
 mod handles;
 mod hang;
+mod lie;
 mod module;
 mod real;
 mod rule;

@@ -8,6 +8,7 @@ use cryptoki_sys::{CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID};
 use serde_json::{Value, json};
 
 use crate::function::Function;
+use crate::lie::Lie;
 use crate::lock;
 
 /// Which slots a command is for.
@@ -84,6 +85,8 @@ pub enum Effect {
     Hang,
     /// The process ends.
     Crash,
+    /// The call succeeds, and its result is wrong.
+    Lie(Lie),
 }
 
 /// What a command asks for.
@@ -142,6 +145,8 @@ pub struct Plan {
     pub crashes_before: bool,
     /// The answer instead of the real function: the oldest rule's.
     pub instead: Option<(CK_RV, Operation)>,
+    /// The result is wrong: the oldest rule's way.
+    pub lie: Option<Lie>,
     /// The process ends after the real function.
     pub crashes_after: bool,
     /// It hangs after the real function.
@@ -154,6 +159,9 @@ impl Plan {
     fn add(&mut self, rule: &NewRule) {
         match (rule.effect, rule.moment) {
             (Effect::Latency(least, jitter), Moment::Before | Moment::After) => self.latency += least + jitter.mul_f64(chance()),
+            (Effect::Lie(lie), Moment::Before | Moment::After) => {
+                self.lie.get_or_insert(lie);
+            }
             (Effect::Hang, Moment::Before) => self.hangs_before = true,
             (Effect::Hang, Moment::After) => self.hangs_after = true,
             (Effect::Crash, Moment::Before) => self.crashes_before = true,

@@ -59,6 +59,11 @@ pub const HELP: &[(&str, &str)] = &[
     ("latency FUNCTION DURATION [jitter=DURATION] [nth=N|every=N|times=N] [slot=|token=|session=]", "calls take longer"),
     ("hang FUNCTION [nth=N|every=N|times=N] [slot=|token=|session=] [after]", "calls do not return until released"),
     ("crash FUNCTION [nth=N|every=N|times=N] [slot=|token=|session=] [after]", "the process aborts"),
+    ("flip FUNCTION [nth=N|every=N|times=N] [slot=|token=|session=]", "one bit of what calls give is the other one"),
+    (
+        "random untouched|zero|repeat|stuck [nth=N|every=N|times=N] [slot=|token=|session=]",
+        "C_GenerateRandom answers CKR_OK and gives no random numbers",
+    ),
     ("drop RULE", "takes away one rule, by the number that its command was answered with"),
     ("release", "calls that hang go on"),
     ("wait-hung CALLS [timeout=DURATION]", "answers when so many calls hang"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::command::{Clear, Command, HELP};
 use super::slots::Action;
 use crate::function::Function;
+use crate::lie::Lie;
 use crate::rule::{Effect, Moment, NewRule, Operation, Place, Scope, Trigger};
 use crate::rv;
 use crate::slot::{Announcement, Cap, PinFlags, Return};
@@ -37,6 +38,19 @@ pub fn command(line: &str) -> Result<Command, String> {
         "crash" => {
             let functions = words.functions()?;
             words.rule(line, functions, Effect::Crash)?
+        }
+        "flip" => {
+            let functions = words.functions()?;
+            if let Some(function) = functions.iter().find(|function| !RESULTS.contains(function)) {
+                return Err(format!("{} gives no result to flip a bit of", function.name()));
+            }
+            words.rule(line, functions, Effect::Lie(Lie::Flip))?
+        }
+        "random" => {
+            let name = words.next("untouched, zero, repeat or stuck")?;
+            let lie = Lie::RANDOM.iter().find(|(known, _)| *known == name);
+            let (_, lie) = lie.ok_or_else(|| format!("{name} is none of untouched, zero, repeat, stuck"))?;
+            words.rule(line, vec![Function::C_GenerateRandom], Effect::Lie(*lie))?
         }
         "drop" => Command::Drop(number(&words.next("the number of a rule")?)?),
         "release" => Command::Release,
@@ -94,6 +108,16 @@ pub fn command(line: &str) -> Result<Command, String> {
     words.finish()?;
     Ok(command)
 }
+
+/// Functions whose results may be flipped.
+const RESULTS: [Function; 6] = [
+    Function::C_Encrypt,
+    Function::C_Decrypt,
+    Function::C_Digest,
+    Function::C_Sign,
+    Function::C_SignRecover,
+    Function::C_VerifyRecover,
+];
 
 /// The words of a line that nobody has taken yet.
 struct Words(Vec<String>);
@@ -161,8 +185,11 @@ impl Words {
 
     fn rule(&mut self, line: &str, functions: Vec<Function>, effect: Effect) -> Result<Command, String> {
         let moment = if self.option("after") { Moment::After } else { Moment::Before };
-        if let (Effect::Latency(..), Moment::After) = (effect, moment) {
-            return Err("a latency has no after".to_owned());
+        match (effect, moment) {
+            (Effect::Latency(..), Moment::After) => return Err("a latency has no after".to_owned()),
+            (Effect::Lie(_), Moment::After) => return Err("a lie has no after".to_owned()),
+            (Effect::Latency(..) | Effect::Lie(_), Moment::Before) => {}
+            (Effect::Fail(..) | Effect::Hang | Effect::Crash, Moment::Before | Moment::After) => {}
         }
         let mut triggers = Vec::new();
         for (name, trigger) in [("nth", Trigger::Nth as fn(u64) -> Trigger), ("every", Trigger::Every), ("times", Trigger::Times)] {
@@ -269,6 +296,12 @@ mod tests {
             Effect::Latency(Duration::from_micros(1500), Duration::from_micros(300))
         );
         assert_eq!(rule("crash C_GenerateKey* nth=1 after").effect, Effect::Crash);
+        let flip = rule("flip C_Sign every=3");
+        assert_eq!((flip.effect, flip.trigger), (Effect::Lie(Lie::Flip), Trigger::Every(3)));
+        for (name, lie) in Lie::RANDOM {
+            let random = rule(&format!("random {name} times=2"));
+            assert_eq!((random.effect, random.functions), (Effect::Lie(lie), vec![Function::C_GenerateRandom]));
+        }
     }
 
     #[test]
@@ -290,6 +323,9 @@ mod tests {
             ("latency C_Sign 86401s", "no duration"),
             ("latency C_Sign nans", "no duration"),
             ("latency C_Sign 5ms after", "no after"),
+            ("flip C_SignInit", "C_SignInit gives no result"),
+            ("flip C_Sign after", "a lie has no after"),
+            ("random dice", "none of untouched"),
             ("hang C_Sign token=\"a", "not closed"),
             ("hang C_Sign token=%2", "%2"),
             ("remove-token", "slot= or token="),

@@ -1,5 +1,7 @@
 //! Objects, keys and random numbers.
 
+use std::ptr;
+
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BYTE, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG, CKR_KEY_HANDLE_INVALID,
     CKR_OBJECT_HANDLE_INVALID, CKR_OK, CKR_UNWRAPPING_KEY_HANDLE_INVALID, CKR_WRAPPING_KEY_HANDLE_INVALID,
@@ -15,7 +17,32 @@ use crate::value_length;
 pass_through! {
     C_FindObjectsInit(template: *mut CK_ATTRIBUTE, count: CK_ULONG);
     C_SeedRandom(seed: *mut CK_BYTE, length: CK_ULONG);
-    C_GenerateRandom(random: *mut CK_BYTE, length: CK_ULONG);
+}
+
+/// `C_GenerateRandom`
+pub unsafe extern "C" fn C_GenerateRandom(session: CK_SESSION_HANDLE, random: *mut CK_BYTE, length: CK_ULONG) -> CK_RV {
+    let module = module();
+    let place = || {
+        let length = if random.is_null() { 0 } else { length as usize };
+        let place = if length == 0 { ptr::dangling_mut() } else { random };
+        // SAFETY: the place is the program's, of this length, for as long as the call lasts; an empty one is never looked at.
+        unsafe { std::slice::from_raw_parts_mut(place, length) }
+    };
+    let before = if module.rules.concern(Function::C_GenerateRandom) { place().to_vec() } else { Vec::new() };
+    call::result(
+        module,
+        Function::C_GenerateRandom,
+        session,
+        |session| real!(module, C_GenerateRandom(session.real, random, length)),
+        |_| {},
+        |lie| {
+            let written = place();
+            // A rule that came while the call ran finds nothing kept.
+            if before.len() == written.len() {
+                lie.tell(written, &before);
+            }
+        },
+    )
 }
 
 /// `C_CreateObject`

@@ -10,6 +10,7 @@ mod fault;
 mod raw;
 
 mod latency;
+mod lies;
 mod life;
 mod load;
 mod objects;

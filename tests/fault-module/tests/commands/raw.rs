@@ -104,7 +104,10 @@ impl Raw {
     }
 
     pub fn random(self, session: CK_SESSION_HANDLE) -> Answer<()> {
-        let mut bytes = [0; 8];
+        self.random_into(session, &mut [0; 8])
+    }
+
+    pub fn random_into(self, session: CK_SESSION_HANDLE, bytes: &mut [u8]) -> Answer<()> {
         answer(call!(self, C_GenerateRandom(session, bytes.as_mut_ptr(), bytes.len() as CK_ULONG)), ())
     }
 
