@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::service;
-use crate::tier::status::{Histogram, Operation, Outcome, PinState, SlotState, SlotStatus, TokenSummary, Why};
+use crate::tier::status::{Generator, Histogram, Operation, Outcome, PinState, SlotState, SlotStatus, TokenSummary, Why};
 use crate::wire::slots::{
     Breaker, Calls, Down, Failures, InstanceSlots, LastFailure, Need, Pin, Queue, Sessions, Slot, State, Times, Token,
 };
@@ -27,6 +27,7 @@ fn slot(of: &SlotStatus) -> Slot {
         reason: of.reason.clone(),
         needs: down.map_or(Need::Nobody, need),
         advice: down.map(|down| advice(down).to_owned()),
+        remarks: remarks(of),
         breaker: breaker(of.state),
         logged_in: of.logged_in,
         logins: of.logins,
@@ -142,6 +143,19 @@ pub(super) fn need(down: Down) -> Need {
         Down::NeedsRestart => Need::Restart,
         Down::Pin | Down::PinLocked | Down::TooManyHung | Down::Configuration => Need::Person,
     }
+}
+
+/// What is not as it should be although the slot may serve.
+pub(super) fn remarks(of: &SlotStatus) -> Vec<String> {
+    let generator = match of.generator {
+        Generator::Sound | Generator::Absent => None,
+        Generator::Failing => Some(format!(
+            "random numbers of the token failed health tests {} times since the start and were not used; what is drawn is the process's \
+             own and sound; have the HSM looked after, and make no keys in it until then",
+            of.generator_failures
+        )),
+    };
+    generator.into_iter().collect()
 }
 
 /// What whoever is called at night should do.

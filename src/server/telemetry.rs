@@ -115,8 +115,14 @@ fn readiness_line(of: &InstanceSlots, health: &Health) -> String {
     format!("{} {}\n", of.instance.id, said.replace('\n', " "))
 }
 
-/// What a slot does, and why it does not serve; a slot that serves does not explain a failure, which is said then.
+/// What a slot does, and what is not as it should be all the same.
 fn slot_line(slot: &SlotStatus, failure: Option<&str>) -> String {
+    let remarks = slot_page::remarks(slot).into_iter().map(|remark| format!("; remark: {remark}"));
+    std::iter::once(condition_line(slot, failure)).chain(remarks).collect()
+}
+
+/// What a slot does, and why it does not serve; a slot that serves does not explain a failure, which is said then.
+fn condition_line(slot: &SlotStatus, failure: Option<&str>) -> String {
     let state = slot_page::state(slot.state);
     let name = state.name();
     let reason = slot.reason.trim_end_matches('.');

@@ -41,6 +41,9 @@ pub struct Slot {
     pub needs: Need,
     /// What that is to do.
     pub advice: Option<String>,
+    /// What is not as it should be although the slot may serve.
+    #[serde(default)]
+    pub remarks: Vec<String>,
     /// How its breaker stands.
     pub breaker: Breaker,
     /// Whether the token is logged in to.

@@ -30,6 +30,7 @@ mod keepalive;
 mod neighbours;
 mod overload;
 mod pin;
+mod randomness;
 mod soak;
 mod storage;
 mod telling;

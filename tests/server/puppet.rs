@@ -9,7 +9,7 @@ use keystead::base::{Error, Kind, SecretBytes};
 use keystead::model::key::Material;
 use keystead::tier::software::SoftwareTier;
 use keystead::tier::status::{
-    Histogram, LastFailure, Level, Operation, Outcome, PinState, Sessions, SlotState, SlotStatus, TokenSummary,
+    Generator, Histogram, LastFailure, Level, Operation, Outcome, PinState, Sessions, SlotState, SlotStatus, TokenSummary,
 };
 use keystead::tier::{Created, Description, KeyHandle, NewKey, Share, StoredKey, Tier, Unwrapper, Work};
 
@@ -66,6 +66,7 @@ pub fn slot(state: SlotState, reason: &str) -> SlotStatus {
             firmware: "2.6".to_owned(),
             initialized: true,
             user_pin_initialized: true,
+            random_generator: true,
             pin_state: PinState::CountLow,
             session_limit: Some(32),
         }),
@@ -86,6 +87,8 @@ pub fn slot(state: SlotState, reason: &str) -> SlotStatus {
         failed_recoveries: 6,
         logins: 2,
         written_off: 3,
+        generator: Generator::Sound,
+        generator_failures: 0,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use keystead::tier::Tier;
 use keystead::tier::software::SoftwareTier;
-use keystead::tier::status::{SlotState, Why};
+use keystead::tier::status::{Generator, SlotState, SlotStatus, Why};
 use keystead::wire::instance_protocol::GenerateRandomRequest;
 use serde_json::Value;
 
@@ -61,6 +61,16 @@ async fn readiness_says_what_is_wrong_and_who_can_mend_it() {
     let puppet = Puppet::new(vec![slot(SlotState::Serving, "it was not connected yet")], Check::Works);
     let bench = with_slots(&puppet).await;
     assert_eq!(line(&bench).await, ("200".to_owned(), format!("{} ok: serving", bench.instance)));
+    let failing = || SlotStatus { generator: Generator::Failing, generator_failures: 4, ..slot(SlotState::Serving, "") };
+    puppet.say(vec![failing()], Check::Works);
+    let (status, remark) = line(&bench).await;
+    assert_eq!(status, "200", "what is drawn is sound");
+    assert!(remark.contains("ok: serving; remark: random numbers of the token failed health tests 4 times"), "{remark}");
+    let page = get(bench.telemetry, "/slots").await.1;
+    assert!(page.contains("\"random numbers of the token failed health tests 4 times"), "{page}");
+    let metrics = get(bench.telemetry, "/metrics").await.1;
+    let sample = format!("keystead_hsm_random_failures_total{{instance=\"{}\",slot=\"0\"}} 4\n", bench.instance);
+    assert!(metrics.contains(&sample), "{metrics}");
     for (state, reason, said) in [
         (SlotState::Serving, "old news", "serving, but a real operation fails: It does not work; 2 calls hang in the module"),
         (SlotState::Recovering, "CKR_DEVICE_REMOVED of C_Sign", "recovering: CKR_DEVICE_REMOVED of C_Sign"),

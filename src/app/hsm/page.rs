@@ -79,6 +79,9 @@ fn slot_page(of: &Slot, before: Option<(&Slot, Duration)>, paint: Paint) -> Stri
     if let Some(advice) = &of.advice {
         line("to do", advice);
     }
+    for remark in &of.remarks {
+        line("remark", &paint.word(remark, Colour::Yellow));
+    }
     line("token", &of.token.as_ref().map_or_else(|| format!("not found yet: {}", of.uri), token));
     line("module", &of.module);
     line("login", &login(of, paint));

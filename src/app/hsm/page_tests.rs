@@ -18,6 +18,7 @@ fn serving() -> Slot {
         reason: "it was not connected yet".to_owned(),
         needs: Need::Nobody,
         advice: None,
+        remarks: Vec::new(),
         breaker: Breaker::Closed,
         logged_in: true,
         logins: 1,

@@ -14,7 +14,7 @@ use cryptoki::context::Function;
 use cryptoki::error::{Error as Failure, Rv};
 use cryptoki_sys::{
     CK_FUNCTION_LIST, CK_GCM_PARAMS, CK_MECHANISM, CK_MECHANISM_TYPE, CK_OBJECT_HANDLE, CK_RSA_PKCS_OAEP_PARAMS,
-    CK_RSA_PKCS_PSS_PARAMS, CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CKF_TOKEN_INITIALIZED,
+    CK_RSA_PKCS_PSS_PARAMS, CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CKF_RNG, CKF_TOKEN_INITIALIZED,
     CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_INITIALIZED, CKF_USER_PIN_LOCKED, CKG_MGF1_SHA1, CKG_MGF1_SHA256,
     CKM_AES_CBC, CKM_AES_ECB, CKM_AES_GCM, CKM_ECDSA, CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP, CKM_RSA_PKCS_PSS, CKM_RSA_X_509, CKM_SHA_1,
     CKM_SHA224_HMAC, CKM_SHA256, CKM_SHA256_HMAC, CKM_SHA384_HMAC, CKM_SHA512_HMAC, CKZ_DATA_SPECIFIED, Pkcs11,
@@ -254,6 +254,7 @@ impl Functions {
             firmware: format!("{}.{}", info.firmwareVersion.major, info.firmwareVersion.minor),
             initialized: has(CKF_TOKEN_INITIALIZED),
             user_pin_initialized: has(CKF_USER_PIN_INITIALIZED),
+            random_generator: has(CKF_RNG),
             pin_state: if has(CKF_USER_PIN_LOCKED) {
                 PinState::Locked
             } else if has(CKF_USER_PIN_FINAL_TRY) {

@@ -5,7 +5,8 @@
 
 use std::sync::atomic::Ordering;
 
-use cryptoki::error::Error as Failure;
+use cryptoki::context::Function;
+use cryptoki::error::{Error as Failure, RvError};
 use cryptoki::mechanism::MechanismType;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, SessionState};
@@ -14,6 +15,7 @@ use super::call::{Functions, Mechanism};
 use super::canary::Canary;
 use super::handles::Known;
 use super::pool::Life;
+use super::random::{Discovery, Drawn, GRAIN, Part};
 use super::rv::Level;
 use super::slot::{Slot, lock};
 use super::{objects, rv};
@@ -164,7 +166,7 @@ impl<'a> Calling<'a> {
         }
     }
 
-    /// Whether a known ciphertext opens on this session. On a token that never made a canary a random byte must do.
+    /// Whether a known ciphertext opens on this session. On a token that never made a canary random bytes must do.
     pub(super) fn canary_lives(&self) -> bool {
         let canary = *lock(&self.slot.canary);
         if let Some(canary) = canary {
@@ -180,10 +182,17 @@ impl<'a> Calling<'a> {
         }
     }
 
-    /// One random byte, and the login is there.
+    /// Random bytes, and the login is there. Of a token without a generator a known ciphertext opens instead.
     pub(super) fn ping(&self) -> Result<(), Fault> {
-        self.random(1)?;
-        self.check_login()
+        let drawn = self.draw(GRAIN)?;
+        self.check_login()?;
+        let canary = *lock(&self.slot.canary);
+        match (drawn.token, canary) {
+            (Part::None(_), Some(canary)) if !canary.lives(self.functions(), self.session) => {
+                Err(Fault::Broken(Level::Session, "a known ciphertext does not open"))
+            }
+            (Part::None(_) | Part::Mixed | Part::LeftOut(..), _) => Ok(()),
+        }
     }
 
     /// C_EncryptInit and C_Encrypt into `length` bytes, the length of the result.
@@ -226,13 +235,38 @@ impl<'a> Calling<'a> {
         if self.canary_lives() { Ok(()) } else { Err(Fault::Broken(Level::Token, "a known ciphertext does not open")) }
     }
 
-    /// C_GenerateRandom.
+    /// Random bytes of the token and of the process.
     pub(super) fn random(&self, length: usize) -> Result<SecretBytes, Fault> {
-        Ok(SecretBytes::filled(length, |output| self.functions().random(self.session.handle(), output))?)
+        Ok(self.draw(length)?.bytes)
     }
 
-    /// `N` random bytes of the token that nobody else gets, out of a block drawn ahead: for IVs.
+    /// `N` random bytes that nobody else gets, out of a block drawn ahead: for IVs.
     pub(super) fn iv<const N: usize>(&self) -> Result<[u8; N], Fault> {
-        self.slot.random().draw(|block| self.functions().random(self.session.handle(), block)).map_err(Fault::from)
+        self.slot.random().iv(|length| self.random(length))
+    }
+
+    fn draw(&self, length: usize) -> Result<Drawn, Fault> {
+        let drawn = self.slot.random().draw(length, |block| self.token_random(block))?;
+        match drawn.token {
+            // At every doubling: a generator that fails does so at every draw.
+            Part::LeftOut(flaw, failures) if failures.is_power_of_two() => {
+                let (token, flaw) = (self.slot.name(), flaw.to_string());
+                tracing::error!(token, flaw, failures, "random numbers of the token failed a health test and are not used");
+            }
+            Part::None(Discovery::New) => {
+                let token = self.slot.name();
+                tracing::info!(token, "the token has no random number generator; all random bytes are the process's own");
+            }
+            Part::Mixed | Part::LeftOut(..) | Part::None(Discovery::Known) => {}
+        }
+        Ok(drawn)
+    }
+
+    /// C_GenerateRandom, of a token that says that it can.
+    fn token_random(&self, block: &mut [u8]) -> Result<(), Failure> {
+        if self.slot.token().is_some_and(|token| !token.random_generator) {
+            return Err(Failure::Pkcs11(RvError::RandomNoRng, Function::GenerateRandom));
+        }
+        self.functions().random(self.session.handle(), block)
     }
 }

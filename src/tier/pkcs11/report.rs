@@ -24,6 +24,7 @@ impl Slot {
         let occupancy = self.pool.occupancy();
         let holds_login = lock(&self.login).is_some();
         let logged_in = self.pool.life().is_some();
+        let (generator, generator_failures) = self.random().generator();
         let (failed_recoveries, logins, written_off) = self.counters.totals();
         SlotStatus {
             module: self.lease.path().display().to_string(),
@@ -51,6 +52,8 @@ impl Slot {
             failed_recoveries,
             logins,
             written_off,
+            generator,
+            generator_failures,
         }
     }
 }

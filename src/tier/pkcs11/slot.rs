@@ -26,7 +26,7 @@ use super::lane::Lane;
 use super::module::{Lease, Neighbour};
 use super::pin::RefusedInMemory;
 use super::pool::{Life, Place, Pool};
-use super::random::RandomBlocks;
+use super::random::Random;
 use super::rv::{Level, Profile};
 use super::status::Operation;
 use super::supervisor::Watch;
@@ -111,7 +111,7 @@ pub(super) struct Slot {
     /// Whether a success changes nothing: saves the lock.
     calm: AtomicBool,
     changed: watch::Sender<u64>,
-    random: RandomBlocks,
+    random: Random,
     token: RwLock<Option<(Arc<TokenSummary>, Profile)>>,
     me: Weak<Slot>,
 }
@@ -148,7 +148,7 @@ impl Slot {
             machine: Mutex::new(Machine::new(Instant::now())),
             calm: AtomicBool::new(false),
             changed: watch::Sender::new(0),
-            random: RandomBlocks::default(),
+            random: Random::default(),
             token: RwLock::default(),
             me: Weak::clone(me),
             lease,
@@ -366,8 +366,8 @@ impl Slot {
         self.lease.functions()
     }
 
-    /// Random bytes of the token, drawn ahead.
-    pub(super) fn random(&self) -> &RandomBlocks {
+    /// Random bytes, of the token and of the process.
+    pub(super) fn random(&self) -> &Random {
         &self.random
     }
 

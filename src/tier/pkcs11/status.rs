@@ -169,6 +169,17 @@ impl Histogram {
     pub const EDGES: [u64; 12] = [25, 50, 100, 250, 500, 1_000, 2_500, 10_000, 50_000, 250_000, 1_000_000, 10_000_000];
 }
 
+/// The token's random number generator. What is drawn is mixed with the process's own, and sound in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generator {
+    /// Nothing is known against it.
+    Sound,
+    /// The token has none: all random bytes are the process's own.
+    Absent,
+    /// It failed health tests (SP 800-90B, section 4.4) more often than chance allows.
+    Failing,
+}
+
 /// What a slot tells of itself.
 #[derive(Clone, Debug)]
 pub struct SlotStatus {
@@ -210,4 +221,8 @@ pub struct SlotStatus {
     pub logins: u64,
     /// Calls given up so far.
     pub written_off: u64,
+    /// The token's random number generator.
+    pub generator: Generator,
+    /// Draws of it that failed a health test so far, and were left out.
+    pub generator_failures: u64,
 }

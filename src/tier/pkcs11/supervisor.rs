@@ -417,7 +417,7 @@ impl Slot {
         }
     }
 
-    /// What becomes of a session that was asked for one random byte, and what is broken.
+    /// What becomes of a session that was asked for random bytes, and what is broken.
     fn ping(&self, session: &Session, life: Life) -> (Fate, Option<(Level, String)>) {
         match Calling::new(self, session, life).ping() {
             Ok(()) => (Fate::Keep, None),

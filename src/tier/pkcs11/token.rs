@@ -22,6 +22,8 @@ pub struct TokenSummary {
     pub initialized: bool,
     /// CKF_USER_PIN_INITIALIZED.
     pub user_pin_initialized: bool,
+    /// CKF_RNG: it has a random number generator.
+    pub random_generator: bool,
     /// What it says of wrong PINs.
     pub pin_state: PinState,
     /// The most sessions of one application; `None` when it sets no limit or does not say.
