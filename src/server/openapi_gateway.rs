@@ -133,7 +133,7 @@ impl OpenApiGateway {
         }
         // What is signed says `/`, whatever the path: another one was not signed.
         if request.uri().path() != "/" {
-            return Err(Refusal::NotServed.into());
+            return Err(Refusal::Path.into());
         }
         let (parts, body) = request.into_parts();
         let body = body::read(&parts.headers, body, BODY_LIMIT).await.map_err(|unread| Refusal::unread(unread, BODY_LIMIT))?;

@@ -1,5 +1,8 @@
 //! How answers look: the one table of kinds, statuses and codes, for both protocols.
 //!
+//! In the OpenAPI and the STS a 404 says one thing: the object that the call names is not there. Programs (Terraform) take any 404 of a
+//! read for "gone" and forget the object, so no refused credential, unknown operation or wrong path is one.
+//!
 //! What the caller is told is the code and the public text; causes go to the log. Codes and statuses are the API's.
 
 use std::borrow::Cow;
@@ -147,8 +150,10 @@ pub(super) enum Refusal {
     BodyTooLarge(usize),
     /// The body did not arrive.
     BodyBrokenOff,
-    /// Neither the method nor the path of the protocol.
+    /// Instance protocol: neither its method nor its path.
     NotServed,
+    /// OpenAPI: another path than `/`, which is what requests are signed for.
+    Path,
     /// Instance protocol: the content type.
     ContentType(String),
     /// Instance protocol: `x-kms-apiversion`.
@@ -216,6 +221,7 @@ impl From<Refusal> for Failure {
             Refusal::NotServed => {
                 (StatusCode::NOT_FOUND, "InvalidParameter", "The only path here is /, by the methods of the protocol.".to_owned())
             }
+            Refusal::Path => (StatusCode::BAD_REQUEST, "InvalidParameter", "The only path here is /.".to_owned()),
             Refusal::ContentType(is) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "InvalidContentType", format!("Content-Type \"{is}\" is unsupported."))
             }
@@ -242,7 +248,7 @@ impl From<Refusal> for Failure {
                 (StatusCode::BAD_REQUEST, "UnsupportedOperation", format!("The operation {action} is not served by this version."))
             }
             Refusal::UnknownAction(action) => {
-                (StatusCode::NOT_FOUND, "InvalidAction.NotFound", format!("The operation \"{action}\" is not served here."))
+                (StatusCode::BAD_REQUEST, "InvalidAction.NotFound", format!("The operation \"{action}\" is not served here."))
             }
             Refusal::UnknownVersion { is, served } => {
                 (StatusCode::BAD_REQUEST, "InvalidVersion", format!("The version \"{is}\" is not served; {served} is."))
@@ -256,7 +262,7 @@ impl From<Refusal> for Failure {
                 ),
             ),
             Refusal::UnknownAccessKey(id) => {
-                (StatusCode::NOT_FOUND, "InvalidAccessKeyId.NotFound", format!("The AccessKey \"{id}\" is not known."))
+                (StatusCode::FORBIDDEN, "InvalidAccessKeyId.NotFound", format!("The AccessKey \"{id}\" is not known."))
             }
             Refusal::InactiveAccessKey(id) => (
                 StatusCode::FORBIDDEN,
@@ -383,47 +389,68 @@ mod tests {
     use super::*;
     use crate::base::Retry;
 
+    const KINDS: &[Kind] = &[
+        Kind::InvalidParameter,
+        Kind::MissingParameter,
+        Kind::UnsupportedOperation,
+        Kind::UnsupportedByKey,
+        Kind::InvalidTagKey,
+        Kind::InvalidTagValue,
+        Kind::DuplicateTagKey,
+        Kind::Undecryptable,
+        Kind::KeyNotFound,
+        Kind::KeyVersionNotFound,
+        Kind::AliasNotFound,
+        Kind::ResourceNotFound,
+        Kind::ResourceIdNotFound,
+        Kind::InstanceNotFound,
+        Kind::OnlySymmetricKeySupported,
+        Kind::ResourceExists,
+        Kind::AliasExists,
+        Kind::StateForbids,
+        Kind::UnsupportedOrigin,
+        Kind::InvalidKeyMaterial,
+        Kind::InvalidImportToken,
+        Kind::ExpiredImportToken,
+        Kind::InvalidOidcToken,
+        Kind::ExpiredOidcToken,
+        Kind::LimitExceeded,
+        Kind::KeyDisabled,
+        Kind::KeyPendingDeletion,
+        Kind::KeyPendingImport,
+        Kind::NoPermission,
+        Kind::Throttled,
+        Kind::Unavailable,
+        Kind::Internal,
+    ];
+
     /// The SDKs repeat a request on exactly these codes.
     #[test]
     fn what_may_be_repeated_has_a_code_that_the_clients_repeat() {
         let repeated = ["Rejected.Throttling", "ServiceUnavailableTemporary", "InternalFailure"];
-        for kind in [
-            Kind::InvalidParameter,
-            Kind::MissingParameter,
-            Kind::UnsupportedOperation,
-            Kind::UnsupportedByKey,
-            Kind::InvalidTagKey,
-            Kind::InvalidTagValue,
-            Kind::DuplicateTagKey,
-            Kind::Undecryptable,
-            Kind::KeyNotFound,
-            Kind::KeyVersionNotFound,
-            Kind::AliasNotFound,
-            Kind::ResourceNotFound,
-            Kind::ResourceIdNotFound,
-            Kind::InstanceNotFound,
-            Kind::OnlySymmetricKeySupported,
-            Kind::ResourceExists,
-            Kind::AliasExists,
-            Kind::StateForbids,
-            Kind::UnsupportedOrigin,
-            Kind::InvalidKeyMaterial,
-            Kind::InvalidImportToken,
-            Kind::ExpiredImportToken,
-            Kind::InvalidOidcToken,
-            Kind::ExpiredOidcToken,
-            Kind::LimitExceeded,
-            Kind::KeyDisabled,
-            Kind::KeyPendingDeletion,
-            Kind::KeyPendingImport,
-            Kind::NoPermission,
-            Kind::Throttled,
-            Kind::Unavailable,
-            Kind::Internal,
-        ] {
-            let (status, code) = of_kind(kind);
+        for kind in KINDS {
+            let (status, code) = of_kind(*kind);
             assert!(status.is_client_error() || status.is_server_error());
             assert_eq!(repeated.contains(&code), kind.retry() == Retry::Later, "{kind:?}");
+        }
+    }
+
+    /// Programs take it for "gone".
+    #[test]
+    fn a_404_is_said_of_what_a_call_names_alone() {
+        let gone: Vec<_> = KINDS.iter().copied().filter(|kind| of_kind(*kind).0 == StatusCode::NOT_FOUND).collect();
+        let objects =
+            [Kind::KeyNotFound, Kind::KeyVersionNotFound, Kind::AliasNotFound, Kind::ResourceNotFound, Kind::ResourceIdNotFound];
+        // The Advance operations of the instance protocol, which has its own words.
+        assert_eq!(gone, [&objects[..], &[Kind::OnlySymmetricKeySupported]].concat());
+        for refusal in [
+            Refusal::UnknownAccessKey("a".to_owned()),
+            Refusal::UnknownAction("a".to_owned()),
+            Refusal::UnservedAction("a".to_owned()),
+            Refusal::Path,
+            Refusal::SecurityToken(Unopened::Foreign),
+        ] {
+            assert_ne!(Failure::from(refusal).status, StatusCode::NOT_FOUND);
         }
     }
 

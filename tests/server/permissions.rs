@@ -230,7 +230,7 @@ async fn built_in_policies_conditions_and_disabled_access_keys() {
     granted(&asks(&bench, &reader, "ListKeys", &[]).await);
     bench.store.delete_identity(&"reader".parse().unwrap()).await.unwrap();
     bench.kms.refresh().await.unwrap();
-    assert_eq!(code(&asks(&bench, &reader, "ListKeys", &[]).await), (404, "InvalidAccessKeyId.NotFound".to_owned()));
+    assert_eq!(code(&asks(&bench, &reader, "ListKeys", &[]).await), (403, "InvalidAccessKeyId.NotFound".to_owned()));
 }
 
 #[tokio::test]

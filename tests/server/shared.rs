@@ -147,7 +147,7 @@ async fn a_date_is_good_for_fifteen_minutes() {
 #[tokio::test]
 async fn what_is_wrong_with_a_request_has_its_code() {
     let bench = bench().await;
-    assert_eq!(code(&ask(&bench, "Frobnicate", &[]).await), (404, "InvalidAction.NotFound".to_owned()));
+    assert_eq!(code(&ask(&bench, "Frobnicate", &[]).await), (400, "InvalidAction.NotFound".to_owned()));
     let answer = acs3(&bench, "ListKeys", &[], |headers| set(headers, "x-acs-version", "2015-01-01")).await;
     assert_eq!(code(&answer), (400, "InvalidVersion".to_owned()));
     let unsigned = Call {
@@ -158,7 +158,7 @@ async fn what_is_wrong_with_a_request_has_its_code() {
     assert_eq!(code(&bench.send_to(bench.shared, "/", unsigned.clone()).await), (400, "MissingParameter".to_owned()));
     let put = Call { method: "PUT", ..unsigned.clone() };
     assert_eq!(code(&bench.send_to(bench.shared, "/", put).await), (403, "UnsupportedHTTPMethod".to_owned()));
-    assert_eq!(code(&bench.send_to(bench.shared, "/else", unsigned.clone()).await), (404, "InvalidParameter".to_owned()));
+    assert_eq!(code(&bench.send_to(bench.shared, "/else", unsigned.clone()).await), (400, "InvalidParameter".to_owned()));
     let other = unsigned.set("authorization", "ACS4-HMAC-SHA256 Credential=a/b/c/d/e,SignedHeaders=host,Signature=00");
     assert_eq!(code(&bench.send_to(bench.shared, "/", other).await), (400, "IncompleteSignature".to_owned()));
     assert_eq!(code(&ask(&bench, "ListKeys", &[("PageSize", "101")]).await), (400, "InvalidParameter".to_owned()));

@@ -168,7 +168,13 @@ async fn what_is_wrong_with_a_request_is_said() {
         assert_eq!(code(&to_sts(&bench, &alice, "AssumeRole", &parameters).await), (400, expected.to_owned()), "{parameters:?}");
     }
     assert_eq!(code(&to_sts(&bench, &alice, "AssumeRoleWithSAML", &[]).await), (400, "UnsupportedOperation".to_owned()));
-    assert_eq!(code(&to_sts(&bench, &alice, "Encrypt", &[]).await), (404, "InvalidAction.NotFound".to_owned()));
+    assert_eq!(code(&to_sts(&bench, &alice, "Encrypt", &[]).await), (400, "InvalidAction.NotFound".to_owned()));
+    // Nothing of this is a 404, which would say that something is gone.
+    let nobody = Credentials { id: "nobody".to_owned(), secret: alice.secret.duplicate(), token: None };
+    let unknown = to_sts(&bench, &nobody, "GetCallerIdentity", &[]).await;
+    assert_eq!(code(&unknown), (403, "InvalidAccessKeyId.NotFound".to_owned()));
+    let elsewhere = bench.send_to(bench.sts, "/else", signed(&bench, &alice, sts::VERSION, "GetCallerIdentity", &[])).await;
+    assert_eq!(code(&elsewhere), (400, "InvalidParameter".to_owned()));
     // One API is not the other, and a request is answered once.
     let answer = bench.send_to(bench.sts, "/", signed(&bench, &alice, "2016-01-20", "ListKeys", &[])).await;
     assert_eq!(code(&answer), (400, "InvalidVersion".to_owned()));

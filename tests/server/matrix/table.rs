@@ -57,7 +57,7 @@ const OPENAPI: &[Line] = &[
     ["any", "any", "none", "any", "any", "400 MissingParameter"],
     ["any", "any", "wrong signature", "any", "any", "400 SignatureDoesNotMatch"],
     ["any", "any", "old date", "any", "any", "400 IllegalTimestamp"],
-    ["any", "any", "unknown|key user of all", "any", "any", "404 InvalidAccessKeyId.NotFound"],
+    ["any", "any", "unknown|key user of all", "any", "any", "403 InvalidAccessKeyId.NotFound"],
     ["any", "any", "disabled AccessKey", "any", "any", "403 Forbidden.AccessKey"],
     ["any", "any", "expired session", "any", "any", "400 InvalidSecurityToken.Expired"],
     [AT_SHARED_GATEWAY, "own instance|other instance", "any", "any", "any", "400 UnsupportedOperation"],
