@@ -4,6 +4,7 @@
 //! relative to the folder of the file.
 
 mod alerts;
+mod defaults;
 mod limits;
 mod pin;
 mod proxies;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use crate::audit::{self, Commit, WhenFull};
 use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
-use crate::model::instance::InstanceKind;
+use crate::model::instance::{DefaultInstances, InstanceKind};
 use crate::model::limits::Limits;
 use crate::model::proxies::Proxies;
 use crate::model::quota::KeyQuota;
@@ -50,7 +51,7 @@ pub struct Config {
     /// The Security Token Service, which hands out temporary credentials.
     pub sts: Option<Endpoint>,
     /// Where CreateKey without DKMSInstanceId makes its keys.
-    pub default_instance: Option<InstanceId>,
+    pub default_instances: DefaultInstances,
     /// Health and metrics.
     pub telemetry: Option<SocketAddr>,
     /// Where and how requests are recorded.
@@ -59,6 +60,8 @@ pub struct Config {
     pub alerts: Option<Alerts>,
     /// What is served, at least one.
     pub instances: Vec<Instance>,
+    /// What is served as it stands and should be written otherwise, a sentence each.
+    pub remarks: Vec<String>,
 }
 
 /// Where and how requests are recorded.
@@ -189,6 +192,8 @@ struct SharedTable {
     listen: SocketAddr,
     #[serde(default)]
     names: Vec<String>,
+    default_instances: Option<Vec<String>>,
+    /// The older form.
     default_instance: Option<String>,
     proxies: Option<ProxiesTable>,
     limits: Option<limits::SharedLimitsTable>,
@@ -312,15 +317,14 @@ impl Config {
         if file.instance.is_empty() {
             return Err(wrong("there is no [[instance]].".to_owned()));
         }
-        let default_instance = file.shared.default_instance.map(|id| id.parse::<InstanceId>()).transpose()?;
         let instances = file.instance.into_iter().map(|table| instance(table, folder)).collect::<Result<Vec<_>>>()?;
         let ids: HashSet<_> = instances.iter().map(|instance| &instance.id).collect();
         if ids.len() < instances.len() {
             return Err(wrong("two instances have the same id.".to_owned()));
         }
-        if let Some(id) = default_instance.as_ref().filter(|id| !ids.contains(id)) {
-            return Err(wrong(format!("default_instance = \"{id}\" is no [[instance]].")));
-        }
+        let mut remarks = Vec::new();
+        let (list, one) = (file.shared.default_instances, file.shared.default_instance);
+        let default_instances = defaults::default_instances(list, one, &instances, &mut remarks)?;
         let data_dir = at(file.data_dir);
         Ok(Self {
             audit: audit_of(file.audit, &data_dir, folder)?,
@@ -334,9 +338,10 @@ impl Config {
                 limits::shared_limits(file.shared.limits)?,
             ),
             sts: file.sts.map(sts).transpose()?,
-            default_instance,
+            default_instances,
             telemetry: file.telemetry.map(|telemetry| telemetry.listen),
             instances,
+            remarks,
         })
     }
 }
@@ -572,11 +577,6 @@ pin_file = "pin.txt"
             ("pin_file = \"pin.txt\"", "pin_file = \"a\"\ndeadline_ms = 3600001", "deadline_ms"),
             ("pin_file = \"pin.txt\"", "pin_file = \"a\"\nkeepalive_s = 86401", "keepalive_s"),
             ("127.0.0.1:9443", "nowhere", "line 5"),
-            (
-                "listen = \"127.0.0.1:9443\"",
-                "listen = \"127.0.0.1:1\"\ndefault_instance = \"kst-bbbbbbbbbbbbbbbbbbbbb\"",
-                "default_instance",
-            ),
         ] {
             let text = refusal(&GOOD.replacen(from, to, 1));
             assert!(text.contains(said), "{said} is not in: {text}");

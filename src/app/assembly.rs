@@ -81,7 +81,7 @@ pub(super) async fn service(config: &Config, store: Store, relief: &Relief) -> R
         store,
         clock: Arc::new(SystemClock),
         instances,
-        default_instance: config.default_instance.clone(),
+        default_instances: config.default_instances.clone(),
         pairs: Arc::new(SoftwareTier::new()),
         alerts: alerts::webhook(config)?.map(|webhook| Arc::new(webhook) as Arc<dyn AlertReceiver>),
     })

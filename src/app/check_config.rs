@@ -9,6 +9,9 @@ use crate::config::{Config, Keys};
 pub(super) async fn run(path: &Path) -> Result<()> {
     let config = Config::load(path)?;
     println!("{} is well-formed", path.display());
+    for remark in &config.remarks {
+        println!("remark: {remark}");
+    }
     let store = assembly::store(&config).await?;
     let keys = store.keys().await?.len();
     println!("the database opens with the root key and has {keys} keys");

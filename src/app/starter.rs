@@ -12,7 +12,7 @@ root_key_file = "root.key"      # keep a copy of it elsewhere: without it the da
 
 [shared]                        # the shared gateway: the OpenAPI, for operators and Terraform
 listen = "127.0.0.1:9443"
-default_instance = "{software}"
+default_instances = ["{software}"]
 
 [sts]                           # temporary credentials: AssumeRole
 listen = "127.0.0.1:9447"
@@ -27,7 +27,7 @@ kind = "Software"
 listen = "127.0.0.1:9444"
 # names = ["kms.example.com"]   # more names and addresses for its certificate
 
-# [[instance]]
+# [[instance]]                  # name it in default_instances, too, for keys of the ProtectionLevel HSM
 # id = "{hardware}"
 # name = "hsm"
 # kind = "Hardware"

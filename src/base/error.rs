@@ -59,6 +59,8 @@ pub enum Kind {
     StateForbids,
     /// The operation is for keys of another Origin.
     UnsupportedOrigin,
+    /// No key of this ProtectionLevel can be where it is to be.
+    UnsupportedProtectionLevel,
     /// What is to be imported cannot be unwrapped, is no material of the key, or is other material than the key had.
     InvalidKeyMaterial,
     /// The import token is not one of ours, or of another key.
@@ -112,6 +114,7 @@ impl Kind {
             | Self::AliasExists
             | Self::StateForbids
             | Self::UnsupportedOrigin
+            | Self::UnsupportedProtectionLevel
             | Self::InvalidKeyMaterial
             | Self::InvalidImportToken
             | Self::ExpiredImportToken

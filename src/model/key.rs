@@ -120,6 +120,39 @@ pub enum Origin {
     External,
 }
 
+/// The API's `KeyStorageMechanism`: where a hardware instance keeps the material of a key.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StorageMechanism {
+    /// In the HSM, as an object of the token.
+    HsmInternal,
+    /// In the database, wrapped by a key of the HSM.
+    HsmEncryptedDatabase,
+}
+
+#[cfg(feature = "server")]
+impl StorageMechanism {
+    /// The API's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HsmInternal => "HsmInternal",
+            Self::HsmEncryptedDatabase => "HsmEncryptedDatabase",
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl std::str::FromStr for StorageMechanism {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::HsmInternal, Self::HsmEncryptedDatabase].into_iter().find(|mechanism| mechanism.name() == text).ok_or_else(|| {
+            let known = "it is HsmInternal or HsmEncryptedDatabase";
+            Error::invalid(format!("The KeyStorageMechanism {:?} is not known; {known}.", excerpt(text)))
+        })
+    }
+}
+
 /// Whether the material of a key is there. That of an imported key may come and go.
 #[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +183,29 @@ impl std::str::FromStr for Origin {
             .into_iter()
             .find(|origin| origin.name() == text)
             .ok_or_else(|| Error::invalid(format!("The Origin {:?} is not known; it is Aliyun_KMS or EXTERNAL.", excerpt(text))))
+    }
+}
+
+/// The API's `CreatorType`: who keys are made for.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CreatorType {
+    /// Whoever called CreateKey.
+    User,
+    /// Another service of the account; there are no such keys here.
+    Service,
+}
+
+#[cfg(feature = "server")]
+impl std::str::FromStr for CreatorType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "User" => Ok(Self::User),
+            "Service" => Ok(Self::Service),
+            _ => Err(Error::invalid(format!("The CreatorType {:?} is not known; it is User or Service.", excerpt(text)))),
+        }
     }
 }
 

@@ -100,6 +100,7 @@ impl ResolvesServerCert for Certificates {
 mod tests {
     use super::*;
     use crate::base::{Clock, FixedClock};
+    use crate::model::instance::DefaultInstances;
     use crate::service::{Parts, certificates};
     use crate::store::{Authorities, RootKey, Store};
     use crate::tier::software::SoftwareTier;
@@ -124,7 +125,7 @@ mod tests {
             store,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             instances: Vec::new(),
-            default_instance: None,
+            default_instances: DefaultInstances::default(),
             pairs: Arc::new(SoftwareTier::new()),
             alerts: None,
         })

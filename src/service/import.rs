@@ -30,7 +30,7 @@ impl Kms {
     ///
     /// # Errors
     /// [`Kind::KeyNotFound`], [`Kind::UnsupportedOrigin`]; [`Kind::UnsupportedOperation`] for RSAES_OAEP_SHA_1 outside of the default
-    /// instance; those of the store.
+    /// instances; those of the store.
     pub async fn parameters_for_import(
         self: &Arc<Self>,
         operator: &Operator,
@@ -41,10 +41,10 @@ impl Kms {
         key.check_imported()?;
         match algorithm {
             WrappingAlgorithm::RsaesOaepSha256 => {}
-            // The API has it for keys outside of instances, and those are in the default instance here.
-            WrappingAlgorithm::RsaesOaepSha1 if self.default_instance.as_ref() == Some(&key.instance) => {}
+            // The API has it for keys outside of instances, and those are in the default instances here.
+            WrappingAlgorithm::RsaesOaepSha1 if self.default_instances.contains(&key.instance) => {}
             WrappingAlgorithm::RsaesOaepSha1 => {
-                let text = "The WrappingAlgorithm RSAES_OAEP_SHA_1 is for keys of the default instance; use RSAES_OAEP_SHA_256.";
+                let text = "The WrappingAlgorithm RSAES_OAEP_SHA_1 is for keys of the default instances; use RSAES_OAEP_SHA_256.";
                 return Err(Error::unsupported(text));
             }
         }

@@ -10,9 +10,10 @@ use super::aliases::no_key;
 use super::requests::{CreateKey, KeyDescription, KeyFilter, Operator, Page, Paged};
 use super::snapshot::KeyEntry;
 use super::{Kms, Served};
-use crate::base::{Error, Kind, Result, Timestamp, random};
+use crate::base::{Error, Result, Timestamp, random};
 use crate::model::algorithm::{KeySpec, KeyUsage};
-use crate::model::key::{DeletionProtection, Key, KeyState, Origin, Presence, fitting_usage};
+use crate::model::instance::InstanceKind;
+use crate::model::key::{CreatorType, DeletionProtection, Key, KeyState, Origin, Presence, StorageMechanism, fitting_usage};
 use crate::model::tags::Tags;
 use crate::model::{Alias, InstanceId, KeyId, KeyVersionId};
 use crate::store::{KeyIntent, KeyVersion};
@@ -25,13 +26,13 @@ impl Kms {
     /// CreateKey.
     ///
     /// # Errors
-    /// [`Kind::InstanceNotFound`], [`Kind::InvalidParameter`], [`Kind::LimitExceeded`] when its quota is used up,
-    /// [`Kind::UnsupportedOperation`] for what the tier lacks, with the reason, and for the rotation of a key that has none; those of store and tier.
+    /// InstanceNotFound; UnsupportedProtectionLevel when the instance, or every default one, has another level; MissingParameter when no
+    /// instance is named and none is a default one; InvalidParameter; LimitExceeded when its quota is used up; UnsupportedOperation for
+    /// what the tier lacks, with the reason, and for the rotation of a key that has none; those of store and tier. All are of
+    /// [`Kind`](crate::base::Kind).
     pub async fn create_key(self: &Arc<Self>, operator: &Operator, request: CreateKey) -> Result<KeyDescription> {
-        let no_instance =
-            || Error::new(Kind::MissingParameter, "The parameter DKMSInstanceId is missing; there is no default instance.");
-        let instance = request.instance.or_else(|| self.default_instance.clone()).ok_or_else(no_instance)?;
-        let served = self.served(&instance)?;
+        let served = self.home_of_new_key(request.instance.as_ref(), request.protection_level)?;
+        check_storage(served, request.storage_mechanism)?;
         check_description(&request.description)?;
         let spec = request.spec.unwrap_or(KeySpec::Aes256);
         let usage = fitting_usage(spec, request.usage)?;
@@ -47,7 +48,7 @@ impl Kms {
         operator.trace.means(id.clone());
         operator.trace.uses(&version);
         let key = Key {
-            instance,
+            instance: served.instance.id.clone(),
             spec,
             usage,
             origin,
@@ -144,7 +145,7 @@ impl Kms {
     /// DescribeKey.
     ///
     /// # Errors
-    /// [`Kind::KeyNotFound`], [`Kind::AliasNotFound`].
+    /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound), [`Kind::AliasNotFound`](crate::base::Kind::AliasNotFound).
     pub fn describe_key(&self, _: &Operator, key: &str) -> Result<KeyDescription> {
         let entry = self.known(&self.resolve(key)?)?;
         self.description(&entry)
@@ -193,12 +194,12 @@ impl Kms {
             KeyFilter::Spec(values) => values.contains(&key.spec),
             KeyFilter::Usage(values) => values.contains(&key.usage),
             KeyFilter::ProtectionLevel(values) => {
-                self.instances.get(&key.instance).is_some_and(|served| has(values, served.instance.kind.protection_level()))
+                self.instances.get(&key.instance).is_some_and(|served| values.contains(&served.instance.kind.protection_level()))
             }
             KeyFilter::Instance(values) => has(values, key.instance.as_str()),
             KeyFilter::Id(values) => has(values, key.id.as_str()),
             KeyFilter::Creator(values) => has(values, &key.creator),
-            KeyFilter::CreatorType(values) => has(values, "User"),
+            KeyFilter::CreatorType(values) => values.contains(&CreatorType::User),
             KeyFilter::AliasName(values) => {
                 let access = self.snapshot.access();
                 let of_this = |name: &String| name.parse().is_ok_and(|alias: Alias| access.aliases.get(&alias) == Some(&key.id));
@@ -251,6 +252,21 @@ impl Kms {
                 tracing::error!(%instance, key = %entry.key.id, cka_id = %id, "the token does not hold the key");
             }
         }
+    }
+}
+
+/// Where the material of a new key is to be kept, if that is said: there is one place in each kind of instance.
+fn check_storage(served: &Served, asked: Option<StorageMechanism>) -> Result<()> {
+    match (asked, served.instance.kind) {
+        (None, _) | (Some(StorageMechanism::HsmInternal), InstanceKind::Hardware) => Ok(()),
+        (Some(StorageMechanism::HsmEncryptedDatabase), InstanceKind::Hardware) => {
+            let text = "The KeyStorageMechanism HsmEncryptedDatabase is not served by this version; HsmInternal is.";
+            Err(Error::unsupported(text))
+        }
+        (Some(_), InstanceKind::Software) => Err(Error::unsupported(format!(
+            "The instance {} is of the kind Software: its keys have no KeyStorageMechanism. Leave the parameter out.",
+            served.instance.id
+        ))),
     }
 }
 

@@ -45,7 +45,7 @@ use tokio::task::AbortHandle;
 
 use crate::base::{Clock, Error, Kind, Result, Retry, Timestamp};
 use crate::model::InstanceId;
-use crate::model::instance::{Instance, InstanceKind};
+use crate::model::instance::{DefaultInstances, Instance, InstanceKind};
 use crate::model::quota::KeyQuota;
 use crate::store::{Authorities, Store};
 use crate::tier::Tier;
@@ -92,7 +92,7 @@ pub struct Parts {
     /// What is served.
     pub instances: Vec<ServedInstance>,
     /// Where CreateKey without DKMSInstanceId makes its keys.
-    pub default_instance: Option<InstanceId>,
+    pub default_instances: DefaultInstances,
     /// What makes the data key pairs that are handed out: a tier that gives its material away.
     pub pairs: Arc<dyn Tier>,
     /// Where alerts are sent; they are logged and counted without it, too.
@@ -104,7 +104,7 @@ pub struct Kms {
     store: Store,
     clock: Arc<dyn Clock>,
     instances: HashMap<InstanceId, Served>,
-    default_instance: Option<InstanceId>,
+    default_instances: DefaultInstances,
     pairs: Arc<dyn Tier>,
     authorities: AuthorityMaterial,
     snapshot: Snapshot,
@@ -140,17 +140,18 @@ impl Kms {
             let (check, rotations) = (health::Check::default(), rotation::Counts::default());
             instances.insert(id, Served { instance, tier, pair: Semaphore::new(1), key_quota, qps, check, rotations });
         }
-        if let Some(id) = &parts.default_instance
-            && !instances.contains_key(id)
-        {
-            return Err(Error::new(Kind::InstanceNotFound, format!("The default instance {id} is not served.")));
+        for (kind, id) in parts.default_instances.iter() {
+            if instances.get(id).is_none_or(|served: &Served| served.instance.kind != *kind) {
+                let text = format!("The default instance {id} of the kind {kind} is not served.");
+                return Err(Error::new(Kind::InstanceNotFound, text));
+            }
         }
         let kms = Self {
             snapshot: Snapshot::load(&parts.store).await?,
             store: parts.store,
             clock: parts.clock,
             instances,
-            default_instance: parts.default_instance,
+            default_instances: parts.default_instances,
             pairs: parts.pairs,
             authorities,
             alerts: alerts::Alerts::to(parts.alerts),

@@ -6,7 +6,8 @@ mod sessions;
 use crate::base::{SecretBytes, Timestamp};
 use crate::model::access::{AuthenticationMethod, ClientKey, NetworkRuleKind, Permission, ResourcePattern, Scope};
 use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
-use crate::model::key::{Key, KeyAttributes, KeyState, Origin, SubjectPublicKeyInfo};
+use crate::model::instance::ProtectionLevel;
+use crate::model::key::{CreatorType, Key, KeyAttributes, KeyState, Origin, StorageMechanism, SubjectPublicKeyInfo};
 use crate::model::operator::KeyPolicy;
 use crate::model::rotation::{AutomaticRotation, RotationInterval};
 use crate::model::tags::{TagKey, TagValue, TaggedResource, Tags};
@@ -237,8 +238,12 @@ pub struct PublicKeyOf {
 /// CreateKey.
 #[derive(Debug, Default)]
 pub struct CreateKey {
-    /// The default instance without one.
+    /// Without one a default instance: that of the protection level, the first without one.
     pub instance: Option<InstanceId>,
+    /// That of the instance without one.
+    pub protection_level: Option<ProtectionLevel>,
+    /// For instances of the kind Hardware: HsmInternal without one.
+    pub storage_mechanism: Option<StorageMechanism>,
     /// Aliyun_AES_256 without one.
     pub spec: Option<KeySpec>,
     /// The spec's default without one.
@@ -287,8 +292,8 @@ pub struct ImportParameters {
 pub struct KeyDescription {
     /// The key.
     pub key: Key,
-    /// The API's `ProtectionLevel`.
-    pub protection_level: &'static str,
+    /// That of its instance.
+    pub protection_level: ProtectionLevel,
     /// What the token said of the object when it was made; `None` in a software instance.
     pub attributes: Option<KeyAttributes>,
     /// What the tier can do with a key of this spec and usage, with what is done outside the token.
@@ -312,8 +317,8 @@ pub enum KeyFilter {
     Spec(Vec<KeySpec>),
     /// `KeyUsage`.
     Usage(Vec<KeyUsage>),
-    /// `ProtectionLevel`: `HSM` or `SOFTWARE`.
-    ProtectionLevel(Vec<String>),
+    /// `ProtectionLevel`.
+    ProtectionLevel(Vec<ProtectionLevel>),
     /// `DKMSInstanceId`.
     Instance(Vec<String>),
     /// `KeyId`.
@@ -321,7 +326,7 @@ pub enum KeyFilter {
     /// `Creator`.
     Creator(Vec<String>),
     /// `CreatorType`: `User`; keys of other services do not exist here.
-    CreatorType(Vec<String>),
+    CreatorType(Vec<CreatorType>),
     /// `AliasName`: one of these points to the key.
     AliasName(Vec<String>),
     /// `TagKey` and `TagValue`: some tag has one of these keys and one of these values; no keys, or no values, mean any.

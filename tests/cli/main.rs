@@ -19,6 +19,7 @@ mod alerts;
 mod audit;
 mod commands;
 mod crash;
+mod defaults;
 mod measuring;
 mod mistakes;
 mod oidc_providers;

@@ -57,7 +57,7 @@ impl Installation {
     pub fn configure(&self, change: impl Fn(String) -> String) {
         let text = format!(
             "data_dir = \"data\"\nroot_key_file = \"root.key\"\n\
-             [shared]\nlisten = \"127.0.0.1:0\"\ndefault_instance = \"{hardware}\"\n\
+             [shared]\nlisten = \"127.0.0.1:0\"\ndefault_instances = [\"{hardware}\", \"{software}\"]\n\
              [telemetry]\nlisten = \"127.0.0.1:0\"\n\
              [[instance]]\nid = \"{hardware}\"\nname = \"hsm\"\nkind = \"Hardware\"\nlisten = \"127.0.0.1:0\"\n\
              [instance.slot]\nmodule = \"{module}\"\nuri = \"{uri}\"\npin_file = \"pin.txt\"\n\

@@ -21,7 +21,7 @@ data_dir = "data"
 root_key_file = "root.key"
 [shared]
 listen = "127.0.0.1:0"
-default_instance = "{INSTANCE}"
+default_instances = ["{INSTANCE}"]
 [shared.limits]
 reads = 1
 [[instance]]

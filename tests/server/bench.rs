@@ -16,7 +16,7 @@ use keystead::audit::{self, Author, Commit, Log, Position, WhenFull};
 use keystead::base::{Clock, FixedClock, SecretBytes, SystemClock, Timestamp, random};
 use keystead::model::access::{AuthenticationMethod, Permission, Scope};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
-use keystead::model::instance::InstanceKind;
+use keystead::model::instance::{DefaultInstances, InstanceKind};
 use keystead::model::limits::{Group, Limits};
 use keystead::model::operator::{AccessKeyInfo, AccessKeyState};
 use keystead::model::proxies::Proxies;
@@ -163,26 +163,41 @@ fn name(text: &str) -> Name {
 }
 
 pub async fn bench() -> Bench {
-    bench_on([(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>)).await
+    bench_of(KINDS).await
 }
 
 /// The same on given tiers, of which the first makes keys.
 pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
-    bench_with(tiers, Proxies::None, [(); 3].map(|()| Limits::default())).await
+    bench_with(KINDS, tiers, Proxies::None, [(); 3].map(|()| Limits::default())).await
+}
+
+/// The same with instances that are said to be of these kinds, whatever holds their keys. The first of each kind is a default one.
+pub async fn bench_of(kinds: [InstanceKind; 2]) -> Bench {
+    bench_with(kinds, software(), Proxies::None, [(); 3].map(|()| Limits::default())).await
+}
+
+const KINDS: [InstanceKind; 2] = [InstanceKind::Software; 2];
+
+fn software() -> [Arc<dyn Tier>; 2] {
+    [(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>)
 }
 
 /// The same with something before all its listeners.
 pub async fn bench_behind(proxies: Proxies) -> Bench {
-    let tiers = [(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>);
-    bench_with(tiers, proxies, [(); 3].map(|()| Limits::default())).await
+    bench_with(KINDS, software(), proxies, [(); 3].map(|()| Limits::default())).await
 }
 
 /// The same with limits at the first instance's endpoint, at the shared gateway, and at the Security Token Service.
 pub async fn bench_limited(limits: [Limits; 3]) -> Bench {
-    bench_with([(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>), Proxies::None, limits).await
+    bench_with(KINDS, software(), Proxies::None, limits).await
 }
 
-async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies, [at_instance, at_shared, at_sts]: [Limits; 3]) -> Bench {
+async fn bench_with(
+    kinds: [InstanceKind; 2],
+    tiers: [Arc<dyn Tier>; 2],
+    proxies: Proxies,
+    [at_instance, at_shared, at_sts]: [Limits; 3],
+) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::create(&directory.path().join("keystead.db"), &RootKey::generate()).await.unwrap();
     let clock = Arc::new(FixedClock::at(SystemClock.now()));
@@ -204,10 +219,13 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies, [at_instance, a
     let stored = AccessKey { info, secret };
     store.replace_administrator(&stored).await.unwrap();
     let [instance, other] = [(); 2].map(|()| InstanceId::from_entropy(random::bytes()));
-    let served = [&instance, &other].into_iter().zip(tiers).map(|(id, tier)| ServedInstance {
+    let of_kinds = || kinds.into_iter().zip([&instance, &other]);
+    let mut defaults: Vec<_> = of_kinds().map(|(kind, id)| (kind, id.clone())).collect();
+    defaults.dedup_by_key(|(kind, _)| *kind);
+    let served = of_kinds().zip(["test", "other"]).zip(tiers).map(|(((kind, id), name), tier)| ServedInstance {
         id: id.clone(),
-        name: "test".to_owned(),
-        kind: InstanceKind::Software,
+        name: name.to_owned(),
+        kind,
         tier,
         key_quota: None,
         qps: at_instance.get(Group::Symmetric),
@@ -216,7 +234,7 @@ async fn bench_with(tiers: [Arc<dyn Tier>; 2], proxies: Proxies, [at_instance, a
         store: store.clone(),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         instances: served.collect(),
-        default_instance: Some(instance.clone()),
+        default_instances: DefaultInstances::new(defaults).unwrap(),
         pairs: Arc::new(SoftwareTier::new()),
         alerts: None,
     })

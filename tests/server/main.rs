@@ -18,6 +18,7 @@ mod oidc;
 mod openapi_at_instances;
 mod operations;
 mod permissions;
+mod protection_levels;
 mod proxies;
 mod puppet;
 mod quotas;

@@ -309,7 +309,7 @@ async fn of_many_wrapping_keys_the_latest_are_kept() {
 }
 
 #[tokio::test]
-async fn sha_1_wraps_for_the_default_instance_alone() {
+async fn sha_1_wraps_for_default_instances_alone() {
     let it = importing().await;
     let key = it.aes().await;
     let sha1 = WrappingAlgorithm::RsaesOaepSha1;

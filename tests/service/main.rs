@@ -22,7 +22,7 @@ use keystead::model::access::{AuthenticationMethod, NetworkRuleKind, Permission,
 use keystead::model::algorithm::{
     EncryptionAlgorithm, KeySpec, KeyUsage, MacAlgorithm, MessageType, PaddingMode, SignatureAlgorithm,
 };
-use keystead::model::instance::InstanceKind;
+use keystead::model::instance::{DefaultInstances, InstanceKind, ProtectionLevel};
 use keystead::model::key::{Key, KeyState, Material};
 use keystead::model::tags::Tags;
 use keystead::model::{AccessKeyId, InstanceId, KeyId, KeyVersionId, Name};
@@ -69,7 +69,7 @@ fn parts(store: Store, instance: &InstanceId, clock: Arc<FixedClock>, tier: Arc<
             key_quota: None,
             qps: None,
         }],
-        default_instance: Some(instance.clone()),
+        default_instances: DefaultInstances::new(vec![(InstanceKind::Software, instance.clone())]).unwrap(),
         pairs: Arc::new(SoftwareTier::new()),
         alerts: None,
     }
@@ -329,8 +329,8 @@ async fn lists_are_filtered_and_paged() {
     let count = |filters: &[KeyFilter]| list(filters, page(1, 100)).total;
     assert_eq!(count(&[KeyFilter::Spec(vec![KeySpec::Aes256, KeySpec::EcP256])]), 3);
     assert_eq!(count(&[KeyFilter::Spec(vec![KeySpec::Aes256]), KeyFilter::Usage(vec![KeyUsage::SignVerify])]), 0);
-    assert_eq!(count(&[KeyFilter::ProtectionLevel(vec!["SOFTWARE".to_owned()])]), 4);
-    assert_eq!(count(&[KeyFilter::ProtectionLevel(vec!["HSM".to_owned()])]), 0);
+    assert_eq!(count(&[KeyFilter::ProtectionLevel(vec![ProtectionLevel::Software])]), 4);
+    assert_eq!(count(&[KeyFilter::ProtectionLevel(vec![ProtectionLevel::Hsm])]), 0);
     assert_eq!(count(&[KeyFilter::Id(vec![all[1].to_string()])]), 1);
     assert_eq!(list(&[], page(u32::MAX, 100)).items, []);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use keystead::base::{Error, FixedClock, Kind, Pin, SecretBytes, Timestamp, random};
 use keystead::model::KeyId;
 use keystead::model::algorithm::WrappingAlgorithm;
-use keystead::model::instance::InstanceKind;
+use keystead::model::instance::{DefaultInstances, InstanceKind};
 use keystead::model::key::{Arrival, KeyState, Material};
 use keystead::service::{Kms, Parts, ServedInstance};
 use keystead::store::Store;
@@ -49,7 +49,7 @@ impl Token {
                 key_quota: None,
                 qps: None,
             }],
-            default_instance: Some(bench.instance.clone()),
+            default_instances: DefaultInstances::new(vec![(InstanceKind::Hardware, bench.instance.clone())]).unwrap(),
             pairs: Arc::new(SoftwareTier::new()),
             alerts: None,
         })

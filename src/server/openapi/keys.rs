@@ -4,8 +4,8 @@ use super::{Call, rotation};
 use crate::base::{Error, Result, excerpt};
 use crate::model::InstanceId;
 use crate::model::algorithm::KeySpec;
-use crate::model::instance::InstanceKind;
-use crate::model::key::{Arrival, DeletionProtection, Presence};
+use crate::model::instance::ProtectionLevel;
+use crate::model::key::{Arrival, DeletionProtection, Presence, StorageMechanism};
 use crate::service::requests::{CreateKey, KeyDescription, KeyFilter};
 use crate::tier::{Ability, Support};
 use crate::wire::openapi::answers::{
@@ -19,6 +19,8 @@ pub(super) async fn create_key(call: &Call<'_>) -> Result<Vec<u8>> {
     let parameters = call.parameters;
     let request = CreateKey {
         instance: parameters.optional_as("DKMSInstanceId")?,
+        protection_level: parameters.optional_as("ProtectionLevel")?,
+        storage_mechanism: parameters.optional_as("KeyStorageMechanism")?,
         spec: parameters.optional_as("KeySpec")?,
         usage: parameters.optional_as("KeyUsage")?,
         origin: parameters.optional_as("Origin")?,
@@ -27,23 +29,8 @@ pub(super) async fn create_key(call: &Call<'_>) -> Result<Vec<u8>> {
         tags: parameters.json_tags("Tags")?,
         policy: parameters.optional_as("Policy")?,
     };
-    refuse_unserved(call)?;
     let description = call.kms.create_key(call.operator, request).await?;
     call.json(KeyAnswer { key_metadata: metadata(description) })
-}
-
-/// What CreateKey takes and this version does not do is refused rather than left undone.
-fn refuse_unserved(call: &Call<'_>) -> Result<()> {
-    let parameters = call.parameters;
-    let is = |name: &str, default: &str| parameters.optional(name).is_none_or(|value| value.eq_ignore_ascii_case(default));
-    let served = [("KeyStorageMechanism", is("KeyStorageMechanism", "HsmInternal"))];
-    match served.iter().find(|(_, served)| !served) {
-        None => Ok(()),
-        Some((name, _)) => {
-            let value = excerpt(parameters.optional(name).unwrap_or_default());
-            Err(Error::unsupported(format!("The parameter {name}={value:?} of CreateKey is not served by this version.")))
-        }
-    }
 }
 
 pub(super) fn describe_key(call: &Call<'_>) -> Result<Vec<u8>> {
@@ -90,13 +77,12 @@ fn metadata(description: KeyDescription) -> KeyMetadata {
         next_rotation_date: rotation.schedule().map(|schedule| date::to_iso(schedule.next)),
         origin: key.origin.name(),
         primary_key_version: key.spec.is_symmetric().then(|| key.primary_version.to_string()),
-        protection_level,
+        protection_level: protection_level.name(),
         rotation_interval: rotation.schedule().map(|schedule| schedule.interval.to_string()),
         keystead: Extension {
-            storage_mechanism: if protection_level == InstanceKind::Hardware.protection_level() {
-                "HsmInternal"
-            } else {
-                "Software"
+            storage_mechanism: match protection_level {
+                ProtectionLevel::Hsm => StorageMechanism::HsmInternal.name(),
+                ProtectionLevel::Software => "Software",
             },
             encryptions,
             attributes: attributes.map(|attributes| Attributes {
@@ -148,11 +134,11 @@ fn filter(key: &str, values: Vec<String>) -> Result<KeyFilter> {
         "KeyState" => KeyFilter::State(parse(&values)?),
         "KeySpec" => KeyFilter::Spec(parse::<KeySpec>(&values)?),
         "KeyUsage" => KeyFilter::Usage(parse(&values)?),
-        "ProtectionLevel" => KeyFilter::ProtectionLevel(values),
+        "ProtectionLevel" => KeyFilter::ProtectionLevel(parse(&values)?),
         "DKMSInstanceId" => KeyFilter::Instance(values),
         "KeyId" | "keyId" => KeyFilter::Id(values),
         "Creator" => KeyFilter::Creator(values),
-        "CreatorType" => KeyFilter::CreatorType(values),
+        "CreatorType" => KeyFilter::CreatorType(parse(&values)?),
         "AliasName" => KeyFilter::AliasName(values),
         _ => {
             let known = "KeyState, KeySpec, KeyUsage, ProtectionLevel, CreatorType, DKMSInstanceId, KeyId, AliasName, Creator, TagKey, \
@@ -164,9 +150,22 @@ fn filter(key: &str, values: Vec<String>) -> Result<KeyFilter> {
 }
 
 pub(super) fn list_kms_instances(call: &Call<'_>) -> Result<Vec<u8>> {
-    let listed = call.kms.list_instances(call.operator, call.page(20)?);
+    let names = call.parameters.optional("Filters").map_or(Ok(None), instance_names)?;
+    let listed = call.kms.list_instances(call.operator, names.as_deref(), call.page(20)?);
     let item = |id: &InstanceId| KmsInstanceItem { kms_instance_arn: arn("keystore", id), kms_instance_id: id.to_string() };
     call.json_list(KmsInstances::new(listed.items.iter().map(item).collect()), listed.page, listed.total)
+}
+
+/// The names to filter instances by, if there are any; the API does not say what else there is.
+fn instance_names(text: &str) -> Result<Option<Vec<String>>> {
+    let mut names = Vec::new();
+    for (key, values) in filters(text)? {
+        if key != "InstanceName" {
+            return Err(Error::invalid(format!("The filter {:?} is not served; InstanceName is.", excerpt(&key))));
+        }
+        names.extend(values);
+    }
+    Ok((!names.is_empty()).then_some(names))
 }
 
 pub(super) fn get_default_kms_instance(call: &Call<'_>) -> Result<Vec<u8>> {

@@ -111,6 +111,7 @@ fn outcome(kind: Option<Kind>) -> Outcome {
             | Kind::AliasExists
             | Kind::StateForbids
             | Kind::UnsupportedOrigin
+            | Kind::UnsupportedProtectionLevel
             | Kind::InvalidKeyMaterial
             | Kind::InvalidImportToken
             | Kind::ExpiredImportToken

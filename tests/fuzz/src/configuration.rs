@@ -27,7 +27,7 @@ pub fn check(input: &[u8]) -> Verdict {
     assert!(config.data_dir.is_absolute() && config.root_key_file.is_absolute());
     let ids: HashSet<_> = config.instances.iter().map(|instance| instance.id.clone()).collect();
     assert!(!ids.is_empty() && ids.len() == config.instances.len());
-    assert!(config.default_instance.is_none_or(|id| ids.contains(&id)));
+    assert!(config.default_instances.iter().all(|(_, id)| ids.contains(id)) && config.default_instances.iter().count() <= 2);
     for instance in &config.instances {
         let names: HashSet<_> = instance.endpoint.names.iter().collect();
         assert_eq!(names.len(), instance.endpoint.names.len());

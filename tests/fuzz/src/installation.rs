@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use keystead::base::{FixedClock, SecretBytes, Timestamp};
 use keystead::model::algorithm::KeySpec;
-use keystead::model::instance::InstanceKind;
+use keystead::model::instance::{DefaultInstances, InstanceKind};
 use keystead::model::key::SubjectPublicKeyInfo;
 use keystead::model::operator::{
     AccessKeyInfo, AccessKeyState, AttachedPolicy, BuiltIn, Identity, IdentityKind, Role, SHORTEST_LIMIT,
@@ -274,7 +274,7 @@ async fn start(store: Store) -> Arc<Kms> {
             key_quota: None,
             qps: None,
         }],
-        default_instance: Some(instance),
+        default_instances: DefaultInstances::new(vec![(InstanceKind::Software, instance)]).expect("one"),
         pairs: Arc::new(SoftwareTier::new()),
         alerts: None,
     })
