@@ -27,6 +27,7 @@ mod import;
 mod input;
 mod isolated;
 mod keepalive;
+mod learning;
 mod neighbours;
 mod overload;
 mod pin;

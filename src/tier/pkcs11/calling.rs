@@ -80,8 +80,13 @@ impl<'a> Calling<'a> {
         lock(&self.slot.handles).put(self.life, id, handle);
     }
 
-    /// The least and the most length of the keys of a mechanism, in the mechanism's own unit; `None` when the token lacks it.
-    pub(super) fn key_sizes(&self, mechanism: MechanismType) -> Option<(usize, usize)> {
+    /// How the module behaves.
+    pub(super) fn profile(&self) -> rv::Profile {
+        self.slot.profile()
+    }
+
+    /// The least and the most length of the keys of a mechanism, in the mechanism's own unit.
+    pub(super) fn key_sizes(&self, mechanism: MechanismType) -> Result<(usize, usize), Failure> {
         self.slot.key_sizes(self.life, mechanism)
     }
 

@@ -3,24 +3,27 @@
 //! Lists of mechanisms are not believed: SoftHSM lists RSA-OAEP and does it with SHA-1 only, and no list names curves. A test key
 //! lives in the session that makes it, so nothing is left on the token. RSA pairs are generated with 2048 bits alone (4096 take
 //! seconds); longer ones are taken from C_GetMechanismInfo.
+//!
+//! A fault ends the tests as a whole: it says nothing of what the token can do. Whoever asked for them asks again later.
 
 use std::time::{Duration, Instant};
 
+use cryptoki::context::Function;
+use cryptoki::error::Error as Failure;
 use cryptoki::mechanism::MechanismType;
 use cryptoki::object::ObjectHandle;
 
-use super::call::Mechanism;
 use super::calling::{Calling, Fault};
-use super::mechanism::{self, BlockMode, OaepDecoding};
-use super::objects::{self, Made, Residence, Strictness};
-use super::{OaepPolicy, rv, unwrapping};
-use crate::base::{Error, Kind, SecretBytes, random};
-use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, MacAlgorithm, PaddingMode, SignatureAlgorithm};
-use crate::model::key::Arrival;
-use crate::tier::public_key::{Validity, sha256};
-use crate::tier::{
-    Ability, Capabilities, Capability, Encryption, Iv, NewKey, OaepHash, PublicKey, Support, modulus_bytes, padding,
+use super::known_answers::{
+    known_key, new_pair, test_blocks, test_ecies, test_gcm, test_key, test_mac, test_oaep, test_signature, test_unwrapping, wrong,
 };
+use super::mechanism::{BlockMode, OaepDecoding};
+use super::objects::{self, Residence, Strictness};
+use super::rv::{self, Finding};
+use super::{OaepPolicy, unwrapping};
+use crate::base::{Error, Kind, SecretBytes};
+use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, MacAlgorithm, SignatureAlgorithm};
+use crate::tier::{Ability, Capabilities, Capability, OaepHash, PublicKey, Support, modulus_bytes};
 
 /// What the probes found.
 pub(super) struct Probed {
@@ -48,64 +51,40 @@ const COMPUTING: f64 = 0.5;
 /// How often a fast mechanism is timed; the least counts.
 const TIMINGS: usize = 5;
 
-const PLAINTEXT: &[u8; 32] = b"known-answer test of a mechanism";
-
-/// Tests everything. Blocks for as long as the token needs to make three RSA-2048 pairs.
+/// Tests everything. Blocks for as long as the token needs to make three RSA-2048 pairs, or six.
+///
+/// Modules answer CKR_GENERAL_ERROR and its like to what they lack as well as in a fault. After such an answer everything is tested once
+/// more: the token lacks what it refuses in the same words again, while the same function works with other parameters.
 ///
 /// # Errors
-/// The token makes no object at all, or stopped answering.
+/// The first fault; or that an answer was given once and not again.
 pub(super) fn probe(calling: &Calling<'_>, oaep: OaepPolicy) -> Result<Probed, Fault> {
-    let strictness = strictness(calling)?;
-    let mut prober = Prober { calling, strictness, oaep, lines: Vec::new(), computing: Vec::new() };
-    for spec in KeySpec::ALL {
-        match spec.family() {
-            Family::Aes { key_bytes } => prober.aes(*spec, key_bytes),
-            Family::Rsa { modulus_bytes: 256 } => prober.rsa(*spec),
-            Family::Rsa { .. } => prober.longer_rsa(*spec),
-            Family::Ec(_) => prober.ec(*spec),
-            Family::Hmac(algorithm) => prober.hmac(*spec, algorithm),
+    let first = Prober::run(calling, oaep)?;
+    if first.unclear.is_empty() {
+        return Ok(first.probed());
+    }
+    let second = Prober::run(calling, oaep)?;
+    match second.doubt(&first) {
+        None => Ok(second.probed()),
+        Some(failure) => {
+            let text = "The hardware security module failed while what it can do was tested.";
+            Err(Error::new(Kind::Throttled, text).caused_by(rv::name(failure)).into())
         }
     }
-    let unwrapping = prober.unwrapping();
-    let computes = prober.computes();
-    Ok(Probed { capabilities: Capabilities::new(prober.lines), strictness, unwrapping, computes })
 }
 
-fn test_key(spec: KeySpec, usage: KeyUsage) -> NewKey {
-    NewKey { id: b"keystead-probe".to_vec(), label: "keystead-probe".to_owned(), spec, usage }
-}
-
-/// The strictest template that the module takes.
-fn strictness(calling: &Calling<'_>) -> Result<Strictness, Fault> {
-    let mut refused = None;
-    for strictness in Strictness::ALL {
-        match objects::generate(
-            calling.session(),
-            &test_key(KeySpec::Aes256, KeyUsage::EncryptDecrypt),
-            Residence::Session,
-            strictness,
-        ) {
-            Ok(made) => {
-                calling.session().destroy_object(made.handle)?;
-                return Ok(strictness);
-            }
-            Err(fault) => refused = Some(fault),
-        }
-    }
-    // A token without AES keys says nothing about templates: the least strict one serves its key pairs.
-    match refused {
-        Some(Fault::Module(failure)) if rv::is_fault(&failure) => Err(failure.into()),
-        _ => Ok(Strictness::Basic),
-    }
-}
-
+/// One pass of all tests.
 struct Prober<'a> {
     calling: &'a Calling<'a>,
     strictness: Strictness,
+    /// Of what is unwrapped.
+    unwrapping: Strictness,
     oaep: OaepPolicy,
     lines: Vec<Capability>,
     /// For each timed test, how much of its time the thread was on a core.
     computing: Vec<f64>,
+    /// Answers that may be about what was asked for, or faults.
+    unclear: Vec<Failure>,
 }
 
 /// How long this thread has been on a core.
@@ -114,7 +93,105 @@ fn on_a_core() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
-impl Prober<'_> {
+impl<'a> Prober<'a> {
+    fn run(calling: &'a Calling<'a>, oaep: OaepPolicy) -> Result<Self, Fault> {
+        let mut prober = Self {
+            calling,
+            strictness: Strictness::Basic,
+            unwrapping: Strictness::Basic,
+            oaep,
+            lines: Vec::new(),
+            computing: Vec::new(),
+            unclear: Vec::new(),
+        };
+        prober.strictness()?;
+        for spec in KeySpec::ALL {
+            match spec.family() {
+                Family::Aes { key_bytes } => prober.aes(*spec, key_bytes)?,
+                Family::Rsa { modulus_bytes: 256 } => prober.rsa(*spec)?,
+                Family::Rsa { .. } => prober.longer_rsa(*spec)?,
+                Family::Ec(_) => prober.ec(*spec)?,
+                Family::Hmac(algorithm) => prober.hmac(*spec, algorithm)?,
+            }
+        }
+        prober.unwrapping()?;
+        Ok(prober)
+    }
+
+    fn probed(self) -> Probed {
+        Probed {
+            computes: computes(self.computing),
+            capabilities: Capabilities::new(self.lines),
+            strictness: self.strictness,
+            unwrapping: self.unwrapping,
+        }
+    }
+
+    /// What still may be a fault after two passes: a function that works with nothing, or an answer that was given once.
+    fn doubt<'f>(&'f self, first: &'f Self) -> Option<&'f Failure> {
+        let never_works = self.unclear.iter().find(|failure| match failure {
+            Failure::Pkcs11(_, function) => !self.works(*function),
+            _ => false,
+        });
+        let supports = |pass: &Self| -> Vec<Support> { pass.lines.iter().map(|line| line.support.clone()).collect() };
+        let same = (self.strictness, self.unwrapping) == (first.strictness, first.unwrapping) && supports(self) == supports(first);
+        never_works.or_else(|| if same { None } else { self.unclear.last().or(first.unclear.last()) })
+    }
+
+    /// Whether a function did what it should in any test.
+    fn works(&self, function: Function) -> bool {
+        let is_it = |other: &Function| std::mem::discriminant(other) == std::mem::discriminant(&function);
+        let works = |line: &Capability| !matches!(line.support, Support::Missing(_));
+        let everywhere = [Function::GetMechanismInfo, Function::GetAttributeValue, Function::DestroyObject];
+        self.lines
+            .iter()
+            .filter(|line| works(line))
+            .any(|line| everywhere.iter().chain(functions(line.spec, line.ability)).any(is_it))
+    }
+
+    /// Why a test failed, if it says what the token lacks.
+    ///
+    /// # Errors
+    /// It says nothing of that: something is broken.
+    fn lack(&mut self, fault: Fault) -> Result<String, Fault> {
+        match fault {
+            Fault::Ours(error) if !matches!(error.kind(), Kind::Throttled | Kind::Unavailable) => {
+                Ok(error.message().trim_end_matches('.').to_owned())
+            }
+            broken @ (Fault::Ours(_) | Fault::Broken(..)) => Err(broken),
+            Fault::Module(failure) => {
+                let reason = format!("the token's {}", rv::name(&failure));
+                match rv::finding(&failure, self.calling.profile()) {
+                    Finding::Lacks => Ok(reason),
+                    Finding::Unclear => {
+                        self.unclear.push(failure);
+                        Ok(reason)
+                    }
+                    Finding::Fault => Err(failure.into()),
+                }
+            }
+        }
+    }
+
+    /// The strictest template that the module takes. A token without AES keys says nothing about templates: the least strict one serves
+    /// its key pairs.
+    fn strictness(&mut self) -> Result<(), Fault> {
+        let session = self.calling.session();
+        for strictness in Strictness::ALL {
+            let key = test_key(KeySpec::Aes256, KeyUsage::EncryptDecrypt);
+            match objects::generate(session, &key, Residence::Session, strictness) {
+                Ok(made) => {
+                    session.destroy_object(made.handle)?;
+                    self.strictness = strictness;
+                    break;
+                }
+                Err(fault) => drop(self.lack(fault)?),
+            }
+        }
+        self.unwrapping = self.strictness;
+        Ok(())
+    }
+
     /// Runs a test and says how long it took.
     fn clocked(&mut self, test: impl FnOnce() -> Result<Support, Fault>) -> (Result<Support, Fault>, Duration) {
         let (begun, before) = (Instant::now(), on_a_core());
@@ -124,22 +201,23 @@ impl Prober<'_> {
         (tested, took)
     }
 
-    /// What most tests say: one alone may have been interrupted.
-    fn computes(&mut self) -> Computes {
-        self.computing.sort_by(f64::total_cmp);
-        match self.computing.get(self.computing.len() / 2) {
-            Some(median) if *median >= COMPUTING => Computes::Here,
-            Some(_) | None => Computes::Elsewhere,
-        }
-    }
-
-    fn note(&mut self, spec: KeySpec, ability: Ability, tested: Result<Support, Fault>, cost: Option<Duration>) {
-        let support = tested.unwrap_or_else(|fault| Support::Missing(reason(fault)));
+    fn note(
+        &mut self,
+        spec: KeySpec,
+        ability: Ability,
+        tested: Result<Support, Fault>,
+        cost: Option<Duration>,
+    ) -> Result<(), Fault> {
+        let support = match tested {
+            Ok(support) => support,
+            Err(fault) => Support::Missing(self.lack(fault)?),
+        };
         self.lines.push(Capability { spec, ability, support, cost });
+        Ok(())
     }
 
     /// Notes a test of what is fast enough to be repeated and timed.
-    fn timed(&mut self, spec: KeySpec, ability: Ability, test: impl Fn() -> Result<Support, Fault>) {
+    fn timed(&mut self, spec: KeySpec, ability: Ability, test: impl Fn() -> Result<Support, Fault>) -> Result<(), Fault> {
         let mut least = None;
         for _ in 0..TIMINGS {
             let (tested, took) = self.clocked(&test);
@@ -148,21 +226,21 @@ impl Prober<'_> {
             }
             least = Some(least.map_or(took, |least: Duration| least.min(took)));
         }
-        self.note(spec, ability, test(), least);
+        self.note(spec, ability, test(), least)
     }
 
     /// Makes a session object and notes whether that worked; `None` when not.
-    fn generated(&mut self, spec: KeySpec, usage: KeyUsage) -> Option<(ObjectHandle, Option<PublicKey>)> {
+    fn generated(&mut self, spec: KeySpec, usage: KeyUsage) -> Result<Option<(ObjectHandle, Option<PublicKey>)>, Fault> {
         match objects::generate(self.calling.session(), &test_key(spec, usage), Residence::Session, self.strictness) {
-            Ok(made) => Some((made.handle, made.public_key)),
+            Ok(made) => Ok(Some((made.handle, made.public_key))),
             Err(fault) => {
-                let why = reason(fault);
+                let why = self.lack(fault)?;
                 for ability in crate::tier::abilities(spec).filter(|ability| *ability != Ability::Import) {
                     if !self.lines.iter().any(|line| line.spec == spec && line.ability == ability) {
-                        self.note(spec, ability, Ok(Support::Missing(why.clone())), None);
+                        self.note(spec, ability, Ok(Support::Missing(why.clone())), None)?;
                     }
                 }
-                None
+                Ok(None)
             }
         }
     }
@@ -171,79 +249,109 @@ impl Prober<'_> {
         let _ = self.calling.session().destroy_object(key);
     }
 
-    fn aes(&mut self, spec: KeySpec, key_bytes: usize) {
+    fn aes(&mut self, spec: KeySpec, key_bytes: usize) -> Result<(), Fault> {
         let calling = self.calling;
-        let Some((generated, _)) = self.generated(spec, KeyUsage::EncryptDecrypt) else { return };
-        self.note(spec, Ability::Generate, Ok(Support::Full), None);
+        let Some((generated, _)) = self.generated(spec, KeyUsage::EncryptDecrypt)? else { return Ok(()) };
+        self.note(spec, Ability::Generate, Ok(Support::Full), None)?;
         let known = known_key(key_bytes);
-        let imported = self.imported(spec, KeyUsage::EncryptDecrypt, &known);
+        let imported = self.imported(spec, KeyUsage::EncryptDecrypt, &known)?;
         let (key, reference) = imported.map_or((generated, None), |imported| (imported, Some(&known)));
-        self.timed(spec, Ability::Encrypt(EncryptionAlgorithm::AesGcm), || test_gcm(calling, key, reference));
+        self.timed(spec, Ability::Encrypt(EncryptionAlgorithm::AesGcm), || test_gcm(calling, key, reference))?;
         for (algorithm, mode) in [(EncryptionAlgorithm::AesCbc, BlockMode::Cbc), (EncryptionAlgorithm::AesEcb, BlockMode::Ecb)] {
-            self.timed(spec, Ability::Encrypt(algorithm), || test_blocks(calling, key, mode, reference));
+            self.timed(spec, Ability::Encrypt(algorithm), || test_blocks(calling, key, mode, reference))?;
         }
         self.drop_key(generated);
         if reference.is_some() {
             self.drop_key(key);
         }
+        Ok(())
     }
 
     /// A known key where the token takes one, so that answers are compared and not only reversed; notes whether it does.
-    fn imported(&mut self, spec: KeySpec, usage: KeyUsage, known: &SecretBytes) -> Option<ObjectHandle> {
+    fn imported(&mut self, spec: KeySpec, usage: KeyUsage, known: &SecretBytes) -> Result<Option<ObjectHandle>, Fault> {
         let session = self.calling.session();
         match objects::import(session, &test_key(spec, usage), known, Residence::Session, self.strictness) {
             Ok(made) => {
-                self.note(spec, Ability::Import, Ok(brought_in()), None);
-                Some(made.handle)
+                self.note(spec, Ability::Import, Ok(brought_in()), None)?;
+                Ok(Some(made.handle))
             }
             Err(fault) => {
-                self.note(spec, Ability::Import, Err(fault), None);
-                None
+                self.note(spec, Ability::Import, Err(fault), None)?;
+                Ok(None)
             }
         }
     }
 
-    fn hmac(&mut self, spec: KeySpec, algorithm: MacAlgorithm) {
+    fn hmac(&mut self, spec: KeySpec, algorithm: MacAlgorithm) -> Result<(), Fault> {
         let calling = self.calling;
-        let Some((generated, _)) = self.generated(spec, KeyUsage::GenerateVerifyMac) else { return };
-        self.note(spec, Ability::Generate, Ok(Support::Full), None);
+        let Some((generated, _)) = self.generated(spec, KeyUsage::GenerateVerifyMac)? else { return Ok(()) };
+        self.note(spec, Ability::Generate, Ok(Support::Full), None)?;
         let known = known_key(algorithm.bytes());
-        let imported = self.imported(spec, KeyUsage::GenerateVerifyMac, &known);
+        let imported = self.imported(spec, KeyUsage::GenerateVerifyMac, &known)?;
         let reference = imported.map(|key| (key, &known));
-        self.timed(spec, Ability::Mac(algorithm), || test_mac(calling, generated, algorithm, reference));
+        self.timed(spec, Ability::Mac(algorithm), || test_mac(calling, generated, algorithm, reference))?;
         self.drop_key(generated);
         if let Some(imported) = imported {
             self.drop_key(imported);
         }
+        Ok(())
     }
 
-    fn rsa(&mut self, spec: KeySpec) {
+    fn rsa(&mut self, spec: KeySpec) -> Result<(), Fault> {
         let calling = self.calling;
         let begun = Instant::now();
-        let Some((key, public)) = self.generated(spec, KeyUsage::SignVerify) else { return };
-        self.note(spec, Ability::Generate, Ok(Support::Full), Some(begun.elapsed()));
-        self.import_pair(spec);
+        let Some((key, public)) = self.generated(spec, KeyUsage::SignVerify)? else { return Ok(()) };
+        self.note(spec, Ability::Generate, Ok(Support::Full), Some(begun.elapsed()))?;
+        self.import_pair(spec)?;
         for algorithm in spec.signature_algorithms() {
             let (tested, took) = self.clocked(|| test_signature(calling, key, spec, *algorithm, public.as_ref()));
-            self.note(spec, Ability::Sign(*algorithm), tested, Some(took));
+            self.note(spec, Ability::Sign(*algorithm), tested, Some(took))?;
         }
         self.drop_key(key);
-        let Some((key, public)) = self.generated(spec, KeyUsage::EncryptDecrypt) else { return };
+        let Some((key, public)) = self.generated(spec, KeyUsage::EncryptDecrypt)? else { return Ok(()) };
         for (algorithm, hash) in
             [(EncryptionAlgorithm::RsaesOaepSha256, OaepHash::Sha256), (EncryptionAlgorithm::RsaesOaepSha1, OaepHash::Sha1)]
         {
-            let policy = self.oaep;
-            let (tested, took) = self.clocked(|| test_oaep(calling, key, spec, hash, policy, public.as_ref()));
-            self.note(spec, Ability::Encrypt(algorithm), tested, Some(took));
+            self.oaep((key, public.as_ref()), spec, Ability::Encrypt(algorithm), hash)?;
         }
         self.drop_key(key);
+        Ok(())
+    }
+
+    /// In the token; or, where it lacks the hash, decoded in the process if the policy says so.
+    fn oaep(
+        &mut self,
+        (key, public): (ObjectHandle, Option<&PublicKey>),
+        spec: KeySpec,
+        ability: Ability,
+        hash: OaepHash,
+    ) -> Result<(), Fault> {
+        let calling = self.calling;
+        let (in_token, took) = self.clocked(|| test_oaep(calling, key, spec, hash, OaepDecoding::Token, public));
+        let fault = match in_token {
+            Ok(support) => return self.note(spec, ability, Ok(support), Some(took)),
+            Err(fault) => fault,
+        };
+        self.lack(fault)?;
+        let (tested, took) = match self.oaep {
+            OaepPolicy::TokenOnly => {
+                (Err(wrong("does RSA-OAEP with other hashes only, and decoding in the process is not allowed")), took)
+            }
+            OaepPolicy::Assisted => self.clocked(|| test_oaep(calling, key, spec, hash, OaepDecoding::Process, public)),
+        };
+        self.note(spec, ability, tested, Some(took))
     }
 
     /// What RSA_2048 can do, if the token generates pairs of that length.
-    fn longer_rsa(&mut self, spec: KeySpec) {
+    fn longer_rsa(&mut self, spec: KeySpec) -> Result<(), Fault> {
         let bits = modulus_bytes(spec).map_or(0, |bytes| bytes * 8);
-        let range = self.calling.key_sizes(MechanismType::RSA_PKCS_KEY_PAIR_GEN);
-        let generates = range.is_some_and(|(least, most)| (least..=most).contains(&bits));
+        let generates = match self.calling.key_sizes(MechanismType::RSA_PKCS_KEY_PAIR_GEN) {
+            Ok((least, most)) => (least..=most).contains(&bits),
+            Err(failure) => {
+                self.lack(failure.into())?;
+                false
+            }
+        };
         let shorter: Vec<_> = self.lines.iter().filter(|line| line.spec == KeySpec::Rsa2048).cloned().collect();
         for line in shorter {
             let support = if generates || line.ability == Ability::Import {
@@ -251,59 +359,75 @@ impl Prober<'_> {
             } else {
                 Support::Missing(format!("the token generates no RSA pairs of {bits} bits"))
             };
-            self.lines.push(Capability { spec, ability: line.ability, support, cost: None });
+            self.note(spec, line.ability, Ok(support), None)?;
         }
+        Ok(())
     }
 
-    fn ec(&mut self, spec: KeySpec) {
+    fn ec(&mut self, spec: KeySpec) -> Result<(), Fault> {
         let calling = self.calling;
-        let Some((key, public)) = self.generated(spec, KeyUsage::SignVerify) else { return };
-        self.note(spec, Ability::Generate, Ok(Support::Full), None);
-        self.import_pair(spec);
+        let Some((key, public)) = self.generated(spec, KeyUsage::SignVerify)? else { return Ok(()) };
+        self.note(spec, Ability::Generate, Ok(Support::Full), None)?;
+        self.import_pair(spec)?;
         self.timed(spec, Ability::Sign(SignatureAlgorithm::EcdsaSha256), || {
             test_signature(calling, key, spec, SignatureAlgorithm::EcdsaSha256, public.as_ref())
-        });
+        })?;
         self.drop_key(key);
-        let Some((key, public)) = self.generated(spec, KeyUsage::EncryptDecrypt) else { return };
+        let Some((key, public)) = self.generated(spec, KeyUsage::EncryptDecrypt)? else { return Ok(()) };
         let ability = Ability::Encrypt(EncryptionAlgorithm::EciesDhSha1XorHmac);
-        let tested = test_ecies(calling, key, spec, public.as_ref());
-        self.note(spec, ability, tested, None);
+        self.note(spec, ability, test_ecies(calling, key, spec, public.as_ref()), None)?;
         self.drop_key(key);
+        Ok(())
     }
 
     /// Whether the token unwraps AES keys, and the strictest template that it takes for what it unwraps.
-    fn unwrapping(&mut self) -> Strictness {
+    fn unwrapping(&mut self) -> Result<(), Fault> {
         let calling = self.calling;
         let pair = unwrapping::pair(b"keystead-probe".to_vec(), "keystead-probe".to_owned());
-        let pair = unwrapping::generate_pair(calling, &pair, Residence::Session, self.strictness);
-        let mut unwrapping = self.strictness;
+        let pair = match unwrapping::generate_pair(calling, &pair, Residence::Session, self.strictness) {
+            Ok(pair) => Some(pair),
+            Err(fault) => {
+                self.lack(fault)?;
+                None
+            }
+        };
         for spec in KeySpec::ALL {
             let Family::Aes { key_bytes } = spec.family() else { continue };
             for hash in [OaepHash::Sha256, OaepHash::Sha1] {
-                let tested = match &pair {
-                    Ok(pair) => {
-                        let known = known_key(key_bytes);
-                        let test = |strictness| test_unwrapping(calling, pair, (*spec, &known), hash, strictness);
-                        test(unwrapping).or_else(|fault| match test(Strictness::Basic) {
-                            Ok(support) => {
-                                unwrapping = Strictness::Basic;
-                                Ok(support)
-                            }
-                            Err(_) => Err(fault),
-                        })
-                    }
-                    Err(_) => Err(wrong("makes no pair that unwraps")),
+                let ability = Ability::Unwrap(hash);
+                let Some(pair) = &pair else {
+                    self.note(*spec, ability, Err(wrong("makes no pair that unwraps")), None)?;
+                    continue;
                 };
-                self.note(*spec, Ability::Unwrap(hash), tested, None);
+                let known = known_key(key_bytes);
+                let test = |strictness| test_unwrapping(calling, pair, (*spec, &known), hash, strictness);
+                let strict = match test(self.unwrapping) {
+                    Ok(support) => {
+                        self.note(*spec, ability, Ok(support), None)?;
+                        continue;
+                    }
+                    Err(fault) => self.lack(fault)?,
+                };
+                let support = match test(Strictness::Basic) {
+                    Ok(support) => {
+                        self.unwrapping = Strictness::Basic;
+                        support
+                    }
+                    Err(fault) => {
+                        self.lack(fault)?;
+                        Support::Missing(strict)
+                    }
+                };
+                self.note(*spec, ability, Ok(support), None)?;
             }
         }
-        if let Ok(pair) = pair {
+        if let Some(pair) = pair {
             self.drop_key(pair.handle);
         }
-        unwrapping
+        Ok(())
     }
 
-    fn import_pair(&mut self, spec: KeySpec) {
+    fn import_pair(&mut self, spec: KeySpec) -> Result<(), Fault> {
         let tested = new_pair(spec).map_err(Fault::from).and_then(|material| {
             let made = objects::import(
                 self.calling.session(),
@@ -317,15 +441,17 @@ impl Prober<'_> {
             self.drop_key(made.handle);
             tested
         });
-        self.note(spec, Ability::Import, tested.map(|_| brought_in()), None);
+        self.note(spec, Ability::Import, tested.map(|_| brought_in()), None)
     }
 }
 
-/// A secret key of the process's own, to be imported.
-fn known_key(bytes: usize) -> SecretBytes {
-    let mut key = SecretBytes::new(vec![0; bytes]);
-    random::fill(key.expose_mut());
-    key
+/// What most tests say: one alone may have been interrupted.
+fn computes(mut computing: Vec<f64>) -> Computes {
+    computing.sort_by(f64::total_cmp);
+    match computing.get(computing.len() / 2) {
+        Some(median) if *median >= COMPUTING => Computes::Here,
+        Some(_) | None => Computes::Elsewhere,
+    }
 }
 
 /// How material gets into the token that no key in it unwraps.
@@ -333,225 +459,20 @@ fn brought_in() -> Support {
     Support::Assisted("decoded in the process, brought into the token by C_CreateObject".to_owned())
 }
 
-/// A pair of the process's own, PKCS #8, to be imported.
-fn new_pair(spec: KeySpec) -> Result<SecretBytes, Error> {
-    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-    use aws_lc_rs::rsa::KeySize;
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256K1_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-
-    let pkcs8 = |der: Pkcs8V1Der<'static>| SecretBytes::new(der.as_ref().to_vec());
-    let ec = |algorithm| {
-        EcdsaKeyPair::generate(algorithm).and_then(|pair| pair.to_pkcs8v1()).map(|der| SecretBytes::new(der.as_ref().to_vec()))
-    };
-    let rsa =
-        |size| aws_lc_rs::rsa::KeyPair::generate(size).and_then(|pair| AsDer::<Pkcs8V1Der<'static>>::as_der(&pair)).map(pkcs8);
-    match spec {
-        KeySpec::EcP256 => ec(&ECDSA_P256_SHA256_ASN1_SIGNING),
-        KeySpec::EcP256k => ec(&ECDSA_P256K1_SHA256_ASN1_SIGNING),
-        KeySpec::Rsa2048 => rsa(KeySize::Rsa2048),
-        KeySpec::Rsa3072 => rsa(KeySize::Rsa3072),
-        KeySpec::Rsa4096 => rsa(KeySize::Rsa4096),
-        KeySpec::Aes256
-        | KeySpec::Aes192
-        | KeySpec::Aes128
-        | KeySpec::HmacSha224
-        | KeySpec::HmacSha256
-        | KeySpec::HmacSha384
-        | KeySpec::HmacSha512 => Err(aws_lc_rs::error::Unspecified),
-    }
-    .map_err(Error::internal)
-}
-
-fn reason(fault: Fault) -> String {
-    match fault {
-        Fault::Module(failure) => format!("the token's {}", rv::name(&failure)),
-        Fault::Broken(_, text) => text.to_owned(),
-        Fault::Ours(error) => error.message().trim_end_matches('.').to_owned(),
-    }
-}
-
-fn wrong(what: &str) -> Fault {
-    Fault::Ours(Error::unsupported(format!("the token {what}")))
-}
-
-fn test_gcm(calling: &Calling<'_>, key: ObjectHandle, reference: Option<&SecretBytes>) -> Result<Support, Fault> {
-    let aad = b"aad";
-    let plaintext = SecretBytes::new(PLAINTEXT.to_vec());
-    let encrypted = mechanism::gcm_encrypt(calling, key, aad, &plaintext)?;
-    let Iv::Gcm(iv) = encrypted.iv else { return Err(wrong("gave no IV")) };
-    if let Some(key) = reference
-        && reference_gcm(key, &iv, aad) != Some(encrypted.ciphertext.clone())
-    {
-        return Err(wrong("encrypts AES-GCM in a way of its own"));
-    }
-    let decrypted = mechanism::gcm_decrypt(calling, key, &iv, aad, &encrypted.ciphertext)?;
-    if !decrypted.constant_time_eq(PLAINTEXT) {
-        return Err(wrong("decrypts AES-GCM to something else"));
-    }
-    Ok(Support::Full)
-}
-
-/// AES-GCM of the test's plaintext in the process.
-fn reference_gcm(key: &SecretBytes, iv: &[u8; 12], aad: &[u8]) -> Option<Vec<u8>> {
-    use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-
-    let algorithm = match key.len() {
-        16 => &AES_128_GCM,
-        24 => &AES_192_GCM,
-        _ => &AES_256_GCM,
-    };
-    let key = LessSafeKey::new(UnboundKey::new(algorithm, key.expose()).ok()?);
-    let mut sealed = PLAINTEXT.to_vec();
-    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(*iv), Aad::from(aad), &mut sealed).ok()?;
-    Some(sealed)
-}
-
-/// A generated key gives codes, the same for the same message; a known one gives what the process computes.
-fn test_mac(
-    calling: &Calling<'_>,
-    generated: ObjectHandle,
-    algorithm: MacAlgorithm,
-    reference: Option<(ObjectHandle, &SecretBytes)>,
-) -> Result<Support, Fault> {
-    let message = SecretBytes::new(PLAINTEXT.to_vec());
-    if let Some((key, known)) = reference {
-        let code = mechanism::mac(calling, key, algorithm, &message)?;
-        return match code.constant_time_eq(reference_mac(algorithm, known).as_ref()) {
-            true => Ok(Support::Full),
-            false => Err(wrong("computes HMAC in a way of its own")),
-        };
-    }
-    let [one, two] =
-        [mechanism::mac(calling, generated, algorithm, &message)?, mechanism::mac(calling, generated, algorithm, &message)?];
-    if one.constant_time_eq(two.expose()) { Ok(Support::Full) } else { Err(wrong("gives two codes for one message")) }
-}
-
-/// The code of the test's plaintext in the process.
-fn reference_mac(algorithm: MacAlgorithm, key: &SecretBytes) -> aws_lc_rs::hmac::Tag {
-    use aws_lc_rs::hmac::{HMAC_SHA224, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512, Key, sign};
-
-    let hash = match algorithm {
-        MacAlgorithm::HmacSha224 => HMAC_SHA224,
-        MacAlgorithm::HmacSha256 => HMAC_SHA256,
-        MacAlgorithm::HmacSha384 => HMAC_SHA384,
-        MacAlgorithm::HmacSha512 => HMAC_SHA512,
-    };
-    sign(&Key::new(hash, key.expose()), PLAINTEXT)
-}
-
-fn test_blocks(
-    calling: &Calling<'_>,
-    key: ObjectHandle,
-    mode: BlockMode,
-    reference: Option<&SecretBytes>,
-) -> Result<Support, Fault> {
-    let padded = padding::pad(SecretBytes::new(PLAINTEXT.to_vec()), PaddingMode::Pkcs7)?;
-    let encrypted = mechanism::blocks_encrypt(calling, key, mode, &padded)?;
-    if let Some(key) = reference
-        && reference_first_block(key, &encrypted.iv).is_none_or(|block| !encrypted.ciphertext.starts_with(&block))
-    {
-        return Err(wrong("encrypts blocks in a way of its own"));
-    }
-    let how = match &encrypted.iv {
-        Iv::Cbc(iv) => Mechanism::AesCbc { iv },
-        Iv::None | Iv::Gcm(_) => Mechanism::AesEcb,
-    };
-    let decrypted = mechanism::blocks_decrypt(calling, key, how, &encrypted.ciphertext, PaddingMode::Pkcs7)?;
-    if decrypted.constant_time_eq(PLAINTEXT) { Ok(Support::Full) } else { Err(wrong("decrypts blocks to something else")) }
-}
-
-/// The first block of the test's plaintext, chained with the IV if there is one, encrypted in the process.
-fn reference_first_block(key: &SecretBytes, iv: &Iv) -> Option<Vec<u8>> {
-    use aws_lc_rs::cipher::{AES_128, AES_192, AES_256, EncryptingKey, UnboundCipherKey};
-
-    let algorithm = match key.len() {
-        16 => &AES_128,
-        24 => &AES_192,
-        _ => &AES_256,
-    };
-    let mut block = PLAINTEXT[..16].to_vec();
-    block.iter_mut().zip(iv.as_bytes()).for_each(|(byte, iv)| *byte ^= iv);
-    EncryptingKey::ecb(UnboundCipherKey::new(algorithm, key.expose()).ok()?).ok()?.encrypt(&mut block).ok()?;
-    Some(block)
-}
-
-/// A known key that was wrapped in the process encrypts as it does there, and is protected.
-fn test_unwrapping(
-    calling: &Calling<'_>,
-    pair: &Made,
-    (spec, known): (KeySpec, &SecretBytes),
-    hash: OaepHash,
-    strictness: Strictness,
-) -> Result<Support, Fault> {
-    let public = pair.public_key.as_ref().ok_or_else(|| wrong("shows no public key"))?;
-    let wrapped = public.encrypt(Encryption::RsaesOaep(hash), known)?.ciphertext;
-    let new = test_key(spec, KeyUsage::EncryptDecrypt);
-    let made = unwrapping::unwrap(calling, &new, pair.handle, hash, &wrapped, Residence::Session, strictness);
-    let made = made.map_err(|fault| match fault {
-        // SoftHSM tells 0: what a caller wrapped might be a key of any length.
-        Fault::Ours(error) if error.kind() == Kind::InvalidParameter => wrong("does not tell the length of what it unwrapped"),
-        other => other,
-    })?;
-    let tested = test_blocks(calling, made.handle, BlockMode::Ecb, Some(known)).and_then(|support| {
-        let attributes = objects::read_back(calling.session(), made.handle, Arrival::Unwrapped)?;
-        super::check(attributes).map_err(|_| wrong("does not protect what it unwraps"))?;
-        Ok(support)
-    });
-    calling.session().destroy_object(made.handle)?;
-    tested
-}
-
-fn test_signature(
-    calling: &Calling<'_>,
-    key: ObjectHandle,
-    spec: KeySpec,
-    algorithm: SignatureAlgorithm,
-    public: Option<&PublicKey>,
-) -> Result<Support, Fault> {
-    let public = public.ok_or_else(|| wrong("shows no public key"))?;
-    let digest = sha256(PLAINTEXT);
-    let signature = mechanism::sign(calling, key, algorithm, &digest, mechanism::signature_length(spec))?;
-    match public.verify(algorithm, &digest, &signature)? {
-        Validity::Valid => Ok(Support::Full),
-        Validity::Invalid => Err(wrong("makes signatures that do not verify")),
-    }
-}
-
-fn test_oaep(
-    calling: &Calling<'_>,
-    key: ObjectHandle,
-    spec: KeySpec,
-    hash: OaepHash,
-    policy: OaepPolicy,
-    public: Option<&PublicKey>,
-) -> Result<Support, Fault> {
-    let public = public.ok_or_else(|| wrong("shows no public key"))?;
-    let modulus = modulus_bytes(spec).ok_or_else(|| wrong("has no modulus"))?;
-    let encrypted = public.encrypt(Encryption::RsaesOaep(hash), &SecretBytes::new(PLAINTEXT.to_vec()))?;
-    let decrypts = |decoding| {
-        mechanism::oaep_decrypt(calling, key, modulus, hash, decoding, &encrypted.ciphertext)
-            .map(|text| text.constant_time_eq(PLAINTEXT))
-    };
-    let in_token = decrypts(OaepDecoding::Token);
-    match (in_token, policy) {
-        (Ok(true), _) => Ok(Support::Full),
-        (_, OaepPolicy::TokenOnly) => {
-            Err(wrong("does RSA-OAEP with other hashes only, and decoding in the process is not allowed"))
+/// The functions that a key of this spec showed to work when it passed the test of an ability.
+fn functions(spec: KeySpec, ability: Ability) -> &'static [Function] {
+    match ability {
+        Ability::Generate if spec.is_symmetric() => &[Function::GenerateKey],
+        Ability::Generate => &[Function::GenerateKeyPair],
+        Ability::Import => &[Function::CreateObject],
+        Ability::Unwrap(_) => &[Function::UnwrapKey],
+        Ability::Encrypt(EncryptionAlgorithm::AesGcm | EncryptionAlgorithm::AesCbc | EncryptionAlgorithm::AesEcb) => {
+            &[Function::EncryptInit, Function::Encrypt, Function::DecryptInit, Function::Decrypt]
         }
-        (_, OaepPolicy::Assisted) => match decrypts(OaepDecoding::Process)? {
-            true => Ok(Support::Assisted("raw RSA in the token, OAEP decoded in the process".to_owned())),
-            false => Err(wrong("does neither RSA-OAEP with this hash nor raw RSA")),
-        },
-    }
-}
-
-fn test_ecies(calling: &Calling<'_>, key: ObjectHandle, spec: KeySpec, public: Option<&PublicKey>) -> Result<Support, Fault> {
-    let public = public.ok_or_else(|| wrong("shows no public key"))?;
-    let encrypted = public.encrypt(Encryption::Ecies, &SecretBytes::new(PLAINTEXT.to_vec()))?;
-    let decrypted = mechanism::ecies_decrypt(calling, key, spec, &encrypted.ciphertext)?;
-    if decrypted.constant_time_eq(PLAINTEXT) {
-        Ok(Support::Assisted("key agreement in the token, the rest of ECIES in the process".to_owned()))
-    } else {
-        Err(wrong("agrees on another secret"))
+        Ability::Encrypt(EncryptionAlgorithm::RsaesOaepSha256 | EncryptionAlgorithm::RsaesOaepSha1) => {
+            &[Function::DecryptInit, Function::Decrypt]
+        }
+        Ability::Encrypt(EncryptionAlgorithm::EciesDhSha1XorHmac) => &[Function::DeriveKey],
+        Ability::Sign(_) | Ability::Mac(_) => &[Function::SignInit, Function::Sign],
     }
 }

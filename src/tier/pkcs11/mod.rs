@@ -4,7 +4,7 @@
 //! which slot is meant, `rv` what a failure means, `lane` who is next, `pool` sessions and the calls on them, `condition` whether
 //! the slot serves, `slot` all of that together, `serving` the door for calls, `performing` what they do, `recovery` one attempt to mend it, `supervisor` what watches it; `calling` a session
 //! in the hands of one call, `handles`, `canary`, `random` and `threads` its parts; `pin` where PINs come from and which were
-//! refused; `objects` templates, `mechanism` the algorithms, `capability` what the token was found to do, `key` a key in use;
+//! refused; `objects` templates, `mechanism` the algorithms, `known_answers` tests of them, `capability` what the token was found to do, `key` a key in use;
 //! `counters` and `status` what a slot tells of itself; `reserve` workers of the runtime for the time when calls hang.
 //!
 //! The front page of the library has an example.
@@ -20,6 +20,7 @@ mod counters;
 mod gate;
 mod handles;
 mod key;
+mod known_answers;
 mod lane;
 mod mechanism;
 mod module;
@@ -205,6 +206,8 @@ struct Known {
 impl Pkcs11Tier {
     /// Loads the module, finds the token, logs in once, tests what the token can do, and sweeps it for keys.
     ///
+    /// A fault during the tests makes them begin anew, for as long as [`Settings::generation_deadline`] allows.
+    ///
     /// On a runtime of several threads fast calls run on its workers; give it two more than there are cores, so that deadlines
     /// are kept when a module hangs.
     ///
@@ -218,7 +221,7 @@ impl Pkcs11Tier {
             || Error::new(Kind::Unavailable, "The hardware security module did not answer in time when it was connected.");
         let connected = tokio::time::timeout_at(probing, tier.slot.connected()).await.map_err(|_| overdue()).flatten();
         let learnt = match connected {
-            Ok(()) => learn(&tier.slot, &tier.known).await,
+            Ok(()) => tier.learn_until(probing).await,
             Err(error) => Err(error),
         };
         if let Err(error) = learnt {
@@ -247,7 +250,7 @@ impl Pkcs11Tier {
         match learnt {
             Ok(()) => {}
             Err(error) => {
-                tracing::error!(token = %tier.slot.name(), ?error, "the token is not reached yet; it is tried again and again");
+                tracing::error!(token = %tier.slot.name(), ?error, "the token does not serve yet; it is tried again and again");
                 tier.keep_learning();
             }
         }
@@ -257,18 +260,34 @@ impl Pkcs11Tier {
     fn keep_learning(&self) {
         let (slot, known) = (Arc::downgrade(&self.slot), Arc::clone(&self.known));
         tokio::spawn(async move {
+            let mut pause = LEARNING_PAUSE.0;
             while let Some(slot) = slot.upgrade() {
-                // What it can do is found out by real calls, which fail when the token goes away in the middle.
                 if slot.serving().await.is_err() {
                     return;
                 }
-                match learn(&slot, &known).await {
-                    Ok(()) => return,
-                    Err(error) => tracing::warn!(token = %slot.name(), ?error, "what the token can do could not be found out yet"),
+                if learn(&slot, &known).await.is_ok() {
+                    return;
                 }
-                tokio::time::sleep(LEARNING_PAUSE).await;
+                drop(slot);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LEARNING_PAUSE.1);
             }
         });
+    }
+
+    /// Tests what the token can do until a test was ended by no fault, at most until `deadline`.
+    async fn learn_until(&self, deadline: Instant) -> Result<()> {
+        let mut pause = LEARNING_PAUSE.0;
+        loop {
+            match learn(&self.slot, &self.known).await {
+                Err(error) if Instant::now() + pause >= deadline => {
+                    return Err(Error::new(Kind::Unavailable, "What the token can do could not be found out.").caused_by(error));
+                }
+                Err(_) => tokio::time::sleep(pause).await,
+                Ok(()) => return Ok(()),
+            }
+            pause = (pause * 2).min(LEARNING_PAUSE.1);
+        }
     }
 
     fn begin(settings: Settings) -> Result<Self> {
@@ -299,7 +318,7 @@ impl Pkcs11Tier {
     }
 
     fn known(&self) -> Result<&Known> {
-        self.known.get().ok_or_else(not_reached)
+        self.known.get().ok_or_else(|| if self.slot.token().is_some() { not_learnt() } else { not_reached() })
     }
 
     fn order(&self, operation: Operation, share: Share, deadline: Duration) -> Order {
@@ -351,20 +370,28 @@ impl Pkcs11Tier {
 
 /// How long a service waits at its start for the tests of what the token can do, which make key pairs.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long after a failure what the token can do is tested again.
-const LEARNING_PAUSE: Duration = Duration::from_secs(1);
+/// How long after a fault what the token can do is tested again: at first, and at the most.
+const LEARNING_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 fn not_reached() -> Error {
     Error::new(Kind::Unavailable, "The hardware security module was not reached yet.")
 }
 
-/// Finds out what the token can do, once.
+/// The token is there, and nothing is refused yet for want of an ability.
+fn not_learnt() -> Error {
+    Error::new(Kind::Throttled, "What the hardware security module can do is being found out; try again.")
+}
+
+/// Finds out what the token can do, once; logs the fault that ended the tests.
 async fn learn(slot: &Arc<Slot>, known: &OnceLock<Known>) -> Result<()> {
     let deadline = Instant::now() + slot.settings.generation_deadline;
     // Key pairs are made for it: that has a lane of its own.
     let order = Order { operation: Operation::Health, share: Share::default(), place: Place::Generation, deadline };
     let oaep = slot.settings.oaep;
-    let probed = slot.run(order, move |calling| capability::probe(calling, oaep)).await?;
+    let tested = slot.run(order, move |calling| capability::probe(calling, oaep)).await;
+    let probed = tested.inspect_err(|error| {
+        tracing::warn!(token = %slot.name(), ?error, "a fault ended the tests of what the token can do; they begin anew after a pause");
+    })?;
     let token = slot.token().ok_or_else(not_reached)?;
     let name = format!("{} ({} {}, serial {})", token.label, token.manufacturer, token.model, token.serial);
     slot.learnt(&probed);

@@ -236,7 +236,41 @@ pub(super) fn names(failure: &Failure) -> (String, String) {
     }
 }
 
-/// Whether something is broken, and not only refused.
-pub(super) fn is_fault(failure: &Failure) -> bool {
-    meaning_of(failure, Profile::default()).level.is_some()
+/// What a failed test of a mechanism, of parameters or of a template says of what the token can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// The answer names what was asked for: the token lacks it.
+    Lacks,
+    /// Modules say it of what they lack and of a fault.
+    Unclear,
+    /// Nothing: something is broken.
+    Fault,
+}
+
+/// What a failure of such a test says.
+pub(super) fn finding(failure: &Failure, profile: Profile) -> Finding {
+    let Failure::Pkcs11(rv, function) = failure else {
+        // The list lacks the function, or the answer is malformed.
+        return Finding::Lacks;
+    };
+    let vague = matches!(
+        rv,
+        // kryoptic and NSS say CKR_GENERAL_ERROR of curves and attributes, others CKR_FUNCTION_FAILED and CKR_DEVICE_ERROR of parameters.
+        RvError::GeneralError
+            | RvError::FunctionFailed
+            | RvError::DeviceError
+            | RvError::VendorDefined(_)
+            | RvError::UnknownErrorCode(_)
+    );
+    let meaning = meaning(*rv, *function, profile);
+    if meaning.level >= Some(Level::Login) {
+        return Finding::Fault;
+    }
+    match meaning.tell {
+        Tell::Refused => Finding::Lacks,
+        Tell::BadInput | Tell::Fault if !vague => Finding::Lacks,
+        Tell::BadInput | Tell::Fault => Finding::Unclear,
+        Tell::Away if vague => Finding::Unclear,
+        Tell::Away | Tell::KeyGone | Tell::Busy | Tell::Limit | Tell::Operator => Finding::Fault,
+    }
 }

@@ -355,10 +355,10 @@ impl Slot {
         }
     }
 
-    /// The least and the most length of the keys of a mechanism, in the mechanism's own unit; `None` when the token lacks it.
-    pub(super) fn key_sizes(&self, life: Life, mechanism: MechanismType) -> Option<(usize, usize)> {
-        let info = self.lease.context().get_mechanism_info(life.slot_id.try_into().ok()?, mechanism).ok()?;
-        Some((info.min_key_size(), info.max_key_size()))
+    /// The least and the most length of the keys of a mechanism, in the mechanism's own unit.
+    pub(super) fn key_sizes(&self, life: Life, mechanism: MechanismType) -> Result<(usize, usize), Failure> {
+        let info = self.lease.context().get_mechanism_info(life.slot_id.try_into()?, mechanism)?;
+        Ok((info.min_key_size(), info.max_key_size()))
     }
 
     /// The fast path.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cryptoki_sys::{
-    CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CKR_BUFFER_TOO_SMALL, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_OK, CKR_SESSION_HANDLE_INVALID,
-    CKR_SLOT_ID_INVALID,
+    CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CK_ULONG, CKR_BUFFER_TOO_SMALL, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_OK,
+    CKR_SESSION_HANDLE_INVALID, CKR_SLOT_ID_INVALID,
 };
 
 use crate::function::Function;
@@ -23,8 +23,19 @@ enum Target<'a> {
     Library,
     /// A slot, as the program numbers it.
     Slot(CK_SLOT_ID),
-    /// A session, as the program numbers it.
-    Session(CK_SESSION_HANDLE, Option<&'a Arc<Session>>),
+    /// A session, as the program numbers it, and what the call is made with.
+    Session(CK_SESSION_HANDLE, Option<&'a Arc<Session>>, With),
+}
+
+/// What a call for a session is made with.
+#[derive(Clone, Copy)]
+pub enum With {
+    /// Nothing that a rule can name.
+    Nothing,
+    /// So many bytes of data.
+    Data(CK_ULONG),
+    /// A key, as the program numbers it.
+    Key(CK_OBJECT_HANDLE),
 }
 
 /// C_Initialize and C_Finalize.
@@ -50,7 +61,18 @@ pub fn slot(module: &Module, function: Function, number: CK_SLOT_ID, work: impl 
 
 /// A call for a session.
 pub fn session(module: &Module, function: Function, number: CK_SESSION_HANDLE, work: impl FnOnce(&Arc<Session>) -> CK_RV) -> CK_RV {
-    operation(module, function, number, work, |_| {})
+    operation(module, function, number, With::Nothing, work, |_| {})
+}
+
+/// A call for a session with a key, as the program numbers it.
+pub fn keyed(
+    module: &Module,
+    function: Function,
+    number: CK_SESSION_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    work: impl FnOnce(&Arc<Session>) -> CK_RV,
+) -> CK_RV {
+    operation(module, function, number, With::Key(key), work, |_| {})
 }
 
 /// A call for a session that ends an operation there, or would. `end` ends it when a rule has answered the call instead.
@@ -58,10 +80,11 @@ pub fn operation(
     module: &Module,
     function: Function,
     number: CK_SESSION_HANDLE,
+    with: With,
     work: impl FnOnce(&Arc<Session>) -> CK_RV,
     end: impl FnOnce(&Session),
 ) -> CK_RV {
-    result(module, function, number, work, end, |_| {})
+    result(module, function, number, with, work, end, |_| {})
 }
 
 /// A call for a session that gives a result. `lie` makes that wrong when the real module has succeeded and a rule says so.
@@ -69,6 +92,7 @@ pub fn result(
     module: &Module,
     function: Function,
     number: CK_SESSION_HANDLE,
+    with: With,
     work: impl FnOnce(&Arc<Session>) -> CK_RV,
     end: impl FnOnce(&Session),
     lie: impl FnOnce(Lie),
@@ -83,7 +107,7 @@ pub fn result(
             end(session);
         }
     };
-    guided(module, function, &Target::Session(number, session), || inside_session(module, session, work), end, lie)
+    guided(module, function, &Target::Session(number, session, with), || inside_session(module, session, work), end, lie)
 }
 
 fn inside_library(module: &Module, work: impl FnOnce() -> CK_RV) -> CK_RV {
@@ -172,12 +196,13 @@ fn ruled(
             return lost;
         }
     }
-    plan.afterwards.unwrap_or(answer)
+    let rephrased = plan.rephrased.iter().find(|(from, _)| *from == answer).map(|(_, to)| *to);
+    plan.afterwards.or(rephrased).unwrap_or(answer)
 }
 
 impl<'a> Target<'a> {
     fn subject(&self, module: &'a Module) -> Subject<'a> {
-        let nothing = Subject { session: None, slot: None, label: Box::new(|| None) };
+        let nothing = Subject { session: None, slot: None, label: Box::new(|| None), data: None, key: Box::new(|| None) };
         match *self {
             Self::Life | Self::Library => nothing,
             Self::Slot(number) => Subject {
@@ -185,11 +210,19 @@ impl<'a> Target<'a> {
                 label: Box::new(move || module.slot(number).and_then(|slot| label(module, &slot))),
                 ..nothing
             },
-            Self::Session(number, None) => Subject { session: Some(number), ..nothing },
-            Self::Session(number, Some(session)) => Subject {
+            Self::Session(number, None, _) => Subject { session: Some(number), ..nothing },
+            Self::Session(number, Some(session), with) => Subject {
                 session: Some(number),
                 slot: Some(session.slot.visible()),
                 label: Box::new(move || label(module, &session.slot)),
+                data: match with {
+                    With::Data(bytes) => Some(bytes),
+                    With::Nothing | With::Key(_) => None,
+                },
+                key: Box::new(move || match with {
+                    With::Key(key) => session.key_id(&module.real, key),
+                    With::Nothing | With::Data(_) => None,
+                }),
             },
         }
     }
@@ -201,8 +234,8 @@ impl<'a> Target<'a> {
             // Closed is what it was to be.
             Self::Session(..) if function == Function::C_CloseSession => None,
             Self::Library | Self::Slot(_) => (module.generation() != generation).then_some(CKR_CRYPTOKI_NOT_INITIALIZED),
-            Self::Session(_, None) => None,
-            Self::Session(_, Some(session)) => session.gate.is_shut().then(|| refusal(module, Some(session))),
+            Self::Session(_, None, _) => None,
+            Self::Session(_, Some(session), _) => session.gate.is_shut().then(|| refusal(module, Some(session))),
         }
     }
 }

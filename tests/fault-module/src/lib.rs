@@ -51,6 +51,8 @@
 //! | | at every call it is for |
 //! | `nth=N`, `every=N`, `times=N` | at the N-th of these calls from now, at every N-th, at the first N |
 //! | `slot=ID`, `token=LABEL`, `session=HANDLE` | for calls about that only. A label is in quotation marks or has `%20` for a blank |
+//! | `above=BYTES` | for calls with more data than that: C_Encrypt, C_Sign and their like |
+//! | `key=CKA_ID` | for calls that begin an operation with that key: C_EncryptInit and its like |
 //! | `after` | when the real function has done its work: a key is made, a session open, and the answer is lost |
 //!
 //! All rules for a call count it, and all that fire work together: latencies add up, then it hangs, then the process ends, then the
@@ -62,6 +64,8 @@
 //! `flip` and `random` are lies: the call is answered with CKR_OK, and its result is wrong. `flip` turns one bit of what C_Encrypt,
 //! C_Decrypt, C_Digest, C_Sign, C_SignRecover or C_VerifyRecover gave. `random` is for C_GenerateRandom: it leaves the buffer as it
 //! was, gives zeros, the same bytes in every call, or one byte over and over from the middle on.
+//!
+//! `fail … instead-of=CKR_NAME` changes the words of the real module: calls that it answers by the second are answered by the first.
 //!
 //! A call that hangs is not inside the real module and hinders nobody. After `release` or `clear` it goes on as if nothing had been;
 //! if its session was closed meanwhile, by whomever, it is told so and does not reach the real module, which may have given the

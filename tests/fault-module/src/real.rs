@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::ptr;
 
 use cryptoki_sys::{
-    CK_BBOOL, CK_FALSE, CK_FUNCTION_LIST, CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_TRUE, CK_ULONG,
-    CKR_BUFFER_TOO_SMALL, CKR_FUNCTION_NOT_SUPPORTED, CKR_OK, Pkcs11,
+    CK_ATTRIBUTE, CK_BBOOL, CK_FALSE, CK_FUNCTION_LIST, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO,
+    CK_TRUE, CK_ULONG, CKA_ID, CKR_BUFFER_TOO_SMALL, CKR_FUNCTION_NOT_SUPPORTED, CKR_OK, Pkcs11,
 };
 
 use crate::rv;
@@ -22,6 +22,9 @@ const USUAL_PLACES: &[&str] = &[
     "/usr/lib64/pkcs11/libsofthsm2.so",
     "/usr/local/lib/softhsm/libsofthsm2.so",
 ];
+
+/// The longest CKA_ID that a rule can name, in bytes.
+const LONGEST_ID: usize = 256;
 
 /// A loaded module.
 pub struct Real {
@@ -100,6 +103,16 @@ impl Real {
         let answer = unsafe { self.list.C_GetTokenInfo?(slot, &mut info) };
         let end = info.label.iter().position(|byte| *byte == 0).unwrap_or(info.label.len());
         (answer == CKR_OK).then(|| String::from_utf8_lossy(&info.label[..end]).trim_end().to_owned())
+    }
+
+    /// The CKA_ID of an object. The session is open and stays so for the length of the call.
+    pub fn id(&self, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> Option<Vec<u8>> {
+        let mut id = vec![0_u8; LONGEST_ID];
+        let mut asked = CK_ATTRIBUTE { type_: CKA_ID, pValue: id.as_mut_ptr().cast(), ulValueLen: id.len() as CK_ULONG };
+        // SAFETY: `asked` is one attribute with room for as many bytes as it says.
+        let answer = unsafe { self.list.C_GetAttributeValue?(session, object, &mut asked, 1) };
+        id.truncate(asked.ulValueLen as usize);
+        (answer == CKR_OK).then_some(id)
     }
 
     /// C_Logout, on command.

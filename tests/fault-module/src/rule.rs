@@ -74,11 +74,22 @@ pub enum Operation {
     StaysActive,
 }
 
+/// Which calls a rule is for, by what they are made with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Input {
+    /// Those with more bytes of data than this.
+    pub above: Option<u64>,
+    /// Those that begin an operation with the key of this CKA_ID.
+    pub key: Option<Vec<u8>>,
+}
+
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The call is answered with this.
     Fail(CK_RV, Operation),
+    /// The call is answered with the second where the real function answers the first.
+    Rephrase(CK_RV, CK_RV),
     /// The call takes longer, by the first, and up to the second besides.
     Latency(Duration, Duration),
     /// The call hangs until it is released.
@@ -98,6 +109,8 @@ pub struct NewRule {
     pub functions: Vec<Function>,
     /// The calls of them.
     pub scope: Scope,
+    /// And of these.
+    pub input: Input,
     /// Of these calls, those at which it fires.
     pub trigger: Trigger,
     /// What happens.
@@ -121,6 +134,10 @@ pub struct Subject<'a> {
     pub slot: Option<CK_SLOT_ID>,
     /// Finds the label of its token.
     pub label: Box<dyn Fn() -> Option<String> + 'a>,
+    /// How many bytes of data it has, if it has any.
+    pub data: Option<u64>,
+    /// Finds the CKA_ID of the key that it begins an operation with.
+    pub key: Box<dyn Fn() -> Option<Vec<u8>> + 'a>,
 }
 
 impl Scope {
@@ -131,6 +148,13 @@ impl Scope {
             Self::Place(Place::Token(label)) => (subject.label)().as_ref() == Some(label),
             Self::Session(session) => subject.session == Some(*session),
         }
+    }
+}
+
+impl Input {
+    fn covers(&self, subject: &Subject<'_>) -> bool {
+        self.above.is_none_or(|above| subject.data.is_some_and(|bytes| bytes > above))
+            && self.key.as_ref().is_none_or(|key| (subject.key)().as_ref() == Some(key))
     }
 }
 
@@ -153,6 +177,8 @@ pub struct Plan {
     pub hangs_after: bool,
     /// The answer after the real function: the oldest rule's.
     pub afterwards: Option<CK_RV>,
+    /// Answers of the real function and what is said instead: the oldest rule's counts.
+    pub rephrased: Vec<(CK_RV, CK_RV)>,
 }
 
 impl Plan {
@@ -172,6 +198,7 @@ impl Plan {
             (Effect::Fail(answer, _), Moment::After) => {
                 self.afterwards.get_or_insert(answer);
             }
+            (Effect::Rephrase(from, to), Moment::Before | Moment::After) => self.rephrased.push((from, to)),
         }
     }
 }
@@ -254,7 +281,7 @@ impl Rules {
         let rules = Arc::clone(&lock(&self.rules).rules);
         let mut plan = Plan::default();
         for rule in rules.iter() {
-            if rule.new.functions.contains(&function) && rule.new.scope.covers(subject) {
+            if rule.new.functions.contains(&function) && rule.new.scope.covers(subject) && rule.new.input.covers(subject) {
                 let call = rule.calls.fetch_add(1, Ordering::Relaxed) + 1;
                 if rule.new.trigger.fires(call) {
                     rule.fired.fetch_add(1, Ordering::Relaxed);
@@ -288,7 +315,7 @@ mod tests {
     use cryptoki_sys::{CKR_DEVICE_ERROR, CKR_HOST_MEMORY};
 
     fn rule(function: Function, scope: Scope, trigger: Trigger, effect: Effect, moment: Moment) -> NewRule {
-        NewRule { text: String::new(), functions: vec![function], scope, trigger, effect, moment }
+        NewRule { text: String::new(), functions: vec![function], scope, input: Input::default(), trigger, effect, moment }
     }
 
     fn everywhere() -> Scope {
@@ -296,7 +323,7 @@ mod tests {
     }
 
     fn nobody() -> Subject<'static> {
-        Subject { session: None, slot: None, label: Box::new(|| None) }
+        Subject { session: None, slot: None, label: Box::new(|| None), data: None, key: Box::new(|| None) }
     }
 
     const FAIL: Effect = Effect::Fail(CKR_DEVICE_ERROR, Operation::Ends);
@@ -317,7 +344,7 @@ mod tests {
             rules.add(rule(Function::C_Sign, Scope::Place(Place::Token("a b".to_owned())), Trigger::Always, FAIL, Moment::Before));
         assert!(rules.concern(Function::C_Sign) && !rules.concern(Function::C_Encrypt));
         assert_eq!(rules.plan(Function::C_Sign, &nobody()), Plan::default());
-        let inside = Subject { session: Some(1), slot: Some(2), label: Box::new(|| Some("a b".to_owned())) };
+        let inside = Subject { session: Some(1), slot: Some(2), label: Box::new(|| Some("a b".to_owned())), ..nobody() };
         assert_eq!(rules.plan(Function::C_Sign, &inside).instead, Some((CKR_DEVICE_ERROR, Operation::Ends)));
         assert_eq!(rules.plan(Function::C_Encrypt, &inside), Plan::default());
         assert_eq!(rules.json()[0]["calls"], 1);
@@ -333,6 +360,19 @@ mod tests {
             rules.add(rule(Function::C_Sign, scope, Trigger::Always, Effect::Hang, Moment::After));
             assert_eq!(rules.plan(Function::C_Sign, &inside), Plan::default());
         }
+    }
+
+    #[test]
+    fn a_rule_is_for_its_data_and_key() {
+        let rules = Rules::new();
+        let input = Input { above: Some(16), key: Some(b"a key".to_vec()) };
+        rules.add(NewRule { input, ..rule(Function::C_Sign, everywhere(), Trigger::Always, FAIL, Moment::Before) });
+        let fires = |data, key: &'static str| {
+            let subject = Subject { data, key: Box::new(move || Some(key.as_bytes().to_vec())), ..nobody() };
+            rules.plan(Function::C_Sign, &subject).instead.is_some()
+        };
+        assert!(fires(Some(17), "a key"));
+        assert!(!fires(Some(16), "a key") && !fires(None, "a key") && !fires(Some(17), "another key"));
     }
 
     #[test]

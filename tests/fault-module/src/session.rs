@@ -5,9 +5,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cryptoki_sys::{CK_RV, CK_SESSION_HANDLE, CKR_DEVICE_REMOVED, CKR_SESSION_HANDLE_INVALID};
+use cryptoki_sys::{CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CKR_DEVICE_REMOVED, CKR_SESSION_HANDLE_INVALID};
 
 use crate::gate::Gate;
+use crate::real::Real;
 use crate::slot::Slot;
 
 /// A session.
@@ -40,6 +41,12 @@ impl Session {
     /// What a call is told whose session is closed.
     pub fn refusal(&self) -> CK_RV {
         if self.removal_untold.swap(false, Ordering::AcqRel) { CKR_DEVICE_REMOVED } else { CKR_SESSION_HANDLE_INVALID }
+    }
+
+    /// The CKA_ID of a key, as the program numbers it, while the real module can be asked.
+    pub fn key_id(&self, real: &Real, key: CK_OBJECT_HANDLE) -> Option<Vec<u8>> {
+        let _inside = self.gate.enter().ok()?;
+        real.id(self.real, self.slot.objects.real(key)?)
     }
 
     /// Nothing of it is left in the real module.

@@ -257,7 +257,7 @@ fn bad_input_of_one_function_is_a_fault_of_another() {
             assert_eq!(standard(rv, function).tell, Tell::BadInput, "{function} {rv:?}");
             let failure = Failure::Pkcs11(rv, function);
             assert_eq!(public(&failure).kind(), Kind::Undecryptable);
-            assert!(!is_fault(&failure));
+            assert_eq!(meaning_of(&failure, Profile::Standard).level, None);
         }
         for function in [Function::Encrypt, Function::Sign, Function::GenerateKeyPair, Function::CreateObject] {
             assert_ne!(standard(rv, function).tell, Tell::BadInput, "{function} {rv:?}");
@@ -362,7 +362,7 @@ fn the_caller_reads_no_ckr() {
 
 #[test]
 fn sessions_outlive_what_is_not_their_fault() {
-    let broken = |rv, function| is_fault(&Failure::Pkcs11(rv, function));
+    let broken = |rv, function| standard(rv, function).level.is_some();
     assert!(!broken(RvError::KeyHandleInvalid, Function::SignInit));
     assert!(!broken(RvError::MechanismInvalid, Function::SignInit));
     assert!(!broken(RvError::TemplateInconsistent, Function::GenerateKey));
@@ -373,6 +373,37 @@ fn sessions_outlive_what_is_not_their_fault() {
     assert_ne!(standard(RvError::SessionCount, Function::Sign).tell, Tell::Limit);
     assert!(is_stale_handle(&Failure::Pkcs11(RvError::UnwrappingKeyHandleInvalid, Function::UnwrapKey)));
     assert!(!is_stale_handle(&Failure::Pkcs11(RvError::ObjectHandleInvalid, Function::Login)));
+}
+
+#[test]
+fn what_a_token_lacks_is_told_from_a_fault() {
+    let says = |rv, function| finding(&Failure::Pkcs11(rv, function), Profile::Standard);
+    for (rv, function) in [
+        (RvError::MechanismInvalid, Function::EncryptInit),
+        (RvError::MechanismParamInvalid, Function::DecryptInit),
+        // SoftHSM, of a hash of OAEP.
+        (RvError::ArgumentsBad, Function::DecryptInit),
+        (RvError::ArgumentsBad, Function::UnwrapKey),
+        (RvError::AttributeValueInvalid, Function::GenerateKey),
+        (RvError::TemplateInconsistent, Function::GenerateKeyPair),
+        (RvError::FunctionNotSupported, Function::DeriveKey),
+    ] {
+        assert_eq!(says(rv, function), Finding::Lacks, "{function} {rv:?}");
+    }
+    for function in [Function::GenerateKeyPair, Function::DecryptInit, Function::Decrypt, Function::UnwrapKey] {
+        for rv in [RvError::GeneralError, RvError::FunctionFailed, RvError::DeviceError, RvError::VendorDefined(0x8000_0123)] {
+            assert_eq!(says(rv, function), Finding::Unclear, "{function} {rv:?}");
+        }
+    }
+    for_all(|rv, function, profile, row| {
+        let broken = row.level >= Some(Level::Login) || row.tell == Tell::Busy || row.tell == Tell::Limit;
+        if broken {
+            assert_eq!(finding(&Failure::Pkcs11(rv, function), profile), Finding::Fault, "{function} {rv:?} {profile:?}");
+        }
+    });
+    assert_eq!(says(RvError::SessionHandleInvalid, Function::Sign), Finding::Fault);
+    assert_eq!(says(RvError::PinLocked, Function::Sign), Finding::Fault);
+    assert_eq!(finding(&Failure::NullFunctionPointer, Profile::Standard), Finding::Lacks);
 }
 
 #[test]

@@ -53,7 +53,8 @@ pub enum Clear {
 pub const HELP: &[(&str, &str)] = &[
     ("help", "this"),
     (
-        "fail FUNCTION CKR_NAME|0xHEX [nth=N|every=N|times=N] [slot=ID|token=LABEL|session=HANDLE] [after] [leave-active]",
+        "fail FUNCTION CKR_NAME|0xHEX [nth=N|every=N|times=N] [slot=ID|token=LABEL|session=HANDLE] [above=BYTES] [key=CKA_ID] [after] \
+         [leave-active] [instead-of=CKR_NAME|0xHEX]",
         "calls are answered with that, instead of by the real module or after it",
     ),
     ("latency FUNCTION DURATION [jitter=DURATION] [nth=N|every=N|times=N] [slot=|token=|session=]", "calls take longer"),

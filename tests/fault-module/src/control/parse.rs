@@ -6,7 +6,7 @@ use super::command::{Clear, Command, HELP};
 use super::slots::Action;
 use crate::function::Function;
 use crate::lie::Lie;
-use crate::rule::{Effect, Moment, NewRule, Operation, Place, Scope, Trigger};
+use crate::rule::{Effect, Input, Moment, NewRule, Operation, Place, Scope, Trigger};
 use crate::rv;
 use crate::slot::{Announcement, Cap, PinFlags, Return};
 
@@ -23,7 +23,11 @@ pub fn command(line: &str) -> Result<Command, String> {
             let functions = words.functions()?;
             let answer = rv::parse(&words.next("a CKR_ name")?)?;
             let operation = if words.option("leave-active") { Operation::StaysActive } else { Operation::Ends };
-            words.rule(line, functions, Effect::Fail(answer, operation))?
+            let effect = match words.value("instead-of") {
+                Some(said) => Effect::Rephrase(rv::parse(&said)?, answer),
+                None => Effect::Fail(answer, operation),
+            };
+            words.rule(line, functions, effect)?
         }
         "latency" => {
             let functions = words.functions()?;
@@ -189,7 +193,7 @@ impl Words {
             (Effect::Latency(..), Moment::After) => return Err("a latency has no after".to_owned()),
             (Effect::Lie(_), Moment::After) => return Err("a lie has no after".to_owned()),
             (Effect::Latency(..) | Effect::Lie(_), Moment::Before) => {}
-            (Effect::Fail(..) | Effect::Hang | Effect::Crash, Moment::Before | Moment::After) => {}
+            (Effect::Fail(..) | Effect::Rephrase(..) | Effect::Hang | Effect::Crash, Moment::Before | Moment::After) => {}
         }
         let mut triggers = Vec::new();
         for (name, trigger) in [("nth", Trigger::Nth as fn(u64) -> Trigger), ("every", Trigger::Every), ("times", Trigger::Times)] {
@@ -212,7 +216,11 @@ impl Words {
             (Some(session), Place::Everywhere) => Scope::Session(number(&session)?),
             (Some(_), Place::Slot(_) | Place::Token(_)) => return Err("session= excludes slot= and token=".to_owned()),
         };
-        Ok(Command::Rule(NewRule { text: line.to_owned(), functions, scope, trigger, effect, moment }))
+        let input = Input {
+            above: self.value("above").map(|bytes| number(&bytes)).transpose()?,
+            key: self.value("key").map(|id| decoded(&id)).transpose()?.map(String::into_bytes),
+        };
+        Ok(Command::Rule(NewRule { text: line.to_owned(), functions, scope, input, trigger, effect, moment }))
     }
 
     fn finish(self) -> Result<(), String> {
@@ -302,6 +310,10 @@ mod tests {
             let random = rule(&format!("random {name} times=2"));
             assert_eq!((random.effect, random.functions), (Effect::Lie(lie), vec![Function::C_GenerateRandom]));
         }
+        let input = rule("fail C_*Init CKR_DEVICE_ERROR above=4096 key=a%20key").input;
+        assert_eq!(input, Input { above: Some(4096), key: Some(b"a key".to_vec()) });
+        let rephrased = rule("fail C_Decrypt CKR_DEVICE_ERROR instead-of=0x20").effect;
+        assert_eq!(rephrased, Effect::Rephrase(0x20, CKR_DEVICE_ERROR));
     }
 
     #[test]

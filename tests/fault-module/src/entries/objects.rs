@@ -33,6 +33,7 @@ pub unsafe extern "C" fn C_GenerateRandom(session: CK_SESSION_HANDLE, random: *m
         module,
         Function::C_GenerateRandom,
         session,
+        call::With::Nothing,
         |session| real!(module, C_GenerateRandom(session.real, random, length)),
         |_| {},
         |lie| {
@@ -162,6 +163,7 @@ pub unsafe extern "C" fn C_FindObjectsFinal(session: CK_SESSION_HANDLE) -> CK_RV
         module,
         Function::C_FindObjectsFinal,
         session,
+        call::With::Nothing,
         |session| real!(module, C_FindObjectsFinal(session.real)),
         // An error of C_FindObjects leaves the search to C_FindObjectsFinal; after an error of this one nobody comes.
         |session| {

@@ -12,7 +12,7 @@ use cryptoki_sys::{
 };
 
 use super::pass_through;
-use crate::call;
+use crate::call::{self, With};
 use crate::function::Function;
 use crate::module;
 use crate::real::real;
@@ -24,7 +24,7 @@ macro_rules! begin {
             #[doc = concat!("`", stringify!($name), "`")]
             pub unsafe extern "C" fn $name(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) -> CK_RV {
                 let module = module();
-                call::session(module, Function::$name, session, |session| match session.slot.objects.real(key) {
+                call::keyed(module, Function::$name, session, key, |session| match session.slot.objects.real(key) {
                     Some(key) => real!(module, $name(session.real, mechanism, key)),
                     None => CKR_KEY_HANDLE_INVALID,
                 })
@@ -52,6 +52,7 @@ macro_rules! finish {
                     module,
                     Function::$name,
                     session,
+                    With::Data(input_length),
                     |session| real!(module, $name(session.real, input, input_length, output, output_length)),
                     |session| end_with(|place, length| real!(module, $name(session.real, input, input_length, place, length))),
                     |lie| {
@@ -88,6 +89,7 @@ macro_rules! update {
                     module,
                     Function::$name,
                     session,
+                    With::Data(input_length),
                     |session| real!(module, $name(session.real, input, input_length, output, output_length)),
                     |session| end_with(|place, length| real!(module, $last(session.real, place, length))),
                 )
@@ -112,6 +114,7 @@ macro_rules! absorb {
                     module,
                     Function::$name,
                     session,
+                    With::Data(input_length),
                     |session| real!(module, $name(session.real, input, input_length)),
                     |session| end_with(|place, length| real!(module, $last(session.real, place, length))),
                 )
@@ -136,6 +139,7 @@ macro_rules! last {
                     module,
                     Function::$name,
                     session,
+                    With::Nothing,
                     |session| real!(module, $name(session.real, output, output_length)),
                     |session| end_with(|place, length| real!(module, $name(session.real, place, length))),
                 )
@@ -162,6 +166,7 @@ pub unsafe extern "C" fn C_DigestKey(session: CK_SESSION_HANDLE, key: CK_OBJECT_
         module,
         Function::C_DigestKey,
         session,
+        With::Nothing,
         |session| match session.slot.objects.real(key) {
             Some(key) => real!(module, C_DigestKey(session.real, key)),
             None => CKR_KEY_HANDLE_INVALID,
@@ -183,6 +188,7 @@ pub unsafe extern "C" fn C_Verify(
         module,
         Function::C_Verify,
         session,
+        With::Data(data_length),
         |session| real!(module, C_Verify(session.real, data, data_length, signature, signature_length)),
         |session| {
             let _ = real!(module, C_Verify(session.real, data, data_length, signature, signature_length));
@@ -197,6 +203,7 @@ pub unsafe extern "C" fn C_VerifyUpdate(session: CK_SESSION_HANDLE, data: *mut C
         module,
         Function::C_VerifyUpdate,
         session,
+        With::Data(data_length),
         |session| real!(module, C_VerifyUpdate(session.real, data, data_length)),
         |session| {
             // No signature is one byte long.
@@ -213,6 +220,7 @@ pub unsafe extern "C" fn C_VerifyFinal(session: CK_SESSION_HANDLE, signature: *m
         module,
         Function::C_VerifyFinal,
         session,
+        With::Nothing,
         |session| real!(module, C_VerifyFinal(session.real, signature, signature_length)),
         |session| {
             let _ = real!(module, C_VerifyFinal(session.real, signature, signature_length));
