@@ -10,8 +10,10 @@ mod files;
 mod handing_out;
 mod hsm;
 mod init;
+mod log;
 mod oidc_providers;
 mod operators;
+mod output;
 mod roles;
 mod running;
 mod serve;
@@ -26,7 +28,7 @@ use crate::base::{Error, Result, Timestamp};
 use crate::model::access::{AuthenticationMethod, ResourcePattern};
 use crate::model::{InstanceId, Name};
 use crate::service::NewAccess;
-use crate::tier::pkcs11::{self, TokenUri};
+use crate::tier::pkcs11::TokenUri;
 
 /// A Key Management Service whose keys live in an HSM, for programs written for Alibaba Cloud KMS.
 #[derive(Parser)]
@@ -299,25 +301,25 @@ struct Api {
 
 /// Runs the program.
 pub fn main() -> ! {
-    let arguments = Arguments::parse();
-    if let Err(text) = start_log(&arguments.log) {
-        eprintln!("keystead: {text}");
-        pkcs11::end_process(USAGE);
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => log::end(output::of_parser(&error)),
+    };
+    if let Err(text) = log::start(&arguments.log) {
+        log::complain(format_args!("keystead: {text}"));
+        log::end(USAGE);
     }
-    let status = match run(arguments) {
+    let ended = run(arguments);
+    let status = match ended.and_then(|status| output::finish().map(|()| status)) {
         Ok(status) => status,
         Err(error) => {
             let causes = error.causes();
-            if causes.is_empty() {
-                eprintln!("keystead: {error}")
-            } else {
-                eprintln!("keystead: {error} ({causes})")
-            }
+            let causes = if causes.is_empty() { causes } else { format!(" ({causes})") };
+            log::complain(format_args!("keystead: {error}{causes}"));
             FAILURE
         }
     };
-    // A module that hangs holds a thread: the program ends without waiting for it.
-    pkcs11::end_process(status)
+    log::end(status)
 }
 
 /// What the program ends with.
@@ -371,11 +373,4 @@ fn run(arguments: Arguments) -> Result<i32> {
     });
     runtime.shutdown_background();
     result
-}
-
-fn start_log(filter: &str) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
-    Ok(())
 }

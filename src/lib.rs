@@ -83,6 +83,8 @@
 //! ```
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+// The macros panic when the reader has gone away or the disk is full: app/output.rs prints, base/log_lines.rs logs.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 // Without a tier there is little to link to, and nothing uses what the tiers share.
 #![cfg_attr(not(feature = "pkcs11"), allow(rustdoc::broken_intra_doc_links))]
 #![cfg_attr(not(any(feature = "pkcs11", feature = "software")), allow(dead_code))]

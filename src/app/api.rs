@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::Api;
 use super::files::Files;
 use super::running::Ready;
+use crate::app::output::say;
 use crate::base::{Clock, Error, Kind, Result, SecretBytes, SystemClock};
 use crate::config::Config;
 use crate::wire::openapi::VERSION;
@@ -44,7 +45,7 @@ pub(super) async fn run(config: &Path, api: Api) -> Result<i32> {
         (None, None) => String::new(),
     };
     let (succeeded, json) = call(&endpoint, trusted, &key, (service, &api.operation), &parameters).await?;
-    println!("{}", serde_json::to_string_pretty(&json).map_err(Error::internal)?);
+    say!("{}", serde_json::to_string_pretty(&json).map_err(Error::internal)?);
     Ok(if succeeded { super::SUCCESS } else { super::FAILURE })
 }
 

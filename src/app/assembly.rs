@@ -15,8 +15,8 @@ use crate::tier::Tier;
 use crate::tier::pkcs11::{self, Pkcs11Tier, RefusedFile, RefusedInMemory, RefusedPins, Relief};
 use crate::tier::software::SoftwareTier;
 
-use super::alerts;
 use super::files::Files;
+use super::{alerts, log};
 
 /// Workers beyond the cores: fast calls to a token run on workers, and the spare ones keep deadlines when such calls hang. `serve`
 /// keeps them back until then.
@@ -104,7 +104,7 @@ pub(super) async fn listeners(config: &Config) -> Result<Settings> {
         Some(address) => Some(server::bind(address).await?),
         None => None,
     };
-    Ok(Settings { instances, shared, sts, telemetry, drain: server::DRAIN })
+    Ok(Settings { instances, shared, sts, telemetry, drain: server::DRAIN, log: log::lines() })
 }
 
 fn listening(listener: TcpListener, endpoint: &Endpoint) -> Listening {

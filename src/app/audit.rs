@@ -1,14 +1,16 @@
 //! The audit logs of an installation: the server's and that of the commands, where the store remembers them to end, and
 //! `keystead audit ...`.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::files::Files;
+use super::output::{Lines, Shown};
 use super::{AuditCommand, FAILURE, SUCCESS, assembly};
+use crate::app::output::say;
 use crate::audit::{self, Author, Commit, Decision, Log, Plane, Position, Query, Record, Settings, WhenFull};
+use crate::base::supervisor::Told;
 use crate::base::{Error, Kind, Result, SystemClock, Timestamp, date};
 use crate::config::Config;
 use crate::server;
@@ -54,8 +56,8 @@ pub(super) async fn remember(store: &Store, author: Author, log: &Log) {
     }
 }
 
-/// Tells it again and again, when records were added.
-pub(super) async fn remember_on_and_on(store: Store, log: Arc<Log>) {
+/// Tells it again and again, when records were added. It ends with the task.
+pub(super) async fn remember_on_and_on(store: Store, log: Arc<Log>) -> Told {
     let mut told = 0;
     loop {
         let sequence = log.position().sequence;
@@ -146,25 +148,25 @@ async fn verify(config: &Config, directory: PathBuf) -> Result<i32> {
     for (author, position) in positions {
         let (folder, key) = (directory.join(author.name()), root.audit_key(author.name())?);
         if !folder.is_dir() && position == Position::default() {
-            println!("{}: nothing was recorded yet", folder.display());
+            say!("{}: nothing was recorded yet", folder.display());
             continue;
         }
         let at = folder.clone();
         let verdict = tokio::task::spawn_blocking(move || audit::verify(&at, &key, position)).await.map_err(Error::internal)??;
         let range = verdict.range.map_or_else(String::new, |(first, last)| format!(", {first} to {last}"));
-        println!("{}: {} records{range}, in {} segments", folder.display(), verdict.records, verdict.segments);
+        say!("{}: {} records{range}, in {} segments", folder.display(), verdict.records, verdict.segments);
         if verdict.retired_through > 0 {
-            println!("  up to {} they were deleted, because their time had come", verdict.retired_through);
+            say!("  up to {} they were deleted, because their time had come", verdict.retired_through);
         }
-        println!("  the store remembers record {}", position.sequence);
+        say!("  the store remembers record {}", position.sequence);
         for finding in &verdict.findings {
-            println!("  {finding}");
+            say!("  {finding}");
         }
         if verdict.more > 0 {
-            println!("  and {} findings more", verdict.more);
+            say!("  and {} findings more", verdict.more);
         }
         if verdict.is_whole() {
-            println!("  whole: nothing was changed, taken away or moved");
+            say!("  whole: nothing was changed, taken away or moved");
         } else {
             status = FAILURE;
         }
@@ -177,26 +179,20 @@ fn search(directory: &std::path::Path, query: &Query) -> Result<i32> {
     if !folders.iter().any(|folder| folder.is_dir()) {
         return Err(Error::new(Kind::Unavailable, format!("There is no audit log in {}.", directory.display())));
     }
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut gone = None;
+    let (mut lines, mut shown) = (Lines::default(), Shown::Yes);
     let searched = audit::search(&folders, query, |line| {
-        out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(|error| {
-            let failed = Error::new(Kind::Unavailable, format!("What was found cannot be printed: {error}."));
-            gone = Some(error.kind());
-            failed
-        })
-    });
-    match (searched, gone) {
-        // Whoever reads has seen enough, as `head` has.
-        (Err(_), Some(std::io::ErrorKind::BrokenPipe)) => return Ok(SUCCESS),
-        (searched, _) => searched?,
-    }
-    match out.flush() {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(Kind::Unavailable, format!("What was found cannot be printed: {error}.")))
+        shown = lines.line(line);
+        match shown {
+            Shown::Yes => Ok(()),
+            // The search ends; why nothing can be printed is told at the program's end.
+            Shown::Unread => Err(Error::new(Kind::Unavailable, "What was found is not read any more.")),
         }
-        Ok(()) | Err(_) => Ok(SUCCESS),
+    });
+    if shown == Shown::Yes {
+        searched?;
+        lines.finish();
     }
+    Ok(SUCCESS)
 }
 
 /// A date of the command line: `2026-11-25T08:00:00Z`, or a day, of which the first second is meant.
@@ -218,7 +214,7 @@ fn time_at(text: &str, time: &str) -> Result<Timestamp, String> {
 pub(super) fn check(config: &Config) -> Result<()> {
     let directory = &config.audit.directory;
     audit::check_writable(directory)?;
-    println!("the audit log {} can be written", directory.display());
+    say!("the audit log {} can be written", directory.display());
     Ok(())
 }
 

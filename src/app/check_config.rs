@@ -3,22 +3,23 @@
 use std::path::Path;
 
 use super::{alerts, assembly, audit};
+use crate::app::output::say;
 use crate::base::Result;
 use crate::config::{Config, Keys};
 
 pub(super) async fn run(path: &Path) -> Result<()> {
     let config = Config::load(path)?;
-    println!("{} is well-formed", path.display());
+    say!("{} is well-formed", path.display());
     for remark in &config.remarks {
-        println!("remark: {remark}");
+        say!("remark: {remark}");
     }
     let store = assembly::store(&config).await?;
     let keys = store.keys().await?.len();
-    println!("the database opens with the root key and has {keys} keys");
+    say!("the database opens with the root key and has {keys} keys");
     store.close().await;
     audit::check(&config)?;
     if let Some(webhook) = alerts::webhook(&config)? {
-        println!("alerts are sent to {}", webhook.url());
+        say!("alerts are sent to {}", webhook.url());
     }
     for instance in &config.instances {
         let tier = assembly::tier(&config, &instance.keys).await?;
@@ -30,7 +31,7 @@ pub(super) async fn run(path: &Path) -> Result<()> {
             Keys::Hardware(_) => "logged in once, ",
             Keys::Software => "",
         };
-        println!("instance {} ({}, {}): {how}works: {name}", instance.id, instance.name, instance.keys.kind());
+        say!("instance {} ({}, {}): {how}works: {name}", instance.id, instance.name, instance.keys.kind());
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::assembly;
 use super::audit::{Done, Witness};
 use super::files::{check_folder, until_known};
 use super::handing_out::Written;
+use crate::app::output::say;
 use crate::base::{Clock, Error, Kind, Result, SystemClock, Timestamp};
 use crate::config::Config;
 use crate::model::access::ClientKey;
@@ -89,7 +90,7 @@ async fn hand_out(config: &Config, operation: &'static str, access_point: &Name,
     let made = Kms::hand_out_client_key(&store, access_point.clone(), seconds, now, |made| written.write(made, out)).await;
     let made = made.inspect_err(|_| written.remove());
     let made = witness.end(&store, Done { operation, instance: None, resource: Some(access_point.as_str()) }, made).await?;
-    println!("{}", written.told(&made));
+    say!("{}", written.told(&made));
     let mut others = of(&store, access_point).await?;
     others.retain(|key| key.id != made.client_key.id);
     store.close().await;
@@ -100,9 +101,7 @@ async fn hand_out(config: &Config, operation: &'static str, access_point: &Name,
 async fn create(path: &Path, access_point: &Name, days: u32, out: &Path) -> Result<()> {
     let others = hand_out(&Config::load(path)?, "client-key create", access_point, days, out).await?.len();
     if others > 0 {
-        println!(
-            "{access_point} has {others} other client keys, which stay valid: `keystead client-key list --aap {access_point}`."
-        );
+        say!("{access_point} has {others} other client keys, which stay valid: `keystead client-key list --aap {access_point}`.");
     }
     Ok(())
 }
@@ -111,9 +110,9 @@ async fn create(path: &Path, access_point: &Name, days: u32, out: &Path) -> Resu
 async fn rotate(path: &Path, access_point: &Name, days: u32, out: &Path) -> Result<()> {
     let others = hand_out(&Config::load(path)?, "client-key rotate", access_point, days, out).await?;
     for key in &others {
-        println!("stays valid               {}, until {}, last used: {}", key.id, date::to_iso(key.not_after), last_used(key));
+        say!("stays valid               {}, until {}, last used: {}", key.id, date::to_iso(key.not_after), last_used(key));
     }
-    println!(
+    say!(
         "\nHand the new client key to the program. When it uses nothing else any more:\n    keystead client-key rotate --aap {access_point} \
          --finish"
     );
@@ -131,7 +130,7 @@ async fn finish(path: &Path, access_point: &Name, unused_for: i64) -> Result<()>
     };
     if keys.is_empty() {
         store.close().await;
-        println!("{access_point} has one client key, {}: there is nothing to finish.", newest.id);
+        say!("{access_point} has one client key, {}: there is nothing to finish.", newest.id);
         return Ok(());
     }
     if newest.last_used.is_none() {
@@ -156,11 +155,11 @@ async fn finish(path: &Path, access_point: &Name, unused_for: i64) -> Result<()>
     }
     for key in &keys {
         forget(&config, &store, "client-key rotate", &key.id).await?;
-        println!("deleted                   {}, last used: {}", key.id, last_used(key));
+        say!("deleted                   {}, last used: {}", key.id, last_used(key));
     }
     store.close().await;
     until_known(&config).await;
-    println!("remains                   {}, until {}", newest.id, date::to_iso(newest.not_after));
+    say!("remains                   {}, until {}", newest.id, date::to_iso(newest.not_after));
     Ok(())
 }
 
@@ -186,10 +185,10 @@ async fn list(path: &Path, access_point: Option<&Name>) -> Result<()> {
     };
     store.close().await;
     let now = SystemClock.now();
-    println!("{:<42} {:<21} {:<21} {:<21} {:<8} access point", "client key", "from", "until", "last used", "");
+    say!("{:<42} {:<21} {:<21} {:<21} {:<8} access point", "client key", "from", "until", "last used", "");
     for key in keys {
         let (from, until) = (date::to_iso(key.not_before), date::to_iso(key.not_after));
-        println!("{:<42} {from:<21} {until:<21} {:<21} {:<8} {}", key.id, last_used(&key), state(&key, now), key.access_point);
+        say!("{:<42} {from:<21} {until:<21} {:<21} {:<8} {}", key.id, last_used(&key), state(&key, now), key.access_point);
     }
     Ok(())
 }
@@ -211,6 +210,6 @@ async fn delete(path: &Path, id: &ClientKeyId) -> Result<()> {
     forget(&config, &store, "client-key delete", id).await?;
     store.close().await;
     until_known(&config).await;
-    println!("The client key {id} is deleted: requests that it signs are refused.");
+    say!("The client key {id} is deleted: requests that it signs are refused.");
     Ok(())
 }

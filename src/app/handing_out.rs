@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::assembly;
 use super::audit::{Done, Witness};
 use super::files::{check_folder, failed, until_known, write_new_secret};
+use crate::app::output::say;
 use crate::base::{Clock, Error, Kind, Result, SystemClock};
 use crate::config::Config;
 use crate::model::{InstanceId, Name};
@@ -57,11 +58,11 @@ async fn make(path: &Path, operation: &'static str, new: NewAccess, callers: &Ca
     store.close().await;
     let Made { told, ca_chain_pem } = made?;
     until_known(&config).await;
-    println!("{summary}\n{told}");
+    say!("{summary}\n{told}");
     let ca_file = out.join(format!("PrivateKmsCA_{instance}.pem"));
     // The same for every client of the installation.
     std::fs::write(&ca_file, &ca_chain_pem).map_err(|error| failed(&ca_file, &error))?;
-    println!("CA certificates           {}", ca_file.display());
+    say!("CA certificates           {}", ca_file.display());
     Ok(())
 }
 

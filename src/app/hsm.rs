@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::assembly;
+use crate::app::output::say;
 use crate::base::{Error, Kind, Result};
 use crate::config::{Config, Instance, Keys, PinSource};
 use crate::model::InstanceId;
@@ -30,18 +31,28 @@ pub(super) fn list(config: &Path, module: Option<&Path>) -> Result<()> {
         ));
     }
     for module in modules {
-        println!("{}", module.display());
-        println!(
+        say!("{}", module.display());
+        say!(
             "  {:>20}  {:<24} {:<20} {:<14} {:<18} {:<8} {:<10} PIN",
-            "slot", "label", "manufacturer", "model", "serial", "firmware", "sessions"
+            "slot",
+            "label",
+            "manufacturer",
+            "model",
+            "serial",
+            "firmware",
+            "sessions"
         );
         for token in pkcs11::list(&module)? {
             let label = if token.initialized { token.label.as_str() } else { "(not initialised)" };
             let sessions = token.session_limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
             let pin = if token.user_pin_initialized { token.pin_state.to_string() } else { "none".to_owned() };
-            println!(
+            say!(
                 "  {:>20}  {label:<24} {:<20} {:<14} {:<18} {:<8} {sessions:<10} {pin}",
-                token.slot_id, token.manufacturer, token.model, token.serial, token.firmware
+                token.slot_id,
+                token.manufacturer,
+                token.model,
+                token.serial,
+                token.firmware
             );
         }
     }
@@ -118,8 +129,8 @@ pub(super) async fn bench_token(module: PathBuf, uri: TokenUri, pin_file: PathBu
 
 async fn probe(settings: Settings) -> Result<()> {
     let tier = Pkcs11Tier::connect(settings).await?;
-    println!("{}, {} sessions", tier.describe().name, tier.sessions());
-    println!("  {:<16} {:<26} {:>12}  support", "key spec", "ability", "one round");
+    say!("{}, {} sessions", tier.describe().name, tier.sessions());
+    say!("  {:<16} {:<26} {:>12}  support", "key spec", "ability", "one round");
     for line in tier.describe().capabilities.iter() {
         let time = line.cost.map_or_else(String::new, |cost| format!("{:.1} µs", cost.as_secs_f64() * 1e6));
         let support = match &line.support {
@@ -127,7 +138,7 @@ async fn probe(settings: Settings) -> Result<()> {
             Support::Assisted(how) => format!("yes: {how}"),
             Support::Missing(why) => format!("no: {why}"),
         };
-        println!("  {:<16} {:<26} {time:>12}  {support}", line.spec.name(), line.ability.to_string());
+        say!("  {:<16} {:<26} {time:>12}  {support}", line.spec.name(), line.ability.to_string());
     }
     tier.close().await
 }

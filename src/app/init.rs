@@ -6,6 +6,7 @@ use super::audit;
 use super::files::{self, Files, replace};
 use super::operators::access_key_file;
 use super::starter;
+use crate::app::output::say;
 use crate::base::{Clock, Result, SystemClock, Timestamp, random};
 use crate::config::Config;
 use crate::model::{AccessKeyId, InstanceId};
@@ -26,43 +27,43 @@ pub(super) async fn run(path: &Path, access_key: AccessKey) -> Result<()> {
     if !path.exists() {
         let id = || InstanceId::from_entropy(random::bytes());
         files::write_new_secret(path, starter::configuration(&id(), &id()).as_bytes())?;
-        println!("configuration     {} (new, with a software instance)", path.display());
+        say!("configuration     {} (new, with a software instance)", path.display());
     } else {
-        println!("configuration     {}", path.display());
+        say!("configuration     {}", path.display());
     }
     let config = Config::load(path)?;
     let files = Files::of(&config);
     files.make_folder()?;
     if config.root_key_file.exists() {
-        println!("root key          {}", config.root_key_file.display());
+        say!("root key          {}", config.root_key_file.display());
     } else {
         RootKey::generate().write_new(&config.root_key_file)?;
-        println!("root key          {} (new: keep a copy elsewhere)", config.root_key_file.display());
+        say!("root key          {} (new: keep a copy elsewhere)", config.root_key_file.display());
     }
     let root = RootKey::load(&config.root_key_file)?;
     let database = files.database();
     let store = Store::create(&database, &root).await?;
-    println!("database          {}", database.display());
+    say!("database          {}", database.display());
     let now = SystemClock.now();
     let authorities = ensure_authorities(&store, now).await?;
     replace(&files.ca(), certificates::ca_chain_pem(&authorities).as_bytes())?;
-    println!("CA certificates   {}", files.ca().display());
+    say!("CA certificates   {}", files.ca().display());
     let known = store.access_keys().await?.into_iter().find(|key| key.info.owner.as_str() == ADMINISTRATOR);
     let made = match (known, access_key) {
         (Some(key), AccessKey::Keep) => {
-            println!("AccessKey         {} (--new-access-key makes another)", key.info.id);
+            say!("AccessKey         {} (--new-access-key makes another)", key.info.id);
             None
         }
         (None, AccessKey::Keep | AccessKey::Replace) | (Some(_), AccessKey::Replace) => {
             let id = new_access_key(&store, &files, now).await?;
-            println!("AccessKey         {id} (new, its secret is in {})", files.access_key().display());
+            say!("AccessKey         {id} (new, its secret is in {})", files.access_key().display());
             Some(match access_key {
                 AccessKey::Keep => "init",
                 AccessKey::Replace => "init --new-access-key",
             })
         }
     };
-    println!("audit log         {}", config.audit.directory.display());
+    say!("audit log         {}", config.audit.directory.display());
     // Run again it changes nothing, and there is nothing to record.
     if let Some(operation) = made {
         audit::record_init(&config, &store, operation).await?;

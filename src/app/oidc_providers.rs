@@ -9,6 +9,7 @@ use clap::Subcommand;
 
 use super::assembly;
 use super::operators::{change, tell_mentions};
+use crate::app::output::say;
 use crate::base::{Clock, Error, Kind, Result, SystemClock};
 use crate::config::Config;
 use crate::model::oidc::{ClientIds, KEY_SET_BYTES, KeySet, OidcProvider};
@@ -105,8 +106,8 @@ pub(super) async fn run(path: &Path, command: OidcProviders) -> Result<()> {
             store.close().await;
             let provider = found?;
             tell(&provider);
-            println!("since        {}", date::to_iso(provider.created));
-            println!("description  {}", provider.description);
+            say!("since        {}", date::to_iso(provider.created));
+            say!("description  {}", provider.description);
             Ok(())
         }
         OidcProviders::Update { name, client_ids, jwks_file, issuance_limit, description } => {
@@ -132,7 +133,7 @@ pub(super) async fn run(path: &Path, command: OidcProviders) -> Result<()> {
                 store.delete_oidc_provider(&name).await.map(|()| mentions)
             })
             .await?;
-            println!("The OIDC provider {name} is deleted: its tokens are good for nothing any more.");
+            say!("The OIDC provider {name} is deleted: its tokens are good for nothing any more.");
             tell_mentions(&name, &mentions);
             Ok(())
         }
@@ -155,15 +156,15 @@ fn keys_in(file: &Path) -> Result<KeySet> {
 }
 
 fn tell(provider: &OidcProvider) {
-    println!("provider     {}", provider.name);
-    println!("ARN          {}", provider.arn());
-    println!("issuer       {}", provider.issuer);
+    say!("provider     {}", provider.name);
+    say!("ARN          {}", provider.arn());
+    say!("issuer       {}", provider.issuer);
     for id in provider.client_ids.iter() {
-        println!("client id    {id}");
+        say!("client id    {id}");
     }
-    println!("issued       at most {} hours ago", provider.issuance_limit.as_secs() / 3600);
+    say!("issued       at most {} hours ago", provider.issuance_limit.as_secs() / 3600);
     for (kid, algorithms) in provider.keys.described() {
-        println!("key          {} ({algorithms})", kid.escape_debug());
+        say!("key          {} ({algorithms})", kid.escape_debug());
     }
 }
 
@@ -171,11 +172,11 @@ async fn list(config: &Config) -> Result<()> {
     let store = assembly::store(config).await?;
     let providers = store.oidc_providers().await?;
     store.close().await;
-    println!("{:<32} {:<48} {:<4} {:<21} client ids", "provider", "issuer", "keys", "since");
+    say!("{:<32} {:<48} {:<4} {:<21} client ids", "provider", "issuer", "keys", "since");
     for provider in &providers {
         let ids: Vec<_> = provider.client_ids.iter().map(ClientId::as_str).collect();
         let (keys, since) = (provider.keys.described().count(), date::to_iso(provider.created));
-        println!("{:<32} {:<48} {keys:<4} {since:<21} {}", provider.name, provider.issuer, ids.join(", "));
+        say!("{:<32} {:<48} {keys:<4} {since:<21} {}", provider.name, provider.issuer, ids.join(", "));
     }
     Ok(())
 }

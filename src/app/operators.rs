@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::assembly;
 use super::audit::{Done, Witness};
 use super::files::{check_folder, until_known, write_new_secret};
+use crate::app::output::say;
 use crate::base::{Clock, Error, Kind, Result, SecretBytes, SystemClock};
 use crate::config::Config;
 use crate::model::operator::{AccessKeyState, AttachedPolicy, BuiltIn, DOCUMENT_BYTES, Document, Identity, IdentityKind, Pattern};
@@ -120,14 +121,14 @@ pub(super) async fn run(path: &Path, command: Operators) -> Result<()> {
                 store.delete_identity(&name).await.map(|()| mentions)
             })
             .await?;
-            println!("The operator {name} is deleted: its AccessKeys work no more.");
+            say!("The operator {name} is deleted: its AccessKeys work no more.");
             tell_mentions(&name, &mentions);
             Ok(())
         }
         Operators::Attach { name, policies } => attach(&config, IdentityKind::User, &name, policies).await,
         Operators::Detach { name, policy } => {
             change(&config, ("operator detach", name.as_str()), async |store| store.detach_policy(&name, &policy).await).await?;
-            println!("The operator {name} has no policy {policy} any more.");
+            say!("The operator {name} has no policy {policy} any more.");
             Ok(())
         }
         Operators::AccessKey(AccessKeys::Create { operator, out }) => create_access_key(&config, &operator, &out).await,
@@ -137,7 +138,7 @@ pub(super) async fn run(path: &Path, command: Operators) -> Result<()> {
                 store.set_access_key_state(&id, AccessKeyState::Inactive).await
             })
             .await?;
-            println!("The AccessKey {id} is disabled: requests that it signs are refused.");
+            say!("The AccessKey {id} is disabled: requests that it signs are refused.");
             Ok(())
         }
         Operators::AccessKey(AccessKeys::Enable { id }) => {
@@ -145,12 +146,12 @@ pub(super) async fn run(path: &Path, command: Operators) -> Result<()> {
                 store.set_access_key_state(&id, AccessKeyState::Active).await
             })
             .await?;
-            println!("The AccessKey {id} is enabled.");
+            say!("The AccessKey {id} is enabled.");
             Ok(())
         }
         Operators::AccessKey(AccessKeys::Delete { id }) => {
             change(&config, ("operator access-key delete", id.as_str()), async |store| store.delete_access_key(&id).await).await?;
-            println!("The AccessKey {id} is deleted: requests that it signs are refused.");
+            say!("The AccessKey {id} is deleted: requests that it signs are refused.");
             Ok(())
         }
     }
@@ -175,9 +176,9 @@ pub(super) async fn change<T>(
 async fn create(config: &Config, name: Name, policies: Policies, description: String) -> Result<()> {
     let identity = Identity { name, kind: IdentityKind::User, policies: policies.read()?, description, created: SystemClock.now() };
     change(config, ("operator create", identity.name.as_str()), async |store| store.create_identity(&identity).await).await?;
-    println!("operator  {}", identity.name);
+    say!("operator  {}", identity.name);
     tell(&identity.policies);
-    println!("Give it an AccessKey: `keystead operator access-key create {}`.", identity.name);
+    say!("Give it an AccessKey: `keystead operator access-key create {}`.", identity.name);
     Ok(())
 }
 
@@ -200,7 +201,7 @@ pub(super) async fn attach(config: &Config, kind: IdentityKind, name: &Name, pol
         Ok(())
     })
     .await?;
-    println!("{shown:<9} {name}");
+    say!("{shown:<9} {name}");
     tell(&policies);
     Ok(())
 }
@@ -208,13 +209,13 @@ pub(super) async fn attach(config: &Config, kind: IdentityKind, name: &Name, pol
 /// The policies that somebody got, with notes on what can be no intention.
 pub(super) fn tell(policies: &[AttachedPolicy]) {
     for policy in policies {
-        println!("policy    {}", policy.name());
+        say!("policy    {}", policy.name());
         for action in policy.document().actions().filter(|action| !is_known(action)) {
-            println!("          note: no operation fits the action {action}");
+            say!("          note: no operation fits the action {action}");
         }
     }
     if policies.is_empty() {
-        println!("policy    none: it is permitted nothing");
+        say!("policy    none: it is permitted nothing");
     }
 }
 
@@ -224,13 +225,13 @@ pub(super) fn tell_mentions(name: &Name, mentions: &Mentions) {
     let roles = mentions.roles.iter().map(|role| format!("the trust policy of the role {role}"));
     let all: Vec<_> = keys.chain(roles).collect();
     for mention in all.iter().take(MENTIONS) {
-        println!("          note: {mention} still names {name}");
+        say!("          note: {mention} still names {name}");
     }
     if all.len() > MENTIONS {
-        println!("          note: and {} more do", all.len() - MENTIONS);
+        say!("          note: and {} more do", all.len() - MENTIONS);
     }
     if !all.is_empty() {
-        println!(
+        say!(
             "Whoever is made under this name next gets what they grant: change them first, by SetKeyPolicy and `keystead role trust`."
         );
     }
@@ -278,14 +279,14 @@ async fn list(config: &Config) -> Result<()> {
     let store = assembly::store(config).await?;
     let identities = store.identities().await?;
     store.close().await;
-    println!("{:<32} {:<6} {:<21} policies", "operator", "kind", "since");
+    say!("{:<32} {:<6} {:<21} policies", "operator", "kind", "since");
     for identity in identities {
         let policies: Vec<_> = identity.policies.iter().map(AttachedPolicy::name).collect();
         let policies = match identity.kind {
             IdentityKind::Root => "everything".to_owned(),
             IdentityKind::User | IdentityKind::Role => policies.join(", "),
         };
-        println!("{:<32} {:<6} {:<21} {policies}", identity.name, identity.kind.name(), date::to_iso(identity.created));
+        say!("{:<32} {:<6} {:<21} {policies}", identity.name, identity.kind.name(), date::to_iso(identity.created));
     }
     Ok(())
 }
@@ -295,11 +296,11 @@ async fn show(config: &Config, name: &Name) -> Result<()> {
     let identity = Kms::operator(&store, name).await;
     store.close().await;
     let identity = identity?;
-    println!("operator     {} ({})", identity.name, identity.kind.name());
-    println!("since        {}", date::to_iso(identity.created));
-    println!("description  {}", identity.description);
+    say!("operator     {} ({})", identity.name, identity.kind.name());
+    say!("since        {}", date::to_iso(identity.created));
+    say!("description  {}", identity.description);
     if identity.kind == IdentityKind::Root {
-        println!("It is allowed everything.");
+        say!("It is allowed everything.");
     }
     print_policies(&identity);
     Ok(())
@@ -309,7 +310,7 @@ async fn show(config: &Config, name: &Name) -> Result<()> {
 pub(super) fn print_policies(identity: &Identity) {
     for policy in &identity.policies {
         let document: &Document = policy.document();
-        println!("policy       {}\n{}", policy.name(), document.text().trim_end());
+        say!("policy       {}\n{}", policy.name(), document.text().trim_end());
     }
 }
 
@@ -329,8 +330,8 @@ async fn create_access_key(config: &Config, operator: &Name, out: &Path) -> Resu
     let file = file.unwrap_or_default();
     // The store did not take it: nobody may believe that it works.
     let key = made.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
-    println!("AccessKey  {} of {operator}", key.info.id);
-    println!("secret     {}", file.display());
+    say!("AccessKey  {} of {operator}", key.info.id);
+    say!("secret     {}", file.display());
     Ok(())
 }
 
@@ -341,9 +342,9 @@ async fn list_access_keys(config: &Config, operator: Option<&Name>) -> Result<()
     }
     let keys = store.access_keys().await?;
     store.close().await;
-    println!("{:<26} {:<8} {:<21} operator", "AccessKey", "state", "since");
+    say!("{:<26} {:<8} {:<21} operator", "AccessKey", "state", "since");
     for AccessKey { info, .. } in keys.iter().filter(|key| operator.is_none_or(|name| key.info.owner == *name)) {
-        println!("{:<26} {:<8} {:<21} {}", info.id, info.state.name(), date::to_iso(info.created), info.owner);
+        say!("{:<26} {:<8} {:<21} {}", info.id, info.state.name(), date::to_iso(info.created), info.owner);
     }
     Ok(())
 }

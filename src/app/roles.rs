@@ -9,6 +9,7 @@ use clap::Subcommand;
 
 use super::assembly;
 use super::operators::{Policies, attach, change, print_policies, read_policy_file, tell, tell_mentions};
+use crate::app::output::say;
 use crate::base::{Clock, Error, Result, SystemClock, random};
 use crate::config::Config;
 use crate::model::access::{AccessPoint, AuthenticationMethod, Callers};
@@ -106,11 +107,9 @@ pub(super) async fn run(path: &Path, command: Roles) -> Result<()> {
                 Ok((mentions, access_point))
             })
             .await?;
-            println!("The role {name} is deleted: whoever has assumed it is permitted nothing any more.");
+            say!("The role {name} is deleted: whoever has assumed it is permitted nothing any more.");
             if access_point.is_some() {
-                println!(
-                    "The application access point {name} grants nothing any more, also when the role is made again: delete it."
-                );
+                say!("The application access point {name} grants nothing any more, also when the role is made again: delete it.");
             }
             tell_mentions(&name, &mentions);
             Ok(())
@@ -122,7 +121,7 @@ pub(super) async fn run(path: &Path, command: Roles) -> Result<()> {
                 store.detach_policy(&name, &policy).await
             })
             .await?;
-            println!("The role {name} has no policy {policy} any more.");
+            say!("The role {name} has no policy {policy} any more.");
             Ok(())
         }
         Roles::Trust { name, trust_file, max_session } => {
@@ -132,7 +131,7 @@ pub(super) async fn run(path: &Path, command: Roles) -> Result<()> {
                 missing_providers(store, trust.as_ref()).await
             })
             .await?;
-            println!("The role {name} is changed.");
+            say!("The role {name} is changed.");
             note(&missing);
             Ok(())
         }
@@ -157,12 +156,12 @@ async fn create(config: &Config, role: &Role, policies: Policies, description: S
         Ok((access_point(store, &role.name).await?, missing_providers(store, Some(&role.trust)).await?))
     })
     .await?;
-    println!("role      {}", role.name);
-    println!("ARN       {}", role.arn());
+    say!("role      {}", role.name);
+    say!("ARN       {}", role.arn());
     tell(&identity.policies);
     note(&missing);
     if of_former.is_some() {
-        println!(
+        say!(
             "The application access point {} was made for a former role of this name, and grants this one nothing: delete it, and make it \
              again.",
             role.name
@@ -187,7 +186,7 @@ async fn missing_providers(store: &Store, trust: Option<&TrustPolicy>) -> Result
 /// What can be no intention, or is to follow.
 fn note(missing: &BTreeSet<Name>) {
     for name in missing {
-        println!("          note: there is no OIDC provider {name}");
+        say!("          note: there is no OIDC provider {name}");
     }
 }
 
@@ -195,12 +194,12 @@ async fn list(config: &Config) -> Result<()> {
     let store = assembly::store(config).await?;
     let (identities, roles) = (store.identities().await?, store.roles().await?);
     store.close().await;
-    println!("{:<32} {:<18} {:<9} {:<21} policies", "role", "id", "longest", "since");
+    say!("{:<32} {:<18} {:<9} {:<21} policies", "role", "id", "longest", "since");
     for Role { name, id, max_session, .. } in &roles {
         let Some(identity) = identities.iter().find(|identity| identity.name == *name) else { continue };
         let policies: Vec<_> = identity.policies.iter().map(|policy| policy.name()).collect();
         let (longest, since) = (format!("{} s", max_session.as_secs()), date::to_iso(identity.created));
-        println!("{name:<32} {id:<18} {longest:<9} {since:<21} {}", policies.join(", "));
+        say!("{name:<32} {id:<18} {longest:<9} {since:<21} {}", policies.join(", "));
     }
     Ok(())
 }
@@ -213,17 +212,17 @@ async fn show(config: &Config, name: &Name) -> Result<()> {
     store.close().await;
     let (role, identity) = (found?, identity?);
     let access_point = access_point?.filter(|point| point.callers == Callers::SessionsOf(role.id.clone()));
-    println!("role         {name}");
-    println!("ARN          {}", role.arn());
-    println!("id           {}", role.id);
-    println!("since        {}", date::to_iso(identity.created));
-    println!("longest      {} s", role.max_session.as_secs());
-    println!("description  {}", identity.description);
+    say!("role         {name}");
+    say!("ARN          {}", role.arn());
+    say!("id           {}", role.id);
+    say!("since        {}", date::to_iso(identity.created));
+    say!("longest      {} s", role.max_session.as_secs());
+    say!("description  {}", identity.description);
     if let Some(AccessPoint { name, policies, .. }) = access_point {
         let policies: Vec<_> = policies.iter().map(Name::as_str).collect();
-        println!("access point {name}, by the permission policies {}", policies.join(", "));
+        say!("access point {name}, by the permission policies {}", policies.join(", "));
     }
-    println!("trust policy\n{}", role.trust.text().trim_end());
+    say!("trust policy\n{}", role.trust.text().trim_end());
     print_policies(&identity);
     Ok(())
 }

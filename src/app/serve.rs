@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::files::{Files, replace};
 use super::running::{At, InstanceAt, Ready};
-use super::{assembly, audit};
+use super::{FAILURE, assembly, audit, log};
 use crate::audit::{Author, Log};
 use crate::base::{Error, Result};
 use crate::config::Config;
@@ -18,6 +18,8 @@ use crate::tier::pkcs11::Reserve;
 
 pub(super) async fn run(path: &Path) -> Result<()> {
     let reserve = Reserve::of(&Handle::current());
+    // From here on a terminal that is closed ends nothing. Nothing is read again at a SIGHUP either.
+    let _ignored = signal(SignalKind::hangup()).map_err(Error::internal)?;
     let config = Config::load(path)?;
     turn_core_dumps_off()?;
     let files = Files::of(&config);
@@ -28,7 +30,9 @@ pub(super) async fn run(path: &Path) -> Result<()> {
     let listeners = assembly::listeners(&config).await?;
     let store = assembly::store(&config).await?;
     let log = audit::open(&config, &store, Author::Server).await?;
-    let remembering = tokio::spawn(audit::remember_on_and_on(store.clone(), Arc::clone(&log)));
+    let remembered = (store.clone(), Arc::clone(&log));
+    let remember = move || audit::remember_on_and_on(remembered.0.clone(), Arc::clone(&remembered.1));
+    let remembering = tokio::spawn(log.supervisor().clone().keep("end of the audit log", remember));
     let served = serve(&config, &files, listeners, (&store, &log), &reserve).await;
     remembering.abort();
     log.close().await;
@@ -87,7 +91,7 @@ fn signalled() -> Result<impl Future<Output = ()> + Send> {
         tokio::spawn(async move {
             either(&mut terminate, &mut interrupt).await;
             tracing::warn!("ended at once");
-            crate::tier::pkcs11::end_process(1);
+            log::end(FAILURE);
         });
     })
 }

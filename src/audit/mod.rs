@@ -25,7 +25,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::base::{Clock, Error, Kind, Result, SecretBytes, Timestamp};
+use crate::base::supervisor::Supervisor;
+use crate::base::{Clock, Error, Kind, Result, SecretBytes, Timestamp, durable};
 pub use chain::Position;
 pub use record::{Decision, Plane, Record};
 pub use search::{Query, search};
@@ -112,7 +113,7 @@ pub struct Settings {
 pub fn check_writable(folder: &Path) -> Result<()> {
     let probe = folder.join(format!("probe-{}", std::process::id()));
     let tried =
-        segments::make_folder(folder).and_then(|()| std::fs::File::create_new(&probe)).and_then(|_| std::fs::remove_file(&probe));
+        durable::make_folder(folder).and_then(|()| std::fs::File::create_new(&probe)).and_then(|_| std::fs::remove_file(&probe));
     tried.map_err(|error| opening::failed(folder, error))
 }
 
@@ -122,6 +123,7 @@ pub struct Log {
     clock: Arc<dyn Clock>,
     commit: Commit,
     when_full: WhenFull,
+    supervisor: Supervisor,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -158,8 +160,14 @@ impl Log {
         };
         let shared = Arc::new(Shared::new(commit));
         let writer = Writer::open(settings, Arc::clone(&shared), patience)?;
-        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run()).map_err(Error::internal)?;
-        Ok(Arc::new(Self { shared, clock, commit, when_full, thread: Mutex::new(Some(thread)) }))
+        let supervisor = Supervisor::default();
+        let thread = writer.start(&supervisor).map_err(Error::internal)?;
+        Ok(Arc::new(Self { shared, clock, commit, when_full, supervisor, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// The work that goes on for as long as the log is open.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     /// The date.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::chain::{Chain, Position};
-use super::segments::{self, Line, Lines, Segment, name_of, sync_folder};
+use super::segments::{self, Line, Lines, Segment, name_of};
+use crate::base::durable::{make_folder, sync_folder};
 use crate::base::{Error, Kind, Result};
 
 /// How often a lock is tried again.
@@ -28,7 +29,7 @@ pub(super) fn failed(folder: &Path, error: io::Error) -> Error {
 
 /// Takes the lock of a log: one writer at a time. Whoever writes one record waits for another who does.
 pub(super) fn take_lock(folder: &Path, patience: Duration) -> Result<File> {
-    segments::make_folder(folder).map_err(|error| failed(folder, error))?;
+    make_folder(folder).map_err(|error| failed(folder, error))?;
     let path = segments::lock_file(folder);
     let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = open.map_err(|error| failed(folder, error))?;

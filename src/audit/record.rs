@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::segments::Displaced;
 use crate::base::{Timestamp, date};
 
 /// The most bytes of a text that a caller chose; longer ones are cut.
@@ -170,6 +171,8 @@ pub(super) enum Event<'a> {
     Missing { expected: u64, found: u64 },
     /// Requests without a record: served, and refused for want of one.
     Unrecorded { served: u64, refused: u64 },
+    /// The file that was written was removed, renamed or cut, with the records `first` to `last` in it.
+    Displaced { how: Displaced, file: &'a str, first: u64, last: u64 },
     /// Old records were deleted.
     Retired { through: u64 },
 }
@@ -191,6 +194,12 @@ impl Event<'_> {
                 let reason =
                     format!("the log could not be written: {served} requests have no record, {refused} requests were refused");
                 ("AuditLogUnrecorded", Some(reason), None)
+            }
+            Self::Displaced { how, file, first, last } => {
+                let how = how.name();
+                let reason =
+                    format!("{file}, with the records {first} to {last}, was {how} by another program while it was written");
+                ("AuditLogDisplaced", Some(reason), None)
             }
             Self::Retired { through } => ("AuditLogRetired", None, Some(*through)),
         };

@@ -4,10 +4,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::base::Timestamp;
+use crate::base::durable::sync_folder;
 
 /// The longest line that is read: texts are cut, so a record has less.
 pub(super) const LINE: usize = 64 * 1024;
@@ -20,6 +21,28 @@ pub(super) struct Segment {
     pub(super) begun: Timestamp,
 }
 
+/// What was done to the file of a segment that is written: from then on, what is written to it is not in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Displaced {
+    /// No folder names it any more.
+    Removed,
+    /// Its name is another file's, or none's.
+    Renamed,
+    /// It is shorter than what was written.
+    Cut,
+}
+
+impl Displaced {
+    /// The participle, to be told.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Renamed => "renamed",
+            Self::Cut => "cut",
+        }
+    }
+}
+
 impl Segment {
     /// Makes the file of a new segment, for its owner alone, in such a way that it is there after a crash.
     pub(super) fn create(folder: &Path, first: u64, begun: Timestamp) -> io::Result<(Self, File)> {
@@ -27,6 +50,27 @@ impl Segment {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         sync_folder(folder)?;
         Ok((Self { path, first, begun }, file))
+    }
+
+    /// What somebody did to the file while `length` bytes of it were written.
+    ///
+    /// # Errors
+    /// It cannot be looked at; the folder is not there.
+    pub(super) fn displaced(&self, file: &File, length: u64) -> io::Result<Option<Displaced>> {
+        let written = file.metadata()?;
+        if written.nlink() == 0 {
+            return Ok(Some(Displaced::Removed));
+        }
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(named) if (named.dev(), named.ino()) != (written.dev(), written.ino()) => Ok(Some(Displaced::Renamed)),
+            Ok(_) => Ok((written.len() < length).then_some(Displaced::Cut)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // A folder that is away comes back with the file in it.
+                self.path.parent().map(std::fs::metadata).transpose()?;
+                Ok(Some(Displaced::Renamed))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Its file's name, to be told.
@@ -38,16 +82,6 @@ impl Segment {
 /// The name of a file without its folder.
 pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// What was made or taken away in a folder stays so.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Makes the folder, for its owner alone.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// The file that the writer of a log holds a lock on.

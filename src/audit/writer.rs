@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -15,8 +16,10 @@ use tokio::sync::watch;
 use super::chain::{Chain, Position};
 use super::opening::{self, End};
 use super::record::Event;
-use super::segments::{self, Segment, sync_folder};
+use super::segments::{self, Segment};
 use super::{Author, Commit, QUEUE, Settings, Status, Urgency, WhenFull};
+use crate::base::durable::sync_folder;
+use crate::base::supervisor::{Supervisor, Told};
 use crate::base::{Clock, Result, Timestamp};
 
 /// How long records that nobody waits for are gathered before they are written.
@@ -27,8 +30,10 @@ const GATHERED: usize = QUEUE / 8;
 const RETRY: Duration = Duration::from_millis(200);
 /// How long it is tried when the log is to be closed.
 const CLOSING: Duration = Duration::from_secs(5);
-/// How often it is looked whether records are to be deleted while nothing is written.
-const IDLE: Duration = Duration::from_secs(3600);
+/// How often it is looked, while nothing is written, whether the file is still there and whether records are to be deleted.
+const IDLE: Duration = Duration::from_secs(1);
+/// In how many new segments a batch is tried whose file is displaced while it is written.
+const DISPLACED: usize = 3;
 /// Seconds of a day.
 const DAY: i64 = 86_400;
 
@@ -211,7 +216,10 @@ impl Shared {
         let queue = locked(&self.queue);
         let going_on = |queue: &mut Queue| !queue.closed;
         let (queue, _) = self.wake.wait_timeout_while(queue, RETRY, going_on).unwrap_or_else(PoisonError::into_inner);
-        queue.batch.progress.send_replace(Progress::Failed);
+        // An empty one is for records that come when the log can be written again.
+        if !queue.batch.ends.is_empty() {
+            queue.batch.progress.send_replace(Progress::Failed);
+        }
         if queue.closed { Ending::Ends } else { Ending::GoesOn }
     }
 }
@@ -226,6 +234,14 @@ enum Taken {
 enum Ending {
     GoesOn,
     Ends,
+}
+
+/// Where records went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Landed {
+    InTheLog,
+    /// In a file that is not of the log any more.
+    Elsewhere,
 }
 
 /// What the thread has.
@@ -303,26 +319,37 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes until the log is closed.
-    pub(super) fn run(mut self) {
+    /// Starts the thread, which writes until the log is closed.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start(mut self, supervisor: &Supervisor) -> io::Result<JoinHandle<()>> {
         let mut batch = Batch::default();
+        supervisor.thread("audit log", move || self.run(&mut batch))
+    }
+
+    fn run(&mut self, batch: &mut Batch) -> Told {
+        // What was taken and not written when it panicked.
+        self.write_taken(batch);
         self.tidy();
-        loop {
-            match self.shared.take(&mut batch) {
-                Taken::Batch => {
-                    self.write(&batch);
-                    self.shared.free_places(batch.ends.len());
-                }
-                Taken::Nothing => {}
-                Taken::End => break,
-            }
+        while let Taken::Batch | Taken::Nothing = self.shared.take(batch) {
+            self.write_taken(batch);
             self.tidy();
         }
         if self.author == Author::Server {
             self.events.push(Event::Closed.to_json(self.clock.now()));
         }
         batch.reset();
-        self.write(&batch);
+        self.write(batch);
+        Told
+    }
+
+    /// Writes the records that were taken and frees their places. Without any it looks whether the file is still there.
+    fn write_taken(&mut self, batch: &mut Batch) {
+        self.write(batch);
+        let records = batch.ends.len();
+        batch.reset();
+        self.shared.free_places(records);
     }
 
     /// Writes a batch, however often it takes; given up only at the end.
@@ -354,6 +381,27 @@ impl Writer {
 
     /// Writes and syncs a batch with what is to be recorded of the log itself, or changes nothing.
     fn attempt(&mut self, batch: &Batch) -> io::Result<()> {
+        for _ in 0..DISPLACED {
+            self.leave_displaced()?;
+            if self.attempt_in_segment(batch)? == Landed::InTheLog {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("its file is removed or renamed again and again"))
+    }
+
+    /// A segment whose file was displaced is left, which is recorded in the next one.
+    fn leave_displaced(&mut self) -> io::Result<()> {
+        let Some((segment, file, length)) = &self.segment else { return Ok(()) };
+        let Some(how) = segment.displaced(file, *length)? else { return Ok(()) };
+        let (file, first, last) = (segment.name(), segment.first, self.position.sequence);
+        tracing::error!(file, how = how.name(), first, last, "the file of the audit log was displaced by another program");
+        self.events.push(Event::Displaced { how, file: &file, first, last }.to_json(self.clock.now()));
+        self.segment = None;
+        Ok(())
+    }
+
+    fn attempt_in_segment(&mut self, batch: &Batch) -> io::Result<Landed> {
         let now = self.clock.now();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let untold = (count(&self.shared.unrecorded), count(&self.shared.refused));
@@ -370,27 +418,37 @@ impl Writer {
         }
         if records == 0 {
             *locked(&self.shared.position) = self.position;
-            return Ok(());
+            return Ok(Landed::InTheLog);
         }
         let full = |(segment, _, length): &(Segment, File, u64)| *length >= self.limit || day(segment.begun) != day(now);
         if self.segment.as_ref().is_none_or(full) {
             let (segment, file) = Segment::create(&self.folder, self.position.sequence + 1, now)?;
             self.segment = Some((segment, file, 0));
         }
-        let Some((_, file, length)) = &mut self.segment else { return Err(io::Error::other("there is no segment")) };
+        let Some((segment, file, length)) = &mut self.segment else { return Err(io::Error::other("there is no segment")) };
+        let end = *length + self.lines.len() as u64;
         // Always from the last good byte on: what a failed attempt left behind is written over.
-        if let Err(error) = file.write_all_at(&self.lines, *length).and_then(|()| file.sync_data()) {
-            let _ = file.set_len(*length);
-            return Err(error);
+        let written = file.write_all_at(&self.lines, *length).and_then(|()| file.sync_data());
+        match written.and_then(|()| segment.displaced(file, end)) {
+            Ok(None) => {}
+            // Nobody is told that these records are in the log: they are written again, to the next segment.
+            Ok(Some(_)) => {
+                let _ = file.set_len(*length);
+                return Ok(Landed::Elsewhere);
+            }
+            Err(error) => {
+                let _ = file.set_len(*length);
+                return Err(error);
+            }
         }
-        *length += self.lines.len() as u64;
+        *length = end;
         self.position = position;
         self.events.clear();
         self.told = untold;
         *locked(&self.shared.position) = position;
         self.shared.records.fetch_add(records, Ordering::Relaxed);
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        Ok(Landed::InTheLog)
     }
 
     /// Once a day deletes the segments whose records are all older than they are kept. That they are deleted is recorded first.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -21,6 +22,7 @@ use super::client_address::{of_connection, of_request};
 use super::instance_gateway::InstanceGateway;
 use super::openapi_gateway::OpenApiGateway;
 use super::telemetry::Telemetry;
+use crate::base::supervisor::Told;
 use crate::model::proxies::Proxies;
 
 /// The most connections of a listener; more wait in the system's queue.
@@ -57,17 +59,29 @@ impl Endpoint {
 
 /// A listener and what answers on it.
 pub(super) struct Connections {
-    pub(super) listener: TcpListener,
-    pub(super) endpoint: Endpoint,
-    /// What stands before the listener.
-    pub(super) proxies: Arc<Proxies>,
-    pub(super) stopping: watch::Receiver<()>,
-    pub(super) drain: Duration,
+    /// Until the server ends.
+    listener: ArcSwapOption<TcpListener>,
+    endpoint: Endpoint,
+    proxies: Arc<Proxies>,
+    stopping: watch::Receiver<()>,
+    drain: Duration,
 }
 
 impl Connections {
+    /// `proxies` stand before the listener; the sender of `stopping` is dropped when the server ends, and requests that run then may go on
+    /// for as long as `drain`.
+    pub(super) fn new(
+        listener: TcpListener,
+        endpoint: Endpoint,
+        proxies: Arc<Proxies>,
+        stopping: watch::Receiver<()>,
+        drain: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self { listener: ArcSwapOption::from_pointee(listener), endpoint, proxies, stopping, drain })
+    }
+
     /// Serves over TLS until the server ends, then drains.
-    pub(super) async fn serve_tls(self, config: Arc<ServerConfig>) {
+    pub(super) async fn serve_tls(self: Arc<Self>, config: Arc<ServerConfig>) -> Told {
         let acceptor = TlsAcceptor::from(config);
         let proxies = Arc::clone(&self.proxies);
         self.serve(move |mut stream, peer| {
@@ -79,15 +93,15 @@ impl Connections {
             };
             async move { tokio::time::timeout(HANDSHAKE, shaking_hands).await.ok()? }
         })
-        .await;
+        .await
     }
 
     /// Serves without TLS until the server ends, then drains.
-    pub(super) async fn serve_plain(self) {
-        self.serve(|stream, peer| async move { Some((stream, peer)) }).await;
+    pub(super) async fn serve_plain(self: Arc<Self>) -> Told {
+        self.serve(|stream, peer| async move { Some((stream, peer)) }).await
     }
 
-    async fn serve<S, F, H>(mut self, handshake: H)
+    async fn serve<S, F, H>(&self, handshake: H) -> Told
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         F: Future<Output = Option<(S, SocketAddr)>> + Send + 'static,
@@ -95,10 +109,11 @@ impl Connections {
     {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let graceful = GracefulShutdown::new();
-        loop {
+        let mut stopping = self.stopping.clone();
+        while let Some(listener) = self.listener.load_full() {
             let accepted = tokio::select! {
-                _ = self.stopping.changed() => break,
-                accepted = accept(&self.listener, &places) => accepted,
+                _ = stopping.changed() => break,
+                accepted = accept(&listener, &places) => accepted,
             };
             let Some((stream, peer, place)) = accepted else { continue };
             let handshake = handshake(stream, peer);
@@ -118,10 +133,12 @@ impl Connections {
                 let _ = watcher.watch(connection).await;
             });
         }
-        drop(self.listener);
+        // Closed: whoever connects now is refused, and may go elsewhere.
+        self.listener.store(None);
         if tokio::time::timeout(self.drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("connections are cut that did not end in time");
         }
+        Told
     }
 }
 

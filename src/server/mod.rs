@@ -25,6 +25,7 @@ mod rotation_metrics;
 mod slot_metrics;
 mod slot_page;
 mod sts;
+mod tasks_page;
 mod telemetry;
 mod tls;
 
@@ -37,6 +38,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::audit::Log;
+use crate::base::log_lines::LogLines;
 use crate::base::{Error, Kind, Result};
 use crate::model::InstanceId;
 use crate::model::limits::{LimitedEndpoint, Limits};
@@ -79,6 +81,8 @@ pub struct Settings {
     pub telemetry: Option<TcpListener>,
     /// How long requests that run may go on at the end.
     pub drain: Duration,
+    /// Where log lines wait; the telemetry tells how many were dropped.
+    pub log: Option<Arc<LogLines>>,
 }
 
 /// Serves until `shutdown`, and records requests in `audit`. Then drains: no new connections, idle ones are closed, requests that run are finished.
@@ -89,17 +93,20 @@ pub async fn run(kms: Arc<Kms>, audit: Arc<Log>, settings: Settings, shutdown: i
     let metrics = Arc::new(Metrics::default());
     let (stop, stopping) = watch::channel(());
     let mut listeners = JoinSet::new();
-    let mut serve = |listening: Listening, endpoint: Endpoint| -> Result<()> {
+    let supervisor = kms.supervisor();
+    let mut serve = |name: &str, listening: Listening, endpoint: Endpoint| -> Result<()> {
         let certificates = Certificates::new(&kms, listening.names)?;
-        let connections = Connections {
-            listener: listening.listener,
-            endpoint,
-            proxies: listening.proxies.into(),
-            stopping: stopping.clone(),
-            drain: settings.drain,
+        let proxies = Arc::new(listening.proxies);
+        let connections = Connections::new(listening.listener, endpoint, proxies, stopping.clone(), settings.drain);
+        let config = certificates.clone().server_config()?;
+        let renewing = (certificates, Arc::downgrade(&kms), stopping.clone());
+        let renew = move || {
+            let (certificates, kms, stopping) = renewing.clone();
+            certificates.renew_on_and_on(kms, stopping)
         };
-        certificates.clone().renew_in_background(Arc::downgrade(&kms), stopping.clone());
-        listeners.spawn(connections.serve_tls(certificates.server_config()?));
+        tokio::spawn(supervisor.clone().keep(format!("certificate of {name}"), renew));
+        let accept = move || Arc::clone(&connections).serve_tls(Arc::clone(&config));
+        listeners.spawn(supervisor.clone().keep(format!("listener of {name}"), accept));
         Ok(())
     };
     let nonces = Arc::new(Nonces::default());
@@ -109,20 +116,20 @@ pub async fn run(kms: Arc<Kms>, audit: Arc<Log>, settings: Settings, shutdown: i
     for (instance, listening) in settings.instances {
         let limiter = Limiter::of(&kms, &LimitedEndpoint::Instance(instance.clone()), &listening.limits).map(Arc::new);
         let openapi = openapi(Serves::Kms(Reach::Instance(instance.clone())), limiter.clone());
+        let name = instance.to_string();
         let gateway = InstanceGateway::new(Arc::clone(&kms), instance, openapi, Arc::clone(&audit), Arc::clone(&metrics), limiter);
-        serve(listening, Endpoint::Instance(Arc::new(gateway)))?;
+        serve(&name, listening, Endpoint::Instance(Arc::new(gateway)))?;
     }
     let limiter = Limiter::of(&kms, &LimitedEndpoint::Shared, &settings.shared.limits).map(Arc::new);
-    serve(settings.shared, Endpoint::OpenApi(Arc::new(openapi(Serves::Kms(Reach::Everything), limiter))))?;
+    serve("the shared gateway", settings.shared, Endpoint::OpenApi(Arc::new(openapi(Serves::Kms(Reach::Everything), limiter))))?;
     if let Some(listening) = settings.sts {
         let limiter = Limiter::of(&kms, &LimitedEndpoint::Sts, &listening.limits).map(Arc::new);
-        serve(listening, Endpoint::OpenApi(Arc::new(openapi(Serves::Sts, limiter))))?;
+        serve("the STS", listening, Endpoint::OpenApi(Arc::new(openapi(Serves::Sts, limiter))))?;
     }
     if let Some(listener) = settings.telemetry {
-        let endpoint = Endpoint::Telemetry(Arc::new(Telemetry::new(Arc::clone(&kms), audit, Arc::clone(&metrics))));
-        let proxies = Arc::new(Proxies::None);
-        listeners
-            .spawn(Connections { listener, endpoint, proxies, stopping: stopping.clone(), drain: settings.drain }.serve_plain());
+        let endpoint = Endpoint::Telemetry(Arc::new(Telemetry::new(Arc::clone(&kms), audit, Arc::clone(&metrics), settings.log)));
+        let connections = Connections::new(listener, endpoint, Arc::new(Proxies::None), stopping.clone(), settings.drain);
+        listeners.spawn(supervisor.clone().keep("listener of the telemetry", move || Arc::clone(&connections).serve_plain()));
     }
     drop(stopping);
     shutdown.await;

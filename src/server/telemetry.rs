@@ -14,9 +14,11 @@ use serde::Serialize;
 use super::body::Body;
 use super::exposition::Exposition;
 use super::metrics::Metrics;
-use super::{alert_metrics, audit_page, rotation_metrics, slot_metrics, slot_page};
+use super::{alert_metrics, audit_page, rotation_metrics, slot_metrics, slot_page, tasks_page};
 use crate::audit::{Log, WhenFull};
 use crate::base::Error;
+use crate::base::log_lines::LogLines;
+use crate::base::supervisor::Supervised;
 use crate::model::InstanceId;
 use crate::service::{Health, InstanceSlots, Kms};
 use crate::tier::status::SlotStatus;
@@ -35,11 +37,17 @@ pub(super) struct Telemetry {
     kms: Arc<Kms>,
     audit: Arc<Log>,
     metrics: Arc<Metrics>,
+    log: Option<Arc<LogLines>>,
 }
 
 impl Telemetry {
-    pub(super) fn new(kms: Arc<Kms>, audit: Arc<Log>, metrics: Arc<Metrics>) -> Self {
-        Self { kms, audit, metrics }
+    pub(super) fn new(kms: Arc<Kms>, audit: Arc<Log>, metrics: Arc<Metrics>, log: Option<Arc<LogLines>>) -> Self {
+        Self { kms, audit, metrics, log }
+    }
+
+    /// All work that is to go on for as long as the process.
+    fn work(&self) -> Vec<Supervised> {
+        [self.kms.supervisor(), self.audit.supervisor()].iter().flat_map(|supervisor| supervisor.work()).collect()
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
@@ -63,7 +71,7 @@ impl Telemetry {
     }
 
     /// 200 when a real operation works in every instance and requests can be recorded, where they must be; else 503. Either way with a
-    /// line for each instance, and one for the audit log that cannot be written.
+    /// line for each instance, one for the audit log that cannot be written, and one for each task that panicked.
     async fn readiness(&self) -> Response<Body> {
         let found = self.kms.readiness(PATIENCE).await;
         let failing = self.audit.status().failing;
@@ -73,6 +81,7 @@ impl Telemetry {
         if let Some(why) = failing {
             lines.push_str(&audit_page::line(self.audit.when_full(), &why));
         }
+        lines.push_str(&tasks_page::lines(&self.work()));
         text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
     }
 
@@ -83,6 +92,7 @@ impl Telemetry {
         alert_metrics::write(&self.kms.alerts(), &mut page);
         slot_metrics::write(&self.kms.slots(), &mut page);
         audit_page::write(&self.audit.status(), &mut page);
+        tasks_page::write(&self.work(), self.log.as_ref().map(|lines| lines.dropped()), &mut page);
         respond(StatusCode::OK, PROMETHEUS, page.into_text().into())
     }
 

@@ -1,4 +1,5 @@
-//! The certificate of a listener: issued by the installation's CA, renewed by itself when two thirds of its life are over.
+//! The certificate of a listener: issued by the installation's CA, made anew by itself when two thirds of its life are over, and when the
+//! clock was put back to before it was made.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,12 +12,13 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 
+use crate::base::supervisor::Told;
 use crate::base::{Error, Result, Timestamp};
 use crate::service::Kms;
 use crate::service::certificates::Leaf;
 
 /// How often it is looked whether a certificate is due.
-const LOOK: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_secs(10);
 
 /// The certificate that is in use, and when the next is due.
 #[derive(Clone)]
@@ -27,6 +29,8 @@ pub(super) struct Certificates {
 
 struct Current {
     key: Arc<CertifiedKey>,
+    /// It was made then. A clock that shows an earlier date was ahead when the certificate was made, and clients may not believe it yet.
+    made: Timestamp,
     due: Timestamp,
 }
 
@@ -54,19 +58,18 @@ impl Certificates {
         Ok(Arc::new(config))
     }
 
-    /// Renews for as long as the server runs.
-    pub(super) fn renew_in_background(self, kms: Weak<Kms>, mut stopping: watch::Receiver<()>) {
-        tokio::spawn(async move {
-            // The sender is dropped when the server ends.
-            while tokio::time::timeout(LOOK, stopping.changed()).await.is_err() {
-                let Some(kms) = kms.upgrade() else { return };
-                self.renew_if_due(&kms);
-            }
-        });
+    /// Renews for as long as the server runs: until the sender of `stopping` is dropped.
+    pub(super) async fn renew_on_and_on(self, kms: Weak<Kms>, mut stopping: watch::Receiver<()>) -> Told {
+        while tokio::time::timeout(LOOK, stopping.changed()).await.is_err() {
+            let Some(kms) = kms.upgrade() else { return Told };
+            self.renew_if_due(&kms);
+        }
+        Told
     }
 
     fn renew_if_due(&self, kms: &Kms) {
-        if kms.now() < self.current.load().due {
+        let (now, current) = (kms.now(), self.current.load());
+        if (current.made..current.due).contains(&now) {
             return;
         }
         match kms.leaf(&self.names).and_then(|leaf| Current::of(&leaf)) {
@@ -86,7 +89,7 @@ impl Current {
         let key = aws_lc_rs::sign::any_supported_type(&key).map_err(Error::internal)?;
         let life = leaf.not_after.unix() - leaf.not_before.unix();
         let due = Timestamp::from_unix(leaf.not_before.unix() + life / 3 * 2);
-        Ok(Self { key: Arc::new(CertifiedKey::new(chain, key)), due })
+        Ok(Self { key: Arc::new(CertifiedKey::new(chain, key)), made: leaf.not_before, due })
     }
 }
 
@@ -108,9 +111,8 @@ mod tests {
     const NOW: i64 = 1_790_000_000;
     const DAY: i64 = 86_400;
 
-    #[tokio::test]
-    async fn a_certificate_is_renewed_when_two_thirds_of_its_life_are_over() {
-        let directory = tempfile::tempdir().unwrap();
+    /// A service with no instances, at a date that can be moved.
+    async fn service(directory: &tempfile::TempDir) -> (Arc<Kms>, Arc<FixedClock>) {
         let store = Store::create(&directory.path().join("keystead.db"), &RootKey::generate()).await.unwrap();
         let made = certificates::new_authorities(Timestamp::from_unix(NOW)).unwrap();
         let authorities = Authorities {
@@ -121,16 +123,27 @@ mod tests {
         };
         store.put_authorities(&authorities).await.unwrap();
         let clock = Arc::new(FixedClock::at(Timestamp::from_unix(NOW)));
-        let kms = Kms::start(Parts {
+        let parts = Parts {
             store,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             instances: Vec::new(),
             default_instances: DefaultInstances::default(),
             pairs: Arc::new(SoftwareTier::new()),
             alerts: None,
-        })
-        .await
-        .unwrap();
+        };
+        (Kms::start(parts).await.unwrap(), clock)
+    }
+
+    fn validity(certificates: &Certificates) -> std::ops::RangeInclusive<i64> {
+        let current = certificates.current.load();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&current.key.cert[0]).unwrap();
+        parsed.validity().not_before.timestamp()..=parsed.validity().not_after.timestamp()
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_renewed_when_two_thirds_of_its_life_are_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let (kms, clock) = service(&directory).await;
         let certificates = Certificates::new(&kms, vec!["localhost".to_owned()]).unwrap();
         let leaf = || certificates.current.load().key.cert[0].clone();
         let first = leaf();
@@ -139,9 +152,21 @@ mod tests {
         assert_eq!(leaf(), first);
         clock.set(Timestamp::from_unix(NOW + 60 * DAY));
         certificates.renew_if_due(&kms);
-        let second = leaf();
-        assert_ne!(second, first);
-        let (_, parsed) = x509_parser::parse_x509_certificate(&second).unwrap();
-        assert!(parsed.validity().not_after.timestamp() >= NOW + 149 * DAY);
+        assert_ne!(leaf(), first);
+        assert!(*validity(&certificates).end() >= NOW + 149 * DAY);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_a_clock_that_was_ahead_is_made_anew_when_the_clock_is_right() {
+        let directory = tempfile::tempdir().unwrap();
+        let (kms, clock) = service(&directory).await;
+        for ahead in [3 * 3600, 400 * DAY] {
+            clock.set(Timestamp::from_unix(NOW + ahead));
+            let certificates = Certificates::new(&kms, vec!["localhost".to_owned()]).unwrap();
+            assert!(!validity(&certificates).contains(&NOW));
+            clock.set(Timestamp::from_unix(NOW));
+            certificates.renew_if_due(&kms);
+            assert!(validity(&certificates).contains(&NOW));
+        }
     }
 }

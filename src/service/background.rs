@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use super::Kms;
+use crate::base::supervisor::{Supervisor, Told};
 use crate::base::{Error, Result};
 use crate::model::InstanceId;
 
@@ -30,61 +31,83 @@ const COUNTS: Duration = Duration::from_secs(1);
 impl Kms {
     /// Starts what runs beside the requests; it ends with [`Kms::close`] or with the service.
     pub fn spawn_background(self: &Arc<Self>) {
-        let refresh =
-            tokio::spawn(every(REFRESH, Arc::downgrade(self), async |kms: Arc<Self>, before| kms.refresh_logged(before).await));
-        let counts = tokio::spawn(every(COUNTS, Arc::downgrade(self), async |kms: Arc<Self>, _| {
-            kms.record_encryptions().await;
-            State::Fine
-        }));
-        let uses = tokio::spawn(every(USES, Arc::downgrade(self), async |kms: Arc<Self>, _| {
-            kms.record_uses().await;
-            State::Fine
-        }));
-        let deletions = tokio::spawn(every(DELETIONS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
-            before.then(kms.destroy_due().await, |error| {
-                tracing::warn!(?error, "a key whose window has ended cannot be destroyed yet");
+        self.keep("refresh", |kms| every(REFRESH, kms, async |kms: Arc<Self>, before| kms.refresh_logged(before).await));
+        self.keep("encryption counts", |kms| {
+            every(COUNTS, kms, async |kms: Arc<Self>, _| {
+                kms.record_encryptions().await;
+                State::Fine
             })
-        }));
-        let rotations = tokio::spawn(every(ROTATIONS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
-            before.then(kms.rotate_due().await, |error| {
-                tracing::warn!(?error, "keys that are due cannot be rotated yet");
+        });
+        self.keep("last uses", |kms| {
+            every(USES, kms, async |kms: Arc<Self>, _| {
+                kms.record_uses().await;
+                State::Fine
             })
-        }));
-        let imports = tokio::spawn(every(IMPORTS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
-            match (kms.end_imports().await, before) {
-                (Ok(()), _) => State::Fine,
-                (Err(error), State::Fine) => {
+        });
+        self.keep("key deletions", |kms| {
+            every(DELETIONS, kms, async |kms: Arc<Self>, before| {
+                before.then(kms.destroy_due().await, |error| {
+                    tracing::warn!(?error, "a key whose window has ended cannot be destroyed yet");
+                })
+            })
+        });
+        self.keep("key rotations", |kms| {
+            every(ROTATIONS, kms, async |kms: Arc<Self>, before| {
+                before.then(kms.rotate_due().await, |error| {
+                    tracing::warn!(?error, "keys that are due cannot be rotated yet");
+                })
+            })
+        });
+        self.keep("ends of imports", |kms| {
+            every(IMPORTS, kms, async |kms: Arc<Self>, before| {
+                before.then(kms.end_imports().await, |error| {
                     tracing::warn!(?error, "imported material that has had its time cannot be erased yet");
-                    State::Failing
-                }
-                (Err(_), State::Failing) => State::Failing,
-            }
-        }));
-        let alerts = tokio::spawn(every(ALERTS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
-            before.then(kms.look_for_alerts().await, |error| tracing::warn!(?error, "alerts that are due cannot be noted yet"))
-        }));
-        let sendings = tokio::spawn(every(SENDINGS, Arc::downgrade(self), async |kms: Arc<Self>, before| {
-            before.then(kms.send_alerts().await, |error| {
-                tracing::error!(?error, "alerts cannot be sent; they are kept and tried again")
+                })
             })
-        }));
-        let mut tasks = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.extend([refresh, counts, uses, deletions, rotations, imports, alerts, sendings].map(|task| task.abort_handle()));
+        });
+        self.keep("alerts", |kms| {
+            every(ALERTS, kms, async |kms: Arc<Self>, before| {
+                before.then(kms.look_for_alerts().await, |error| tracing::warn!(?error, "alerts that are due cannot be noted yet"))
+            })
+        });
+        self.keep("alert sending", |kms| {
+            every(SENDINGS, kms, async |kms: Arc<Self>, before| {
+                before.then(kms.send_alerts().await, |error| {
+                    tracing::error!(?error, "alerts cannot be sent; they are kept and tried again")
+                })
+            })
+        });
+    }
+
+    /// Starts work that is started again when it panics.
+    fn keep<F>(self: &Arc<Self>, name: impl Into<Arc<str>>, begin: impl Fn(Weak<Self>) -> F + Send + 'static)
+    where
+        F: Future<Output = Told> + Send + 'static,
+    {
+        let kms = Arc::downgrade(self);
+        let task = tokio::spawn(self.supervisor.clone().keep(name.into(), move || begin(kms.clone())));
+        self.background.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
+    }
+
+    /// The work that goes on beside the requests.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     /// Compares the keys of an instance with the store as soon as its tier answers.
     pub(super) fn report_later(self: &Arc<Self>, instance: InstanceId) {
-        let kms = Arc::downgrade(self);
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(STRANGERS).await;
-                let Some(kms) = kms.upgrade() else { return };
-                if kms.report_strangers(&instance).await.is_ok() {
-                    return;
+        self.keep(format!("comparison of {instance}"), move |kms| {
+            let instance = instance.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(STRANGERS).await;
+                    let Some(kms) = kms.upgrade() else { return Told };
+                    if kms.report_strangers(&instance).await.is_ok() {
+                        return Told;
+                    }
                 }
             }
         });
-        self.background.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
     }
 
     /// Reads what was written, here or elsewhere, since the last time.
@@ -149,7 +172,7 @@ impl State {
 }
 
 /// Runs `round` again and again for as long as the service is there.
-async fn every<F>(period: Duration, kms: Weak<Kms>, round: F)
+async fn every<F>(period: Duration, kms: Weak<Kms>, round: F) -> Told
 where
     F: AsyncFn(Arc<Kms>, State) -> State,
 {
@@ -158,7 +181,7 @@ where
     let mut state = State::Fine;
     loop {
         timer.tick().await;
-        let Some(kms) = kms.upgrade() else { return };
+        let Some(kms) = kms.upgrade() else { return Told };
         state = round(kms, state).await;
     }
 }

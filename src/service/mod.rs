@@ -43,6 +43,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
+use crate::base::supervisor::Supervisor;
 use crate::base::{Clock, Error, Kind, Result, Retry, Timestamp};
 use crate::model::InstanceId;
 use crate::model::instance::{DefaultInstances, Instance, InstanceKind};
@@ -111,6 +112,7 @@ pub struct Kms {
     alerts: alerts::Alerts,
     /// Of the endpoints' limits, as many as are configured.
     rates: Mutex<Vec<Arc<RateUse>>>,
+    supervisor: Supervisor,
     background: Mutex<Vec<AbortHandle>>,
 }
 
@@ -156,6 +158,7 @@ impl Kms {
             authorities,
             alerts: alerts::Alerts::to(parts.alerts),
             rates: Mutex::default(),
+            supervisor: Supervisor::default(),
             background: Mutex::default(),
         };
         kms.report_intents().await?;

@@ -1,6 +1,7 @@
 //! The audit log through its public doors: what is written is found again, what is tampered with is found out, what goes wrong is
 //! survived.
 
+mod displaced;
 mod tampering;
 mod writing;
 

@@ -1,17 +1,18 @@
 //! Writing: many records with one sync, segments, retention, crashes, disks that take nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use keystead::audit::{Author, Commit, Finding, Log, Plane, Position, QUEUE, Query, Record, Settings, Urgency, WhenFull};
-use keystead::base::{Kind, Timestamp};
+use keystead::base::{Clock, Kind, Timestamp};
 
 use crate::{DAY, NOW, World, write};
 
 /// How long something may take that happens by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < PATIENCE, "{what}");
@@ -55,6 +56,33 @@ async fn what_nobody_waits_for_is_written_soon() {
     drop(log.admit().unwrap().hand_over(&record, Urgency::Unawaited));
     until("it is written", || log.status().records == 2).await;
     assert_eq!(world.of_operation("Sign").len(), 1);
+}
+
+/// A clock that panics the next time it is asked, when it is told to.
+struct Panicking(AtomicBool);
+
+impl Clock for Panicking {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.swap(false, Ordering::SeqCst), "the clock was told to panic");
+        NOW
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_is_started_again_and_loses_nothing() {
+    let world = World::new();
+    let clock = Arc::new(Panicking(AtomicBool::new(false)));
+    let log = Log::open(Settings { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..world.settings() }).unwrap();
+    let record = |id| Record { request_id: Some(id), ..Record::new(NOW, Plane::Instance, "Encrypt", "OK") };
+    log.write(&record("1")).await.unwrap();
+    clock.0.store(true, Ordering::SeqCst);
+    // It waits until the writer is there again.
+    log.write(&record("2")).await.unwrap();
+    assert_eq!(log.supervisor().work()[0].restarts, 1);
+    log.close().await;
+    assert_eq!(world.of_operation("Encrypt").len(), 2);
+    assert!(world.verify(log.position()).is_whole());
+    assert_eq!(log.status().waiting, 0);
 }
 
 #[tokio::test]

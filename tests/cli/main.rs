@@ -25,6 +25,7 @@ mod mistakes;
 mod oidc_providers;
 mod operators;
 mod outage;
+mod readers;
 mod roles;
 mod rotation;
 mod sending;

@@ -140,6 +140,14 @@ impl Installation {
         server
     }
 
+    /// The same, logging as much as it can to a pipe that is read by whoever called, or by nobody.
+    pub fn serve_unread(&self) -> (Server, std::process::ChildStderr) {
+        let mut server = self.start(self.command(&["--log", "trace", "serve"]).stderr(Stdio::piped()));
+        let stderr = server.child.stderr.take().unwrap();
+        self.await_ready(&mut server);
+        (server, stderr)
+    }
+
     fn start(&self, command: &mut Command) -> Server {
         let _ = std::fs::remove_file(self.path("data/ready.json"));
         Server { child: command.stdout(Stdio::null()).spawn().unwrap(), log: None }
@@ -187,8 +195,7 @@ impl Server {
 
     /// Sends SIGTERM, waits, gives whether it ended well, and the log.
     pub fn end(mut self) -> (bool, String) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -198,6 +205,10 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         };
         (status.success(), self.log())
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// `kill -9`.

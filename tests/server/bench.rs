@@ -13,6 +13,7 @@ use hyper::body::Bytes;
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use keystead::audit::{self, Author, Commit, Log, Position, WhenFull};
+use keystead::base::log_lines::LogLines;
 use keystead::base::{Clock, FixedClock, SecretBytes, SystemClock, Timestamp, random};
 use keystead::model::access::{AuthenticationMethod, Permission, Scope};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
@@ -264,6 +265,7 @@ async fn bench_with(
         sts: Some(listening(at_sts).await),
         telemetry: Some(server::bind(local).await.unwrap()),
         drain: Duration::from_secs(10),
+        log: Some(Arc::new(LogLines::to(std::io::sink()).unwrap())),
     };
     let at = |listening: &Listening| listening.listener.local_addr().unwrap();
     let (address, other_address, shared) = (at(&settings.instances[0].1), at(&settings.instances[1].1), at(&settings.shared));

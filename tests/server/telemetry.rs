@@ -57,6 +57,31 @@ async fn it_tells_of_every_instance_and_every_operation() {
 }
 
 #[tokio::test]
+async fn work_that_panics_is_seen_and_counted() {
+    let bench = bench().await;
+    let (_, metrics) = get(bench.telemetry, "/metrics").await;
+    for task in ["refresh", "audit log", "listener of the shared gateway", "certificate of the STS"] {
+        let sample = format!("keystead_task_restarts_total{{task=\"{task}\"}} 0\n");
+        assert!(metrics.contains(&sample), "{sample} is not in {metrics}");
+    }
+    assert!(metrics.contains("\nkeystead_log_lines_dropped_total 0\n"), "{metrics}");
+    assert!(!get(bench.telemetry, "/readyz").await.1.contains("task"));
+    let kept = tokio::spawn(bench.kms.supervisor().clone().keep("test", async || panic!("it was told to")));
+    let begun = Instant::now();
+    let body = loop {
+        let (head, body) = get(bench.telemetry, "/readyz").await;
+        assert!(head.starts_with("HTTP/1.1 200") && begun.elapsed() < Duration::from_secs(30), "{head} {body}");
+        if body.contains("task") {
+            break body;
+        }
+    };
+    assert!(body.lines().any(|line| line.starts_with("task test: panicked ")), "{body}");
+    let (_, metrics) = get(bench.telemetry, "/metrics").await;
+    assert!(!metrics.contains("{task=\"test\"} 0"), "{metrics}");
+    kept.abort();
+}
+
+#[tokio::test]
 async fn readiness_says_what_is_wrong_and_who_can_mend_it() {
     let puppet = Puppet::new(vec![slot(SlotState::Serving, "it was not connected yet")], Check::Works);
     let bench = with_slots(&puppet).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::humane;
+use crate::app::output::say;
 use crate::base::{Kind, Result};
 use crate::measure::{Comparison, Figures};
 use crate::tier::Tier;
@@ -37,8 +38,8 @@ pub(super) async fn run(settings: Settings, plan: &Plan) -> Result<()> {
     let settings = Settings { sessions: most, oversubscription: Oversubscription::Allow, relief, ..settings };
     let tier = Arc::new(Pkcs11Tier::connect(settings).await?);
     let lines = u32::try_from(WORKLOADS.len() * plan.sessions.len()).unwrap_or(u32::MAX);
-    println!("{}", tier.describe().name);
-    println!(
+    say!("{}", tier.describe().name);
+    say!(
         "About {} for {lines} lines; Ctrl-C ends it and leaves nothing in the token. What else uses the token now is slowed, and slows it.",
         humane::time(plan.time * lines)
     );
@@ -58,7 +59,7 @@ pub(super) async fn run(settings: Settings, plan: &Plan) -> Result<()> {
         match measure(&mut bench, workload, plan, &stop).await {
             Ok(enough) => best = best.max(enough.unwrap_or(0)),
             // What the token cannot do is not measured; what it can is.
-            Err(error) if error.kind() == Kind::UnsupportedOperation => println!("\n{workload}: {error}"),
+            Err(error) if error.kind() == Kind::UnsupportedOperation => say!("\n{workload}: {error}"),
             Err(error) => {
                 result = Err(error);
                 break;
@@ -68,11 +69,9 @@ pub(super) async fn run(settings: Settings, plan: &Plan) -> Result<()> {
     stopper.abort();
     let result = result.and(bench.end().await).and(tier.close().await);
     if result.is_ok() && best > 0 && !stop.load(Ordering::Acquire) {
-        println!(
-            "\nsessions = {best} is enough: with more the token did hardly more of anything, and requests would queue inside it."
-        );
+        say!("\nsessions = {best} is enough: with more the token did hardly more of anything, and requests would queue inside it.");
         if best == most {
-            println!("It was the most that was measured: measure more with --sessions.");
+            say!("It was the most that was measured: measure more with --sessions.");
         }
     }
     result
@@ -84,7 +83,7 @@ async fn measure(bench: &mut Bench, workload: Workload, plan: &Plan, stop: &Atom
         return Ok(None);
     }
     bench.prepare(workload).await?;
-    println!(
+    say!(
         "\n{:<26} {:>10} {:>9} {:>9}   {:>10} {:>9} {:>9}   {:>5}",
         workload.to_string(),
         "raw /s",
@@ -108,12 +107,12 @@ async fn measure(bench: &mut Bench, workload: Workload, plan: &Plan, stop: &Atom
         let Comparison { raw, ours, ratio, .. } = match compared {
             Ok(compared) => compared,
             Err(error) if error.kind() == Kind::Throttled && !rates.is_empty() => {
-                println!("  {sessions:>3} sessions: {error}");
+                say!("  {sessions:>3} sessions: {error}");
                 break;
             }
             Err(error) => return Err(error),
         };
-        println!("  {sessions:>3} sessions             {}   {}   {:>5.2}", told(raw), told(ours), ratio.median);
+        say!("  {sessions:>3} sessions             {}   {}   {:>5.2}", told(raw), told(ours), ratio.median);
         rates.push((sessions, raw.per_second));
     }
     let most = rates.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::{slot_of, status};
 use crate::app::assembly;
 use crate::app::files::Files;
+use crate::app::output::say;
 use crate::base::{Error, Kind, Result};
 use crate::config::Config;
 use crate::model::InstanceId;
@@ -27,9 +28,9 @@ pub(in crate::app) async fn run(config: &Path, id: &InstanceId, serial: Option<S
     let refused = assembly::refused_pins(&config)?;
     for serial in serials {
         refused.forget(&serial)?;
-        println!("the PIN of the token of serial {serial} may be tried once more; a running server does so within a second");
+        say!("the PIN of the token of serial {serial} may be tried once more; a running server does so within a second");
     }
-    println!("keystead hsm status {id} shows whether it was accepted");
+    say!("keystead hsm status {id} shows whether it was accepted");
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! Where pages are shown: drawn over one another on a terminal, one after the other elsewhere.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::IsTerminal;
 
 use super::page::Paint;
-use crate::base::{Error, Result};
+use crate::app::output::{Shown, print};
 
 /// Standard output.
 pub(super) struct Screen {
@@ -21,14 +21,6 @@ enum Kind {
     Stream,
 }
 
-/// What became of a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
-    Yes,
-    /// Nobody reads any more.
-    Unread,
-}
-
 impl Screen {
     pub(super) fn new() -> Self {
         let terminal = std::io::stdout().is_terminal();
@@ -41,23 +33,23 @@ impl Screen {
     }
 
     /// Leaves what is drawn.
-    pub(super) fn leave(&self) -> Result<Shown> {
+    pub(super) fn leave(&self) -> Shown {
         match self.kind {
             // A terminal shows the ^C where the page ends.
-            Kind::Drawn => print("\n"),
-            Kind::Blank | Kind::Stream => Ok(Shown::Yes),
+            Kind::Drawn => print(b"\n"),
+            Kind::Blank | Kind::Stream => Shown::Yes,
         }
     }
 
     /// Draws it over the one before, or writes it below that one with an empty line between them.
-    pub(super) fn show(&mut self, page: &str) -> Result<Shown> {
+    pub(super) fn show(&mut self, page: &str) -> Shown {
         match self.kind {
-            Kind::Stream => print(&format!("{page}\n")),
+            Kind::Stream => print(format!("{page}\n").as_bytes()),
             Kind::Blank => {
                 self.kind = Kind::Drawn;
-                print(&format!("\x1b[2J{}", frame(page, rows())))
+                print(format!("\x1b[2J{}", frame(page, rows())).as_bytes())
             }
-            Kind::Drawn => print(&frame(page, rows())),
+            Kind::Drawn => print(frame(page, rows()).as_bytes()),
         }
     }
 }
@@ -85,16 +77,6 @@ fn rows() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_row);
     // One that does not know its size is left to scroll.
     if size == 0 { usize::MAX } else { usize::from(size) }
-}
-
-/// Writes it below what is there.
-pub(super) fn print(text: &str) -> Result<Shown> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(Shown::Yes),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Shown::Unread),
-        Err(error) => Err(Error::internal(error)),
-    }
 }
 
 #[cfg(test)]

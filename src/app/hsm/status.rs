@@ -11,9 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::page::{self, Before, Paint};
-use super::screen::{Screen, Shown, print};
+use super::screen::Screen;
 use super::the_instance;
 use crate::app::files::Files;
+use crate::app::output::{Shown, print};
 use crate::app::running::{self, Answer};
 use crate::base::{Clock, Error, Kind, Result, SystemClock};
 use crate::config::Config;
@@ -54,7 +55,8 @@ pub(in crate::app) async fn run(config: &Path, instance: Option<&InstanceId>, fo
                 Form::Page => page::page(&slots(&answer, instance)?, None, Screen::new().paint()),
                 Form::Json => format!("{:#}\n", value(&answer)?),
             };
-            return print(&text).map(drop);
+            print(text.as_bytes());
+            return Ok(());
         }
     };
     // Before anything is shown: what is shown may be answered by a signal at once.
@@ -74,7 +76,8 @@ pub(in crate::app) async fn run(config: &Path, instance: Option<&InstanceId>, fo
             _ = terminate.recv() => Ok(()),
         }
     };
-    ended.and_then(|()| screen.leave().map(drop))
+    screen.leave();
+    ended
 }
 
 /// A page at every look. A server that ends or begins changes what is shown, and nothing else.
@@ -88,7 +91,7 @@ async fn watch(files: &Files<'_>, path: &str, instance: Option<&InstanceId>, eve
             Err(error) => (format!("{}\n\n{error}\n", heading("keystead", every)), None),
         };
         before = look;
-        if screen.show(&text)? == Shown::Unread {
+        if screen.show(&text) == Shown::Unread {
             return Ok(());
         }
     }
@@ -101,7 +104,7 @@ async fn stream(files: &Files<'_>, path: &str, every: Duration) -> Result<()> {
         timer.tick().await;
         let answer = running::ask(files, path).await.and_then(checked).and_then(|answer| value(&answer));
         let line = answer.unwrap_or_else(|error| json!({ "error": error.message() }));
-        if print(&format!("{line}\n"))? == Shown::Unread {
+        if print(format!("{line}\n").as_bytes()) == Shown::Unread {
             return Ok(());
         }
     }

@@ -179,9 +179,15 @@ pub fn list(module: &Path) -> Result<Vec<TokenSummary>> {
 }
 
 /// Ends the process with this status, by `_exit` if a call still runs in a module: its library would be taken down under it.
-pub fn end_process(status: i32) -> ! {
-    if module::any_call_runs() {
+/// `last` is called before, for what is still to be written.
+pub fn end_process(status: i32, last: impl FnOnce()) -> ! {
+    let runs = module::any_call_runs();
+    if runs {
         tracing::warn!("a call still runs in a PKCS#11 module; the process ends without it");
+    }
+    last();
+    // Asked again: a call may have ended or begun meanwhile.
+    if runs || module::any_call_runs() {
         call::leave(status);
     }
     std::process::exit(status)
