@@ -10,6 +10,7 @@ mod files;
 mod handing_out;
 mod hsm;
 mod init;
+mod installation;
 mod log;
 mod oidc_providers;
 mod operators;

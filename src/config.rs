@@ -297,7 +297,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            let hint = "--config names another; `keystead init` writes one to begin with";
+            let hint = "--config names another; for a new installation `keystead init` writes one";
             Error::new(Kind::Unavailable, format!("The configuration {shown} cannot be read: {error} ({hint})."))
         })?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

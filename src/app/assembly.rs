@@ -16,6 +16,7 @@ use crate::tier::pkcs11::{self, Pkcs11Tier, RefusedFile, RefusedInMemory, Refuse
 use crate::tier::software::SoftwareTier;
 
 use super::files::Files;
+use super::installation::is_there;
 use super::{alerts, log};
 
 /// Workers beyond the cores: fast calls to a token run on workers, and the spare ones keep deadlines when such calls hang. `serve`
@@ -37,11 +38,12 @@ pub(super) async fn store(config: &Config) -> Result<Store> {
 /// The PINs that are not tried again, by this process or another one on the same data. Before `keystead init` there is nothing to
 /// remember them by.
 pub(super) fn refused_pins(config: &Config) -> Result<Arc<dyn RefusedPins>> {
-    if !config.root_key_file.exists() {
+    let refused = Files::of(config).refused_pins();
+    if !is_there(&config.root_key_file)? && !is_there(&refused)? {
         return Ok(Arc::new(RefusedInMemory::default()));
     }
     let key = RootKey::load(&config.root_key_file)?.pin_fingerprint_key()?;
-    Ok(Arc::new(RefusedFile::new(Files::of(config).refused_pins(), key)?))
+    Ok(Arc::new(RefusedFile::new(refused, key)?))
 }
 
 /// Connects what holds an instance's keys, or fails.

@@ -1,11 +1,10 @@
 //! The files of an installation, and how secret ones are written.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, durable};
 use crate::config::Config;
 use crate::service::REFRESH;
 
@@ -49,7 +48,7 @@ impl<'a> Files<'a> {
 
     /// Makes the folder, for its owner alone.
     pub(super) fn make_folder(&self) -> Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(self.0).map_err(|error| failed(self.0, &error))
+        durable::make_folder(self.0).map_err(|error| failed(self.0, &error))
     }
 
     /// Takes the lock, or says who has it: nobody but one server may write counts of the data.
@@ -57,7 +56,10 @@ impl<'a> Files<'a> {
         if !self.0.is_dir() {
             return Err(Error::new(
                 Kind::Unavailable,
-                format!("There is no data folder {}: run `keystead init`.", self.0.display()),
+                format!(
+                    "There is no data folder {}: bring it back, or mount what it is on; for a new installation `keystead init` makes one.",
+                    self.0.display()
+                ),
             ));
         }
         let path = self.lock();
@@ -80,16 +82,12 @@ pub(super) fn failed(path: &Path, error: &std::io::Error) -> Error {
 
 /// Writes a new file for its owner alone; one that is there is not touched.
 pub(super) fn write_new_secret(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| failed(path, &error))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| failed(path, &error))
+    durable::write_new(path, bytes).map_err(|error| failed(path, &error))
 }
 
 /// Writes a file as a whole or not at all: readers see the former one or the new one.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = path.with_extension("new");
-    let _ = std::fs::remove_file(&beside);
-    write_new_secret(&beside, bytes)?;
-    std::fs::rename(&beside, path).map_err(|error| failed(path, &error))
+    durable::replace(path, bytes).map_err(|error| failed(path, &error))
 }
 
 /// That there is a folder for what is handed out.

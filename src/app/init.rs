@@ -1,15 +1,16 @@
-//! `keystead init`: makes what a new installation needs, and nothing that is there already.
+//! `keystead init`: makes what a new installation needs, and nothing that is there already. Where a part of an installation is missing, it
+//! makes nothing.
 
 use std::path::Path;
 
 use super::audit;
 use super::files::{self, Files, replace};
+use super::installation::{check_nothing_is_missing, first_configuration, is_there};
 use super::operators::access_key_file;
-use super::starter;
 use crate::app::output::say;
-use crate::base::{Clock, Result, SystemClock, Timestamp, random};
+use crate::base::{Clock, Result, SystemClock, Timestamp};
 use crate::config::Config;
-use crate::model::{AccessKeyId, InstanceId};
+use crate::model::AccessKeyId;
 use crate::service::{
     self,
     certificates::{self, AuthorityMaterial},
@@ -24,17 +25,17 @@ pub(super) enum AccessKey {
 }
 
 pub(super) async fn run(path: &Path, access_key: AccessKey) -> Result<()> {
-    if !path.exists() {
-        let id = || InstanceId::from_entropy(random::bytes());
-        files::write_new_secret(path, starter::configuration(&id(), &id()).as_bytes())?;
-        say!("configuration     {} (new, with a software instance)", path.display());
-    } else {
+    if is_there(path)? {
         say!("configuration     {}", path.display());
+    } else {
+        files::write_new_secret(path, first_configuration(path)?.as_bytes())?;
+        say!("configuration     {} (new, with a software instance)", path.display());
     }
     let config = Config::load(path)?;
+    check_nothing_is_missing(&config)?;
     let files = Files::of(&config);
     files.make_folder()?;
-    if config.root_key_file.exists() {
+    if is_there(&config.root_key_file)? {
         say!("root key          {}", config.root_key_file.display());
     } else {
         RootKey::generate().write_new(&config.root_key_file)?;

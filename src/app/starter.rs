@@ -1,9 +1,11 @@
 //! The configuration that `keystead init` writes when there is none.
 
+use crate::base::random;
 use crate::model::InstanceId;
 
 /// A software instance on this machine alone; the hardware one is there to be filled in.
-pub(super) fn configuration(software: &InstanceId, hardware: &InstanceId) -> String {
+pub(super) fn configuration() -> String {
+    let [software, hardware] = [(); 2].map(|()| InstanceId::from_entropy(random::bytes()));
     format!(
         r#"# The configuration of Keystead. Relative paths are relative to this file's folder. The README explains every field.
 
@@ -43,13 +45,11 @@ listen = "127.0.0.1:9444"
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::random;
     use crate::config::Config;
 
     #[test]
     fn it_parses_with_and_without_the_hardware_part() {
-        let id = || InstanceId::from_entropy(random::bytes());
-        let text = configuration(&id(), &id());
+        let text = configuration();
         let folder = std::path::Path::new("/");
         assert_eq!(Config::parse(&text, folder).unwrap().instances.len(), 1);
         let (before, hardware) = text.split_once("# [[instance]]").unwrap();

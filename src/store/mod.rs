@@ -31,7 +31,7 @@ use std::sync::Arc;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::SqlitePool;
 
-use crate::base::{Error, Kind, Result, SecretBytes};
+use crate::base::{Error, Kind, Result, SecretBytes, durable};
 
 pub use access::AccessTables;
 pub use access_changes::PolicyChange;
@@ -69,12 +69,8 @@ impl Store {
     /// As [`Store::open`], but for the missing file.
     pub async fn create(path: &Path, root: &RootKey) -> Result<Self> {
         // SQLite would make it readable by everybody; its -wal and -shm get the mode of the database.
-        std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
+        let open = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        open.and_then(|_| durable::sync_folder_of(path))
             .map_err(|error| unavailable(format!("The database {} cannot be made: {error}.", path.display())))?;
         let store = Self::connect(path, root).await?;
         store.leave_check_value().await?;
@@ -88,8 +84,10 @@ impl Store {
     /// [`Kind::Unavailable`] with one line: the file is not there (`keystead init` makes it), has been emptied, is no database of
     /// ours or one of a newer version, or the root key is another one.
     pub async fn open(path: &Path, root: &RootKey) -> Result<Self> {
-        if !path.exists() {
-            return Err(unavailable(format!("There is no database {}: run `keystead init`.", path.display())));
+        let looked = path.try_exists().map_err(|error| unavailable(format!("{} cannot be looked at: {error}.", path.display())));
+        if !looked? {
+            let text = "bring it back from a backup, or mount what it is on; for a new installation `keystead init` makes one";
+            return Err(unavailable(format!("There is no database {}: {text}.", path.display())));
         }
         let store = Self::connect(path, root).await?;
         store.check_root_key(path).await?;

@@ -3,15 +3,15 @@
 //! The database is not trusted: a value that was changed, or moved to another row or column, does not open. That an old value
 //! was put back in its own place is not seen.
 
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 
-use crate::base::{Error, Kind, Result, SecretBytes, random};
+use crate::base::{Error, Kind, Result, SecretBytes, durable, random};
 
 /// Length of the root key in bytes.
 const ROOT_KEY: usize = 32;
@@ -35,7 +35,12 @@ impl RootKey {
         let unavailable = |text: String| Error::new(Kind::Unavailable, text);
         let shown = path.display();
         let mut file = std::fs::File::open(path).map_err(|error| {
-            unavailable(format!("The root key file {shown} cannot be read: {error}. `keystead init` makes one."))
+            unavailable(match error.kind() {
+                ErrorKind::NotFound => {
+                    format!("The root key file {shown} is not there: put back its copy; for a new installation `keystead init` makes one.")
+                }
+                _ => format!("The root key file {shown} cannot be read: {error}."),
+            })
         })?;
         let mode = file.metadata().map_err(Error::internal)?.permissions().mode();
         if mode & 0o077 != 0 {
@@ -91,11 +96,10 @@ impl RootKey {
     /// [`Kind::ResourceExists`] when the file is there: nothing is overwritten.
     pub fn write_new(&self, path: &Path) -> Result<()> {
         let failed = |error: std::io::Error| {
-            let kind = if error.kind() == std::io::ErrorKind::AlreadyExists { Kind::ResourceExists } else { Kind::Unavailable };
+            let kind = if error.kind() == ErrorKind::AlreadyExists { Kind::ResourceExists } else { Kind::Unavailable };
             Error::new(kind, format!("The root key file {} cannot be written: {error}.", path.display()))
         };
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-        file.write_all(self.0.expose()).and_then(|()| file.sync_all()).map_err(failed)
+        durable::write_new(path, self.0.expose()).map_err(failed)
     }
 }
 

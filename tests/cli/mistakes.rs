@@ -1,6 +1,8 @@
 //! Mistakes in the configuration and around it: one clear line each, and nothing is changed.
 
-use crate::installation::{Installation, text};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::installation::Installation;
 
 #[test]
 fn an_unknown_field_is_named_with_its_line() {
@@ -62,7 +64,6 @@ fn a_wrong_pin_is_mended_without_a_restart() {
 
 #[test]
 fn a_pin_file_that_others_read_is_refused() {
-    use std::os::unix::fs::PermissionsExt;
     let installation = Installation::new();
     std::fs::set_permissions(installation.path("pin.txt"), std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(installation.refusal(&["check-config"]).contains("chmod 600"));
@@ -77,13 +78,71 @@ fn serving_before_init_says_what_to_do() {
     assert!(line.contains("root.key") && line.contains("keystead init"), "{line}");
 }
 
+/// Every file of an installation, with its content.
+fn content(installation: &Installation) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let (mut found, mut folders) = (Vec::new(), vec![installation.folder.path().to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push((path.clone(), std::fs::read(path).unwrap())) }
+        }
+    }
+    found.sort();
+    found
+}
+
 #[test]
-fn another_root_key_is_told() {
+fn init_puts_nothing_new_in_the_place_of_what_is_missing() {
     let installation = Installation::new();
-    std::fs::remove_file(installation.path("root.key")).unwrap();
-    let again = installation.run(&["init"]);
-    assert_eq!(again.status.code(), Some(1));
-    assert!(text(&again).contains("root key"), "{}", text(&again));
+    let whole = content(&installation);
+    for missing in [
+        &["root.key"][..],
+        &["data/keystead.db", "data/keystead.db-wal", "data/keystead.db-shm"],
+        &["data/keystead.db", "data/keystead.db-wal", "data/keystead.db-shm", "root.key"],
+        &["keystead.toml"],
+    ] {
+        for name in missing {
+            let _ = std::fs::remove_file(installation.path(name));
+        }
+        let part = content(&installation);
+        assert!(part.len() < whole.len(), "{missing:?}");
+        for arguments in [&["init"][..], &["init", "--new-access-key"]] {
+            let line = installation.refusal(arguments);
+            assert!(line.contains(missing[0]) && line.contains("back"), "{missing:?}: {line}");
+            assert!(content(&installation) == part, "{missing:?}: nothing is made or changed");
+        }
+        // Put back, all is well.
+        for (path, bytes) in &whole {
+            std::fs::write(path, bytes).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        assert!(installation.run(&["check-config"]).status.success(), "{missing:?}");
+        for (path, _) in content(&installation) {
+            if !whole.iter().any(|(known, _)| *known == path) {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+    // A link to what is away is there.
+    std::fs::rename(installation.path("root.key"), installation.path("copy")).unwrap();
+    std::os::unix::fs::symlink("away", installation.path("root.key")).unwrap();
+    assert!(installation.refusal(&["init"]).contains("root.key"));
+    std::fs::rename(installation.path("copy"), installation.path("root.key")).unwrap();
+    // An emptied database is no new one.
+    std::fs::write(installation.path("data/keystead.db"), "").unwrap();
+    assert!(installation.refusal(&["init"]).contains("empty"));
+}
+
+#[test]
+fn what_is_missing_is_to_be_put_back_says_every_command() {
+    let installation = Installation::new();
+    for missing in ["root.key", "data/keystead.db", "data"] {
+        let (path, away) = (installation.path(missing), installation.path("away"));
+        std::fs::rename(&path, &away).unwrap();
+        let line = installation.refusal(&["serve"]);
+        assert!(line.contains(missing) && line.contains("back") && line.contains("for a new installation"), "{line}");
+        std::fs::rename(&away, &path).unwrap();
+    }
 }
 
 #[test]
