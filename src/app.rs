@@ -6,6 +6,7 @@ mod assembly;
 mod audit;
 mod check_config;
 mod client_keys;
+mod clock;
 mod files;
 mod handing_out;
 mod hsm;
@@ -19,6 +20,7 @@ mod roles;
 mod running;
 mod serve;
 mod starter;
+mod watched_clock;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -90,6 +92,14 @@ enum Command {
     /// Look at HSMs.
     #[command(subcommand)]
     Hsm(Hsm),
+    /// Whether the date is relied on to destroy keys, material and audit records whose time has come.
+    ///
+    /// A clock that is put wrong for a moment must destroy nothing: the date is relied on when the clock was not moved for an hour; for a day
+    /// after the service was off for more than a day; and never while it shows a date before one that was seen already.
+    Clock {
+        #[command(subcommand)]
+        command: Option<ClockCommand>,
+    },
     /// Look through the audit log, and prove that nothing in it was changed.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -136,6 +146,12 @@ enum Aap {
         #[arg(long, default_value = ".", value_name = "FOLDER")]
         out: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+enum ClockCommand {
+    /// Say that the date is right: it is relied on at once, until the clock is moved. Look at it first.
+    Confirm,
 }
 
 #[derive(Subcommand)]
@@ -368,6 +384,7 @@ fn run(arguments: Arguments) -> Result<i32> {
                 done(hsm::status::run(config, instance.as_ref(), form, looks).await)
             }
             Command::Hsm(Hsm::RetryPin { instance, serial }) => done(hsm::retry_pin::run(config, &instance, serial).await),
+            Command::Clock { command } => done(clock::run(config, command).await),
             Command::Audit(command) => audit::run(config, command).await,
             Command::Api(api) => api::run(config, api).await,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::base::{Error, Result, SystemClock};
+use crate::base::{Clock, Error, Result};
 use crate::config::{Config, Endpoint, Keys};
 use crate::model::limits::Group;
 use crate::server::{self, Listening, Settings};
@@ -66,7 +66,7 @@ async fn patient_tier(config: &Config, keys: &Keys, relief: &Relief) -> Result<A
 }
 
 /// The whole service, started. `relief` is of the runtime that it is started on.
-pub(super) async fn service(config: &Config, store: Store, relief: &Relief) -> Result<Arc<Kms>> {
+pub(super) async fn service(config: &Config, store: Store, clock: Arc<dyn Clock>, relief: &Relief) -> Result<Arc<Kms>> {
     let mut instances = Vec::new();
     for instance in &config.instances {
         let tier = patient_tier(config, &instance.keys, relief).await?;
@@ -81,7 +81,7 @@ pub(super) async fn service(config: &Config, store: Store, relief: &Relief) -> R
     }
     Kms::start(Parts {
         store,
-        clock: Arc::new(SystemClock),
+        clock,
         instances,
         default_instances: config.default_instances.clone(),
         pairs: Arc::new(SoftwareTier::new()),

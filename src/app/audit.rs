@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::files::Files;
 use super::output::{Lines, Shown};
+use super::watched_clock::WatchedClock;
 use super::{AuditCommand, FAILURE, SUCCESS, assembly};
 use crate::app::output::say;
 use crate::audit::{self, Author, Commit, Decision, Log, Plane, Position, Query, Record, Settings, WhenFull};
 use crate::base::supervisor::Told;
-use crate::base::{Error, Kind, Result, SystemClock, Timestamp, date};
+use crate::base::{Clock, Error, Kind, Result, Timestamp, date};
 use crate::config::Config;
 use crate::server;
 use crate::store::{RootKey, Store};
@@ -29,12 +30,12 @@ async fn remembered(store: &Store, author: Author) -> Result<Position> {
 }
 
 /// Takes up a log.
-pub(super) async fn open(config: &Config, store: &Store, author: Author) -> Result<Arc<Log>> {
+pub(super) async fn open(config: &Config, store: &Store, author: Author, clock: Arc<dyn Clock>) -> Result<Arc<Log>> {
     let settings = Settings {
         folder: folder(config, author),
         author,
         key: RootKey::load(&config.root_key_file)?.audit_key(author.name())?,
-        clock: Arc::new(SystemClock),
+        clock,
         commit: match author {
             Author::Server => config.audit.commit,
             Author::Commands => Commit::BeforeAnswer,
@@ -77,7 +78,8 @@ pub(super) struct Witness {
 impl Witness {
     /// Before the command does anything: what cannot be recorded is not done, unless it is configured so.
     pub(super) async fn begin(config: &Config, store: &Store) -> Result<Self> {
-        match (open(config, store, Author::Commands).await, config.audit.when_full) {
+        let clock = Arc::new(WatchedClock::open(&Files::of(config)));
+        match (open(config, store, Author::Commands, clock).await, config.audit.when_full) {
             (Ok(log), _) => Ok(Self { log: Some(log) }),
             (Err(error), WhenFull::Refuse) => Err(error),
             (Err(error), WhenFull::Continue) => {

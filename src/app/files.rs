@@ -16,6 +16,12 @@ impl<'a> Files<'a> {
         Self(&config.data_dir)
     }
 
+    /// Of a folder without a configuration.
+    #[cfg(test)]
+    pub(super) fn in_folder(folder: &'a Path) -> Self {
+        Self(folder)
+    }
+
     /// The SQLite database.
     pub(super) fn database(&self) -> PathBuf {
         self.0.join("keystead.db")
@@ -29,6 +35,16 @@ impl<'a> Files<'a> {
     /// Fingerprints of the PINs that tokens refused.
     pub(super) fn refused_pins(&self) -> PathBuf {
         self.0.join("refused_pins")
+    }
+
+    /// What the server saw of the clock.
+    pub(super) fn clock(&self) -> PathBuf {
+        self.0.join("clock.json")
+    }
+
+    /// The word of an operator that the date is right, until the server has taken it in.
+    pub(super) fn clock_confirmed(&self) -> PathBuf {
+        self.0.join("clock_confirmed.json")
     }
 
     /// The administrator's AccessKey.

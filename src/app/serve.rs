@@ -8,9 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::files::{Files, replace};
 use super::running::{At, InstanceAt, Ready};
+use super::watched_clock::WatchedClock;
 use super::{FAILURE, assembly, audit, log};
 use crate::audit::{Author, Log};
-use crate::base::{Error, Result};
+use crate::base::{Clock, Error, Result};
 use crate::config::Config;
 use crate::server::{self, Settings};
 use crate::store::Store;
@@ -29,11 +30,16 @@ pub(super) async fn run(path: &Path) -> Result<()> {
     // Bound before the tokens are logged in to: an address that is taken costs nothing.
     let listeners = assembly::listeners(&config).await?;
     let store = assembly::store(&config).await?;
-    let log = audit::open(&config, &store, Author::Server).await?;
+    let clock = Arc::new(WatchedClock::open(&files));
+    let log = audit::open(&config, &store, Author::Server, Arc::clone(&clock) as Arc<dyn Clock>).await?;
     let remembered = (store.clone(), Arc::clone(&log));
     let remember = move || audit::remember_on_and_on(remembered.0.clone(), Arc::clone(&remembered.1));
     let remembering = tokio::spawn(log.supervisor().clone().keep("end of the audit log", remember));
-    let served = serve(&config, &files, listeners, (&store, &log), &reserve).await;
+    let watched = Arc::clone(&clock);
+    let watch = move || Arc::clone(&watched).keep_on_and_on();
+    let watching = tokio::spawn(log.supervisor().clone().keep("watch of the clock", watch));
+    let served = serve(&config, &files, listeners, (&store, &log), clock, &reserve).await;
+    watching.abort();
     remembering.abort();
     log.close().await;
     audit::remember(&store, Author::Server, &log).await;
@@ -47,9 +53,10 @@ async fn serve(
     files: &Files<'_>,
     listeners: Settings,
     (store, log): (&Store, &Arc<Log>),
+    clock: Arc<WatchedClock>,
     reserve: &Reserve,
 ) -> Result<()> {
-    let kms = assembly::service(config, store.clone(), &reserve.relief()).await?;
+    let kms = assembly::service(config, store.clone(), clock, &reserve.relief()).await?;
     kms.spawn_background();
     replace(&files.ca(), kms.ca_chain_pem().as_bytes())?;
     let ready = ready(&listeners)?;

@@ -451,12 +451,14 @@ impl Writer {
         Ok(Landed::InTheLog)
     }
 
-    /// Once a day deletes the segments whose records are all older than they are kept. That they are deleted is recorded first.
+    /// Once a day deletes the segments whose records are all older than they are kept, when the date may be relied on. That they are deleted is
+    /// recorded first.
     fn tidy(&mut self) {
-        let now = self.clock.now();
-        if self.tidied.replace(day(now)) == Some(day(now)) {
+        if self.tidied == Some(day(self.clock.now())) {
             return;
         }
+        let Ok(now) = self.clock.settled() else { return };
+        self.tidied = Some(day(now));
         if let Err(error) = self.retire(now) {
             tracing::warn!(%error, folder = %self.folder.display(), "old records of the audit log cannot be deleted yet");
             self.tidied = None;
@@ -467,8 +469,12 @@ impl Writer {
         let kept = i64::try_from(self.retention.as_secs()).unwrap_or(i64::MAX);
         let oldest = Timestamp::from_unix(now.unix().saturating_sub(kept));
         let segments = segments::list(&self.folder)?;
-        // A segment is as young as the beginning of the next one.
-        let old = segments.windows(2).take_while(|pair| pair[1].begun < oldest).count();
+        // A segment is as young as the beginning of the next one, and not older than one before it, whatever the clock showed.
+        let begun = segments.iter().scan(Timestamp::from_unix(i64::MIN), |youngest, segment| {
+            *youngest = segment.begun.max(*youngest);
+            Some(*youngest)
+        });
+        let old = begun.skip(1).take_while(|begun| *begun < oldest).count();
         let Some(next) = segments.get(old).filter(|_| old > 0) else { return Ok(()) };
         self.events.push(Event::Retired { through: next.first - 1 }.to_json(now));
         self.attempt(&Batch::default()).inspect_err(|_| drop(self.events.pop()))?;

@@ -5,6 +5,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::{Error, Kind, Result};
+
 /// A point in time, in whole seconds since 1970-01-01T00:00:00Z, the resolution of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -35,9 +37,16 @@ impl Timestamp {
 pub trait Clock: Send + Sync {
     /// The date now.
     fn now(&self) -> Timestamp;
+
+    /// The date, for what it makes due and nobody can undo: keys, material and records that are destroyed because their time has come. What
+    /// a date ends in another way, such as the use of a key, goes by [`Clock::now`].
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`]: why the date cannot be relied on so far yet, and what can be done about it.
+    fn settled(&self) -> Result<Timestamp>;
 }
 
-/// The machine's clock.
+/// The machine's clock. Nobody watches whether it is put wrong, so it is never settled.
 #[derive(Debug, Default)]
 pub struct SystemClock;
 
@@ -46,6 +55,10 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    fn settled(&self) -> Result<Timestamp> {
+        Err(Error::new(Kind::Unavailable, "Nothing is destroyed by this clock, because it is not watched."))
     }
 }
 
@@ -68,5 +81,9 @@ impl FixedClock {
 impl Clock for FixedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_unix(self.0.load(Ordering::SeqCst))
+    }
+
+    fn settled(&self) -> Result<Timestamp> {
+        Ok(self.now())
     }
 }

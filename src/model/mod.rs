@@ -32,6 +32,8 @@ pub mod rotation;
 #[cfg(feature = "server")]
 pub mod session;
 #[cfg(feature = "server")]
+pub mod settled_clock;
+#[cfg(feature = "server")]
 pub mod tags;
 
 pub use ids::{AccessKeyId, Alias, ClientId, ClientKeyId, InstanceId, IssuerUrl, KeyId, KeyVersionId, Name, RoleId, SessionName};

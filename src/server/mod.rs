@@ -9,6 +9,7 @@ mod audit_page;
 mod authenticate;
 mod body;
 mod client_address;
+mod clock_page;
 mod connections;
 mod exposition;
 pub mod in_process;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::body::Body;
 use super::exposition::Exposition;
 use super::metrics::Metrics;
-use super::{alert_metrics, audit_page, rotation_metrics, slot_metrics, slot_page, tasks_page};
+use super::{alert_metrics, audit_page, clock_page, rotation_metrics, slot_metrics, slot_page, tasks_page};
 use crate::audit::{Log, WhenFull};
 use crate::base::Error;
 use crate::base::log_lines::LogLines;
@@ -71,7 +71,8 @@ impl Telemetry {
     }
 
     /// 200 when a real operation works in every instance and requests can be recorded, where they must be; else 503. Either way with a
-    /// line for each instance, one for the audit log that cannot be written, and one for each task that panicked.
+    /// line for each instance, one for the audit log that cannot be written, one for the
+    /// clock while it is not relied on, and one for each task that panicked.
     async fn readiness(&self) -> Response<Body> {
         let found = self.kms.readiness(PATIENCE).await;
         let failing = self.audit.status().failing;
@@ -81,6 +82,7 @@ impl Telemetry {
         if let Some(why) = failing {
             lines.push_str(&audit_page::line(self.audit.when_full(), &why));
         }
+        lines.push_str(&clock_page::line(&self.kms.settled_date()));
         lines.push_str(&tasks_page::lines(&self.work()));
         text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
     }
@@ -92,6 +94,7 @@ impl Telemetry {
         alert_metrics::write(&self.kms.alerts(), &mut page);
         slot_metrics::write(&self.kms.slots(), &mut page);
         audit_page::write(&self.audit.status(), &mut page);
+        clock_page::write(&self.kms.settled_date(), &mut page);
         tasks_page::write(&self.work(), self.log.as_ref().map(|lines| lines.dropped()), &mut page);
         respond(StatusCode::OK, PROMETHEUS, page.into_text().into())
     }

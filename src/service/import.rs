@@ -203,18 +203,27 @@ impl Kms {
         self.destroy_erased(|erased| erased.key == id).await
     }
 
-    /// Ends what has had its time: material, objects that are still to be destroyed, wrapping keys.
+    /// Ends what has had its time: material, objects that are still to be destroyed, wrapping keys. What a date ends waits until the date may
+    /// be relied on; it is not used meanwhile.
     ///
     /// # Errors
-    /// The first failure; the rest is done all the same, and what is left the next time.
+    /// As [`Kms::settled_date`], when material is to be erased; else the first failure; the rest is done all the same, and what is left the next time.
     pub(super) async fn end_imports(&self) -> Result<()> {
-        let now = self.now();
         // What waits for no tier comes first.
+        let ended = match self.settled_date() {
+            Ok(now) => self.end_by_date(now).await,
+            Err(_) if !self.snapshot.keys().iter().any(|entry| entry.key.is_expired(self.now())) => Ok(()),
+            Err(error) => Err(error),
+        };
+        ended.and(self.destroy_erased(|_| true).await)
+    }
+
+    async fn end_by_date(&self, now: Timestamp) -> Result<()> {
         let mut result = self.store.drop_wrapping_keys(now).await;
         for entry in self.snapshot.keys().iter().filter(|entry| entry.key.is_expired(now)) {
             result = result.and(self.expire(&entry.key.id, now).await);
         }
-        result.and(self.destroy_erased(|_| true).await)
+        result
     }
 
     async fn expire(&self, id: &KeyId, now: Timestamp) -> Result<()> {

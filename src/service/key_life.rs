@@ -117,14 +117,17 @@ impl Kms {
         Ok(())
     }
 
-    /// Destroys the keys whose time has come.
+    /// Destroys the keys whose time has come, when the date may be relied on.
     ///
     /// # Errors
-    /// The first failure; the others are destroyed all the same, and what is left the next time.
+    /// As [`Kms::settled_date`], when one is due; else the first failure; the others are destroyed all the same, and what is left the next time.
     pub(super) async fn destroy_due(&self) -> Result<()> {
-        let now = self.now();
-        let mut result = Ok(());
-        for entry in self.snapshot.keys().iter().filter(|entry| entry.key.is_due(now)) {
+        let (now, keys) = (self.now(), self.snapshot.keys());
+        if !keys.iter().any(|entry| entry.key.is_due(now)) {
+            return Ok(());
+        }
+        let (now, mut result) = (self.settled_date()?, Ok(()));
+        for entry in keys.iter().filter(|entry| entry.key.is_due(now)) {
             result = result.and(self.destroy(entry, now).await);
         }
         result

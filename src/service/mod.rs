@@ -181,6 +181,14 @@ impl Kms {
         self.clock.now()
     }
 
+    /// The date, for what it makes due and nobody can undo: keys and material are destroyed by this one alone.
+    ///
+    /// # Errors
+    /// As [`Clock::settled`].
+    pub fn settled_date(&self) -> Result<Timestamp> {
+        self.clock.settled()
+    }
+
     /// The client key of this id, with what its requests are verified by. Its dates are not looked at here.
     pub fn client_key(&self, id: &str) -> Option<Arc<VerifiedClientKey>> {
         self.snapshot.client_key(id)

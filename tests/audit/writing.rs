@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use keystead::audit::{Author, Commit, Finding, Log, Plane, Position, QUEUE, Query, Record, Settings, Urgency, WhenFull};
-use keystead::base::{Clock, Kind, Timestamp};
+use keystead::base::{Clock, Error, FixedClock, Kind, Result, Timestamp};
 
 use crate::{DAY, NOW, World, write};
 
@@ -65,6 +65,10 @@ impl Clock for Panicking {
     fn now(&self) -> Timestamp {
         assert!(!self.0.swap(false, Ordering::SeqCst), "the clock was told to panic");
         NOW
+    }
+
+    fn settled(&self) -> Result<Timestamp> {
+        Ok(NOW)
     }
 }
 
@@ -245,6 +249,44 @@ async fn records_are_kept_for_so_long_and_no_longer() {
         matches!(&findings[..], [Finding::Missing(range, None)] if *range.start() == verdict.retired_through + 1),
         "{findings:?}"
     );
+}
+
+/// A clock that is not relied on until it is told so.
+struct Watched(FixedClock, AtomicBool);
+
+impl Clock for Watched {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn settled(&self) -> Result<Timestamp> {
+        if self.1.load(Ordering::SeqCst) { Ok(self.now()) } else { Err(Error::new(Kind::Unavailable, "It was moved.")) }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_while_the_date_is_not_relied_on() {
+    let world = World::new();
+    let clock = Arc::new(Watched(FixedClock::at(NOW), AtomicBool::new(false)));
+    let retention = Duration::from_secs(10 * DAY.unsigned_abs());
+    let log = Log::open(Settings { retention, clock: Arc::clone(&clock) as Arc<dyn Clock>, ..world.settings() }).unwrap();
+    // Years behind, years ahead, for a record each; then right, then it is relied on.
+    for (number, days) in [(1, 0), (2, -4000), (3, 1), (4, 4000), (5, 2)] {
+        clock.0.set(Timestamp::from_unix(NOW.unix() + days * DAY));
+        write(&log, number).await.unwrap();
+    }
+    clock.1.store(true, Ordering::SeqCst);
+    write(&log, 6).await.unwrap();
+    // The writer has tidied up when it writes again.
+    write(&log, 7).await.unwrap();
+    assert_eq!((world.of_operation("Encrypt").len(), world.of_operation("AuditLogRetired").len()), (7, 0));
+    // What was written after a date is not older than that date, whatever the clock showed.
+    clock.0.set(Timestamp::from_unix(NOW.unix() + 20 * DAY));
+    write(&log, 8).await.unwrap();
+    until("the first two are deleted", || world.of_operation("AuditLogRetired").len() == 1).await;
+    until("they are gone", || world.of_operation("Encrypt").len() == 6).await;
+    log.close().await;
+    assert!(world.verify(log.position()).is_whole());
 }
 
 /// Nothing can be written in a folder that is not there, once a new segment is due.

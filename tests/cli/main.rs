@@ -17,6 +17,7 @@ mod tokens;
 
 mod alerts;
 mod audit;
+mod clock;
 mod commands;
 mod crash;
 mod defaults;

@@ -10,12 +10,12 @@ use rustix::process::Signal;
 
 use crate::installation::{Installation, text};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// What is in a pipe that takes nothing any more, but for a last page: Linux gives it 64 KiB.
 const FULL_PIPE: u64 = 60 * 1024;
 
 /// A page of the telemetry.
-fn page(installation: &Installation, path: &str) -> (String, String) {
+pub fn page(installation: &Installation, path: &str) -> (String, String) {
     let ready = installation.ready();
     let mut stream = TcpStream::connect(ready["telemetry"]["endpoint"].as_str().unwrap()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

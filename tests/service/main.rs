@@ -1,6 +1,7 @@
 //! The use cases without a server: counting, refresh, outages of the store, leftovers, filters, quick creation.
 
 mod alerts;
+mod clock;
 #[path = "../common/fault.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod fault;
