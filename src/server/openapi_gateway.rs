@@ -20,7 +20,7 @@ use super::recording::{Recording, Who};
 use super::respond::{self, Failure, Refusal};
 use super::sts;
 use crate::audit::Log;
-use crate::base::Result;
+use crate::base::{Error, Result, excerpt};
 use crate::service::Kms;
 use crate::service::requests::{Operator, Reach};
 use crate::wire;
@@ -223,9 +223,20 @@ fn subject(parameters: &Parameters) -> Option<String> {
     SUBJECTS.iter().find_map(|name| parameters.optional(name)).map(str::to_owned)
 }
 
-/// The parameters of a form body.
+/// What a body is written in.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The parameters of a form body. Another body would be as good as absent, so there is none.
 fn form(parts: &Parts, body: &Bytes) -> Result<Parameters> {
-    let form =
-        parts.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-    if form { Parameters::parse(body) } else { Ok(Parameters::default()) }
+    if body.is_empty() {
+        return Ok(Parameters::default());
+    }
+    let named = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match named.split(';').next() {
+        Some(media_type) if media_type.trim().eq_ignore_ascii_case(FORM) => Parameters::parse(body),
+        Some(_) | None => {
+            let text = format!("A body is of the content type {FORM}, not {:?}; its parameters would not be read.", excerpt(named));
+            Err(Error::invalid(text))
+        }
+    }
 }

@@ -28,11 +28,11 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     /// Serves an operation.
     pub(super) fn answer(&self, action: Action) -> Result<Vec<u8>, Failure> {
-        let served = match action {
+        let serve = || match action {
             Action::AssumeRole => self.assume_role(),
             Action::GetCallerIdentity => self.get_caller_identity(),
         };
-        served.map_err(respond::sts_failure)
+        whole(self.parameters).and_then(|()| serve()).map_err(respond::sts_failure)
     }
 
     fn assume_role(&self) -> Result<Vec<u8>> {
@@ -67,6 +67,7 @@ pub(super) fn assume_role_with_oidc(
     request_id: &str,
 ) -> Result<Vec<u8>, Failure> {
     let serve = || {
+        whole(parameters)?;
         let assumed = kms.assume_role_with_oidc(caller, &new_session(parameters)?)?;
         let FederatedIdentity { issuer, subject, audiences, issued, expires, provider: _ } = &caller.identity;
         let token_info = OidcTokenInfo {
@@ -81,6 +82,11 @@ pub(super) fn assume_role_with_oidc(
         json(request_id, AssumeRoleWithOidcAnswer { assumed_role_user, credentials, token_info })
     };
     serve().map_err(respond::oidc_failure)
+}
+
+/// No parameter of the service is written in parts: a session whose Policy a client took apart would be one without it.
+fn whole(parameters: &Parameters) -> Result<()> {
+    parameters.check_parts(&[])
 }
 
 /// What both operations have in their parameters.

@@ -4,6 +4,7 @@
 
 mod instance;
 mod openapi;
+mod parameters;
 mod sessions;
 mod table;
 mod world;

@@ -281,6 +281,7 @@ async fn what_is_wrong_with_the_parameters_is_said() {
         (("DurationSeconds", "3601"), "InvalidParameter"),
         (("Policy", "{}"), "InvalidParameter"),
         (("SourceIdentity", "a"), "UnsupportedOperation"),
+        (("Policy.Version", "1"), "InvalidParameter"),
     ] {
         assert_eq!(code(&cluster.assume(&token, &[other]).await), (400, expected.to_owned()), "{other:?}");
     }

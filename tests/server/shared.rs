@@ -237,6 +237,41 @@ async fn rpc_signatures_are_served_in_query_and_form() {
     }
 }
 
+/// What it says would be as good as absent.
+#[tokio::test]
+async fn a_body_that_is_no_form_is_refused() {
+    let bench = bench().await;
+    let send = async |content_type: Option<&str>, body: &str| {
+        let by = (bench.operator.access_key.as_str(), &secret(&bench));
+        let call = signed_call(&bench, by, AcsScheme::V3, "ListKeys", &[], |headers| {
+            set(headers, "x-acs-content-sha256", &sha256_hex(body.as_bytes()));
+            headers.extend(content_type.map(|is| ("content-type".to_owned(), is.to_owned())));
+        });
+        bench.send_to(bench.shared, "/", Call { body: body.as_bytes().to_vec(), ..call }).await
+    };
+    let form = "application/x-www-form-urlencoded";
+    for (content_type, body, size) in [
+        (Some(form), "PageSize=1", 1),
+        (Some("application/x-www-form-urlencoded; charset=UTF-8"), "PageSize=1", 1),
+        (Some("Application/X-WWW-Form-URLencoded"), "PageSize=1", 1),
+        (Some("application/json"), "", 10),
+        (None, "", 10),
+    ] {
+        let answer = send(content_type, body).await;
+        assert_eq!(answer.json()["PageSize"], size, "{content_type:?}: {}", answer.json());
+    }
+    for (content_type, body) in [
+        (Some("application/json"), "{\"PageSize\":1}"),
+        (Some("text/plain"), "PageSize=1"),
+        (Some("application/x-www-form-urlencoded-or-so"), "PageSize=1"),
+        (None, "PageSize=1"),
+        // No UTF-8.
+        (Some(form), "PageSize=%FF"),
+    ] {
+        assert_eq!(code(&send(content_type, body).await), (400, "InvalidParameter".to_owned()), "{content_type:?}");
+    }
+}
+
 #[tokio::test]
 async fn describe_key_tells_how_the_key_is_protected() {
     let bench = bench().await;

@@ -164,6 +164,8 @@ async fn what_is_wrong_with_a_request_is_said() {
         (vec![ARN, NAME, ("Policy", "{}")], "InvalidParameter"),
         (vec![ARN, NAME, ("Policy", &long)], "InvalidParameter"),
         (vec![ARN, NAME, ("SourceIdentity", "a")], "UnsupportedOperation"),
+        // A policy that nobody made a text of: without it the session could do all that the role may.
+        (vec![ARN, NAME, ("Policy.Statement.1.Effect", "Deny")], "InvalidParameter"),
     ] {
         assert_eq!(code(&to_sts(&bench, &alice, "AssumeRole", &parameters).await), (400, expected.to_owned()), "{parameters:?}");
     }

@@ -92,8 +92,8 @@ pub(super) async fn update_policy(call: &Call<'_>) -> Result<Vec<u8>> {
     let change = PolicyChange {
         permissions: call.parameters.optional_list_as("Permissions")?,
         resources: call.parameters.optional_list_as("Resources")?,
-        // An empty text changes nothing, and an empty object is refused: that any address may come is said by an empty list.
-        rules: match call.parameters.optional("AccessControlRules") {
+        // An empty text and an empty object are refused: that any address may come is said by an empty list.
+        rules: match call.parameters.maybe_empty("AccessControlRules") {
             None => None,
             Some(text) => Some((access_control_rules(text)?.ok_or_else(no_rules)?, text.to_owned())),
         },
@@ -104,7 +104,10 @@ pub(super) async fn update_policy(call: &Call<'_>) -> Result<Vec<u8>> {
 }
 
 fn no_rules() -> Error {
-    Error::invalid("The parameter AccessControlRules has no NetworkRules; {\"NetworkRules\":[]} lets any address in.")
+    Error::invalid(
+        "The parameter AccessControlRules has no NetworkRules: leave it out to keep those of the policy; {\"NetworkRules\":[]} lets any \
+         address in.",
+    )
 }
 
 pub(super) fn describe_policy(call: &Call<'_>) -> Result<Vec<u8>> {

@@ -109,15 +109,15 @@ pub(super) async fn re_encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
 /// NumberOfBytes, or what KeySpec means.
 fn data_key_length(call: &Call<'_>) -> Result<Option<i32>> {
     let parameters = call.parameters;
-    if parameters.optional("NumberOfBytes").is_some() {
-        let number = parameters.number("NumberOfBytes", 1..=1024, 0)?;
-        return Ok(i32::try_from(number).ok());
-    }
-    match parameters.optional("KeySpec") {
-        None => Ok(None),
-        Some("AES_256") => Ok(Some(32)),
-        Some("AES_128") => Ok(Some(16)),
-        Some(_) => Err(Error::invalid("The parameter KeySpec of a data key is AES_256 or AES_128.")),
+    let of_spec = match parameters.optional("KeySpec") {
+        None => None,
+        Some("AES_256") => Some(32),
+        Some("AES_128") => Some(16),
+        Some(_) => return Err(Error::invalid("The parameter KeySpec of a data key is AES_256 or AES_128.")),
+    };
+    match parameters.optional("NumberOfBytes") {
+        None => Ok(of_spec),
+        Some(_) => Ok(i32::try_from(parameters.number("NumberOfBytes", 1..=1024, 0)?).ok()),
     }
 }
 

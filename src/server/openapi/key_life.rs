@@ -41,6 +41,11 @@ pub(super) async fn cancel_key_deletion(call: &Call<'_>) -> Result<Vec<u8>> {
 /// One of KeyId and ProtectedResourceArn names the key.
 pub(super) async fn set_deletion_protection(call: &Call<'_>) -> Result<Vec<u8>> {
     let parameters = call.parameters;
+    if parameters.optional("KmsInstanceId").is_some() {
+        return Err(Error::unsupported(
+            "The parameter KmsInstanceId is not served: keys are protected from deletion, instances are not.",
+        ));
+    }
     let why = parameters.optional("DeletionProtectionDescription").unwrap_or_default().to_owned();
     let protection =
         parameters.switch("EnableDeletionProtection", DeletionProtection::Disabled, DeletionProtection::Enabled(why))?;

@@ -46,6 +46,7 @@ enum Rehearsal {
 impl Call<'_> {
     /// Serves an operation, or rehearses it: a rehearsal never succeeds, and its failure says how it ended.
     pub(super) async fn answer(&self, action: Action) -> Result<Vec<u8>, Failure> {
+        self.parameters.check_parts(action.read_in_parts())?;
         match self.rehearsal(action)? {
             Rehearsal::No => Ok(self.serve(action).await?),
             // What these operations do leaves nothing behind.

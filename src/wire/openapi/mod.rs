@@ -156,6 +156,11 @@ impl Action {
         CRYPTOGRAPHY.contains(&self) && self != Self::ReEncrypt
     }
 
+    /// The parameters that it reads in parts, such as `ResourceId.1` and `Tag.1.Key`. Every other one is one text.
+    pub fn read_in_parts(self) -> &'static [&'static str] {
+        READ_IN_PARTS.iter().find(|(actions, _)| actions.contains(&self)).map_or(&[], |(_, names)| names)
+    }
+
     /// What the operation leaves behind.
     pub const fn effect(self) -> Effect {
         match self {
@@ -248,6 +253,14 @@ pub const CRYPTOGRAPHY: &[Action] = &[
     Action::GetPublicKey,
     Action::GenerateMac,
     Action::VerifyMac,
+];
+
+/// Which operations read which parameters in parts; the first line that names an operation holds.
+const READ_IN_PARTS: &[(&[Action], &[&str])] = &[
+    (&[Action::TagResources, Action::ListTagResources], &["ResourceId", "Tag"]),
+    (&[Action::UntagResources], &["ResourceId", "TagKey"]),
+    (&[Action::ReEncrypt], &["SourceEncryptionContext", "DestinationEncryptionContext"]),
+    (CRYPTOGRAPHY, &["EncryptionContext"]),
 ];
 
 /// The operations of the API that are not served, and are refused as such; what is in neither list is no operation.

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use percent_encoding::percent_decode;
+
 use crate::base::{Error, Kind, Result, excerpt};
 
 /// Parameters by name.
@@ -15,8 +17,12 @@ impl Parameters {
     /// Reads a query or a form body: `%XX`, and `+` for a blank.
     ///
     /// # Errors
-    /// [`Kind::InvalidParameter`] for too many of them.
+    /// [`Kind::InvalidParameter`] for too many of them, and for what is no UTF-8: another text must not take its place.
     pub fn parse(encoded: &[u8]) -> Result<Self> {
+        // Names and values end at ASCII characters, so they are UTF-8 when the whole is.
+        if percent_decode(encoded).decode_utf8().is_err() {
+            return Err(Error::invalid("The parameters are not UTF-8."));
+        }
         let pairs: Vec<_> =
             form_urlencoded::parse(encoded).take(LIMIT + 1).map(|(name, value)| (name.into(), value.into())).collect();
         if pairs.len() > LIMIT {
@@ -36,6 +42,22 @@ impl Parameters {
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
             None => Ok(self),
             Some(pair) => Err(Error::invalid(format!("The parameter {:?} is given twice.", excerpt(pair[0])))),
+        }
+    }
+
+    /// Refuses what is written in parts, `Name.1` or `Name.Key`, but for the names that the operation reads so: a list or an object
+    /// that a client took apart would be as good as absent.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidParameter`].
+    pub fn check_parts(&self, read_in_parts: &[&str]) -> Result<()> {
+        let unread = |name: &str| name.split_once('.').is_some_and(|(whole, _)| !read_in_parts.contains(&whole));
+        match self.0.iter().find(|(name, _)| unread(name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let (name, whole) = (excerpt(name), excerpt(name.split('.').next().unwrap_or_default()));
+                Err(Error::invalid(format!("The parameter {name:?} is not read; the operation takes {whole:?} in one part.")))
+            }
         }
     }
 
@@ -82,7 +104,7 @@ impl Parameters {
     /// # Errors
     /// Those of the type.
     pub fn optional_as<T: FromStr<Err = Error>>(&self, name: &str) -> Result<Option<T>> {
-        self.optional(name).map(|text| text.parse().map_err(|error: Error| in_parameter(name, &error))).transpose()
+        self.optional(name).map(|text| parsed(name, text)).transpose()
     }
 
     /// One that must be there, parsed.
@@ -130,12 +152,16 @@ impl Parameters {
         Ok(text.split(',').map(|item| item.trim().to_owned()).collect())
     }
 
-    /// A list that may be absent, which is not the same as empty.
+    /// A list that may be absent, and then stays as it is.
     ///
     /// # Errors
-    /// As [`Parameters::list`].
+    /// As [`Parameters::list`]; [`Kind::InvalidParameter`] for an empty text, which is no list.
     pub fn optional_list(&self, name: &str) -> Result<Option<Vec<String>>> {
-        self.optional(name).map(|_| self.list(name)).transpose()
+        match self.maybe_empty(name) {
+            None => Ok(None),
+            Some("") => Err(Error::invalid(format!("The parameter {name} is empty, and no list; leave it out to change nothing."))),
+            Some(_) => self.list(name).map(Some),
+        }
     }
 
     /// The items of a list that may be absent, parsed.
@@ -143,7 +169,8 @@ impl Parameters {
     /// # Errors
     /// As [`Parameters::list_as`].
     pub fn optional_list_as<T: FromStr<Err = Error>>(&self, name: &str) -> Result<Option<Vec<T>>> {
-        self.optional(name).map(|_| self.list_as(name)).transpose()
+        let list = self.optional_list(name)?;
+        list.map(|texts| texts.iter().map(|text| parsed(name, text)).collect()).transpose()
     }
 
     /// The items of a list, parsed.
@@ -151,7 +178,7 @@ impl Parameters {
     /// # Errors
     /// As [`Parameters::list`], and those of the type.
     pub fn list_as<T: FromStr<Err = Error>>(&self, name: &str) -> Result<Vec<T>> {
-        self.list(name)?.iter().map(|text| text.parse().map_err(|error: Error| in_parameter(name, &error))).collect()
+        self.list(name)?.iter().map(|text| parsed(name, text)).collect()
     }
 }
 
@@ -159,8 +186,8 @@ fn missing(name: &str) -> Error {
     Error::new(Kind::MissingParameter, format!("The parameter {name} is missing."))
 }
 
-fn in_parameter(name: &str, error: &Error) -> Error {
-    Error::new(error.kind(), format!("The parameter {name}: {}", error.message()))
+fn parsed<T: FromStr<Err = Error>>(name: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|error: Error| Error::new(error.kind(), format!("The parameter {name}: {}", error.message())))
 }
 
 #[cfg(test)]
@@ -195,6 +222,34 @@ mod tests {
         for bad in ["a=[1]", "a=[", r#"a=["x""#] {
             assert!(parameters(bad).list("a").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_list_that_is_changed_is_no_empty_text() {
+        assert_eq!(parameters("").optional_list("a").unwrap(), None);
+        assert_eq!(parameters("a=[]").optional_list("a").unwrap(), Some(Vec::new()));
+        assert_eq!(parameters("a=").optional_list("a").unwrap_err().kind(), Kind::InvalidParameter);
+        assert!(parameters("a=").optional_list_as::<crate::model::Name>("a").is_err());
+    }
+
+    #[test]
+    fn what_is_no_utf_8_is_no_other_text() {
+        assert_eq!(parameters("a=%EF%BF%BD&%C3%A9=%c3%a9").optional("é"), Some("é"));
+        for bad in ["a=%FF", "%FF=a", "a=%C3&b=%A9", "a=%C3", "a=%C3%28"] {
+            assert_eq!(Parameters::parse(bad.as_bytes()).err().unwrap().kind(), Kind::InvalidParameter, "{bad}");
+        }
+        assert!(Parameters::parse(b"a=\xFF").is_err());
+    }
+
+    #[test]
+    fn what_is_taken_apart_is_read_where_it_is_said_to_be() {
+        let parts = "Tag.1.Key=a&Tag.1.Value=b&TagKey.1=c&Tags=d";
+        assert!(parameters(parts).check_parts(&["Tag", "TagKey"]).is_ok() && parameters("a=b.c").check_parts(&[]).is_ok());
+        for (read, named) in [(&["Tag"][..], "TagKey.1"), (&["Tags", "TagKey"], "Tag.1.Key"), (&[], "Tag.1.Key")] {
+            let error = parameters(parts).check_parts(read).unwrap_err();
+            assert!(error.kind() == Kind::InvalidParameter && error.message().contains(named), "{error}");
+        }
+        assert!(parameters(".=a").check_parts(&["Tag"]).is_err() && parameters("a.=").check_parts(&[]).is_err());
     }
 
     #[test]

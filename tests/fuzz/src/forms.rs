@@ -12,7 +12,16 @@ pub fn pairs(form: &[u8]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Whether every name and value is UTF-8.
+pub fn is_text(form: &[u8]) -> bool {
+    form.split(|byte| matches!(byte, b'&' | b'=')).all(|part| String::from_utf8(bytes(part)).is_ok())
+}
+
 fn decoded(text: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes(text)).into_owned()
+}
+
+fn bytes(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut at = 0;
     while at < text.len() {
@@ -25,7 +34,7 @@ fn decoded(text: &[u8]) -> String {
             at += 1;
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 /// Everything but `A-Z a-z 0-9 - _ . ~` as `%XX`.
