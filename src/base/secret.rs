@@ -88,6 +88,12 @@ impl Pin {
         Self(SecretString::from(text))
     }
 
+    /// A PIN out of the bytes of a text; `None` when they are none. Line ends at its end do not belong to it.
+    pub fn from_utf8(bytes: &SecretBytes) -> Option<Self> {
+        let text = std::str::from_utf8(bytes.expose()).ok()?;
+        Some(Self(SecretString::from(text.trim_end_matches(['\r', '\n']))))
+    }
+
     /// The text, for the moment of its use.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()

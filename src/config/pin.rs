@@ -1,13 +1,18 @@
 //! Where a PIN comes from: a file, a systemd credential, a command. Never the configuration itself.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+mod command;
 
-use crate::base::{Error, Kind, Pin, Result};
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{File, Metadata};
+use std::hash::{Hash, Hasher};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::base::{Error, Kind, Pin, Result, SecretBytes};
 use crate::tier::pkcs11;
 
-/// The most bytes of a PIN.
+/// The most bytes of a PIN, its line end included.
 const LIMIT: usize = 4096;
 
 /// The source of a PIN.
@@ -26,77 +31,96 @@ fn unavailable(text: String) -> Error {
 }
 
 impl pkcs11::PinSource for PinSource {
-    /// Reads the PIN now.
+    /// Reads the PIN now. A command has [`command::DEADLINE`] to print it.
     ///
     /// # Errors
     /// [`Kind::Unavailable`], naming the source and what to do; never the PIN.
     fn read(&self) -> Result<Pin> {
-        let text = match self {
+        let bytes = match self {
             Self::File(path) => {
                 let shown = path.display();
-                let mode = std::fs::metadata(path)
-                    .map_err(|error| unavailable(format!("The PIN file {shown} cannot be read: {error}.")))?
-                    .permissions()
-                    .mode();
-                if mode & 0o077 != 0 {
+                if look(path)?.mode() & 0o077 != 0 {
                     return Err(unavailable(format!("The PIN file {shown} is open to others: chmod 600 {shown}.")));
                 }
                 read_file(path)?
             }
             Self::Credential(name) => {
-                let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+                let path = credential(name).ok_or_else(|| {
                     unavailable(format!("The credential {name} is not there: systemd passed none (LoadCredential=)."))
                 })?;
-                read_file(&Path::new(&folder).join(name))?
+                look(&path)?;
+                read_file(&path)?
             }
-            Self::Command(command) => run(command)?,
+            Self::Command(command) => command::output(command, LIMIT, command::DEADLINE)?,
         };
-        if text.trim_end_matches(['\r', '\n']).is_empty() || text.len() > LIMIT {
-            return Err(unavailable(format!("{self:?} gives no PIN.")));
+        let source = pkcs11::PinSource::name(self);
+        if bytes.len() > LIMIT {
+            return Err(unavailable(format!("{source} has more than {LIMIT} bytes, which is no PIN.")));
         }
-        Ok(Pin::new(text))
+        let pin = Pin::from_utf8(&bytes).ok_or_else(|| unavailable(format!("{source} gives no text.")))?;
+        if pin.expose().is_empty() { Err(unavailable(format!("{source} gives no PIN."))) } else { Ok(pin) }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => format!("The PIN file {}", path.display()),
+            Self::Credential(name) => format!("The credential {name}"),
+            Self::Command(command) => command::name(command),
+        }
+    }
+
+    fn version(&self) -> Option<u64> {
+        match self {
+            Self::File(path) => Some(stamp(std::fs::metadata(path))),
+            Self::Credential(name) => Some(credential(name).map_or(0, |path| stamp(std::fs::metadata(path)))),
+            Self::Command(_) => None,
+        }
     }
 }
 
-fn read_file(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| unavailable(format!("The PIN file {} cannot be read: {error}.", path.display())))
+fn credential(name: &str) -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(name))
 }
 
-fn run(command: &[String]) -> Result<String> {
-    let (program, arguments) = command.split_first().ok_or_else(|| unavailable("The pin_command is empty.".to_owned()))?;
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.map_err(|error| unavailable(format!("The pin_command {program} cannot be run: {error}.")))?;
-    if !output.status.success() {
-        return Err(unavailable(format!("The pin_command {program} failed: {}.", output.status)));
+/// What the system says of the file. A pipe or a device is refused: to read it may take for ever.
+fn look(path: &Path) -> Result<Metadata> {
+    let metadata = std::fs::metadata(path).map_err(|error| cannot_be_read(path, error))?;
+    if metadata.is_file() { Ok(metadata) } else { Err(cannot_be_read(path, "it is no regular file")) }
+}
+
+/// Another number when the file is another one, was written, or may be read by others.
+fn stamp(metadata: std::io::Result<Metadata>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match metadata {
+        Ok(file) => {
+            (file.dev(), file.ino(), file.size(), file.mode()).hash(&mut hasher);
+            (file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()).hash(&mut hasher);
+        }
+        Err(error) => error.kind().hash(&mut hasher),
     }
-    String::from_utf8(output.stdout).map_err(|_| unavailable(format!("The pin_command {program} did not print text.")))
+    hasher.finish()
+}
+
+/// The file, at most one byte more than a PIN may have.
+fn read_file(path: &Path) -> Result<SecretBytes> {
+    let mut file = File::open(path).map_err(|error| cannot_be_read(path, error))?;
+    let mut bytes = SecretBytes::new(vec![0; LIMIT + 1]);
+    let mut filled = 0;
+    loop {
+        match file.read(&mut bytes.expose_mut()[filled..]) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(cannot_be_read(path, error)),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+fn cannot_be_read(path: &Path, why: impl std::fmt::Display) -> Error {
+    unavailable(format!("The PIN file {} cannot be read: {why}.", path.display()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tier::pkcs11::PinSource as _;
-
-    #[test]
-    fn a_file_is_the_owners_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("pin");
-        let source = PinSource::File(path.clone());
-        assert!(source.read().unwrap_err().message().contains("cannot be read"));
-        std::fs::write(&path, "1234\n").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(source.read().unwrap_err().message().contains("chmod 600"));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(source.read().unwrap().expose(), "1234");
-        std::fs::write(&path, "\n").unwrap();
-        assert!(source.read().unwrap_err().message().contains("no PIN"));
-    }
-
-    #[test]
-    fn a_command_prints_it() {
-        let command = |arguments: &[&str]| PinSource::Command(arguments.iter().map(|text| (*text).to_owned()).collect());
-        assert_eq!(command(&["printf", "1234"]).read().unwrap().expose(), "1234");
-        assert!(command(&["false"]).read().unwrap_err().message().contains("failed"));
-        assert!(command(&["no-such-program-anywhere"]).read().unwrap_err().message().contains("cannot be run"));
-    }
-}
+mod tests;

@@ -168,6 +168,7 @@ const MAY_EXPOSE: &[&str] = &[
     "app/operators.rs",
     "base/secret.rs",
     "config/pin.rs",
+    "config/pin/",
     "server/instance_operations.rs",
     "server/openapi/access.rs",
     "server/openapi/crypto.rs",

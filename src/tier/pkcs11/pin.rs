@@ -24,6 +24,17 @@ pub trait PinSource: Send + Sync {
     /// # Errors
     /// The source has none; nobody logs in then.
     fn read(&self) -> Result<Pin>;
+
+    /// What messages call the source, at the beginning of a sentence.
+    fn name(&self) -> String {
+        "The source of the PIN".to_owned()
+    }
+
+    /// A number that is another one when the source may give another PIN; `None` when only reading it can tell. Asked once a
+    /// second while the PIN is of no use, so it must be cheap.
+    fn version(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl PinSource for Pin {
