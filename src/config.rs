@@ -25,7 +25,7 @@ use crate::model::instance::{DefaultInstances, InstanceKind};
 use crate::model::limits::Limits;
 use crate::model::proxies::Proxies;
 use crate::model::quota::KeyQuota;
-use crate::tier::pkcs11::{self, FlagsPolicy, OaepPolicy, Oversubscription, RefusedPins, TokenUri};
+use crate::tier::pkcs11::{self, FlagsPolicy, LoginNotes, OaepPolicy, Oversubscription, TokenUri};
 
 pub use alerts::Alerts;
 pub use pin::PinSource;
@@ -150,12 +150,13 @@ pub struct Slot {
 
 impl Slot {
     /// What the tier needs. The PIN is read at each login.
-    pub fn settings(&self, refused_pins: Arc<dyn RefusedPins>) -> pkcs11::Settings {
+    pub fn settings(&self, login_notes: Arc<dyn LoginNotes>) -> pkcs11::Settings {
         pkcs11::Settings {
             module: self.module.clone(),
             token: self.uri.clone(),
             pin: Arc::new(self.pin.clone()),
-            refused_pins,
+            login_notes,
+            login_pause: pkcs11::LOGIN_PAUSE,
             pin_flags: self.pin_flags,
             sessions: self.sessions,
             oversubscription: self.oversubscription,

@@ -12,7 +12,7 @@ use crate::server::{self, Listening, Settings};
 use crate::service::{AlertReceiver, Kms, Parts, ServedInstance};
 use crate::store::{RootKey, Store};
 use crate::tier::Tier;
-use crate::tier::pkcs11::{self, Pkcs11Tier, RefusedFile, RefusedInMemory, RefusedPins, Relief};
+use crate::tier::pkcs11::{self, LoginNotes, LoginNotesFile, LoginNotesInMemory, Pkcs11Tier, Relief};
 use crate::tier::software::SoftwareTier;
 
 use super::files::Files;
@@ -35,21 +35,20 @@ pub(super) async fn store(config: &Config) -> Result<Store> {
     Store::open(&Files::of(config).database(), &root).await
 }
 
-/// The PINs that are not tried again, by this process or another one on the same data. Before `keystead init` there is nothing to
-/// remember them by.
-pub(super) fn refused_pins(config: &Config) -> Result<Arc<dyn RefusedPins>> {
-    let refused = Files::of(config).refused_pins();
-    if !is_there(&config.root_key_file)? && !is_there(&refused)? {
-        return Ok(Arc::new(RefusedInMemory::default()));
+/// Notes of logins, for this process and others on the same data. Before `keystead init` there is no key to make fingerprints with.
+pub(super) fn login_notes(config: &Config) -> Result<Arc<dyn LoginNotes>> {
+    let notes = Files::of(config).login_notes();
+    if !is_there(&config.root_key_file)? && !is_there(&notes)? {
+        return Ok(Arc::new(LoginNotesInMemory::default()));
     }
     let key = RootKey::load(&config.root_key_file)?.pin_fingerprint_key()?;
-    Ok(Arc::new(RefusedFile::new(refused, key)?))
+    Ok(Arc::new(LoginNotesFile::new(notes, key)?))
 }
 
 /// Connects what holds an instance's keys, or fails.
 pub(super) async fn tier(config: &Config, keys: &Keys) -> Result<Arc<dyn Tier>> {
     Ok(match keys {
-        Keys::Hardware(slot) => Arc::new(Pkcs11Tier::connect(slot.settings(refused_pins(config)?)).await?),
+        Keys::Hardware(slot) => Arc::new(Pkcs11Tier::connect(slot.settings(login_notes(config)?)).await?),
         Keys::Software => Arc::new(SoftwareTier::new()),
     })
 }
@@ -58,7 +57,7 @@ pub(super) async fn tier(config: &Config, keys: &Keys) -> Result<Arc<dyn Tier>> 
 async fn patient_tier(config: &Config, keys: &Keys, relief: &Relief) -> Result<Arc<dyn Tier>> {
     Ok(match keys {
         Keys::Hardware(slot) => {
-            let settings = slot.settings(refused_pins(config)?);
+            let settings = slot.settings(login_notes(config)?);
             Arc::new(Pkcs11Tier::start(pkcs11::Settings { relief: Some(relief.clone()), ..settings }).await?)
         }
         Keys::Software => Arc::new(SoftwareTier::new()),

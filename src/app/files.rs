@@ -32,8 +32,8 @@ impl<'a> Files<'a> {
         self.0.join("lock")
     }
 
-    /// Fingerprints of the PINs that tokens refused.
-    pub(super) fn refused_pins(&self) -> PathBuf {
+    /// Notes of logins: of the PINs that tokens refused, or may have refused.
+    pub(super) fn login_notes(&self) -> PathBuf {
         self.0.join("refused_pins")
     }
 

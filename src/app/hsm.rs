@@ -79,7 +79,7 @@ pub(super) async fn probe_configured(config: &Path) -> Result<()> {
     let config = Config::load(config)?;
     let mut probed = false;
     for slot in slots(&config) {
-        probe(slot.settings(assembly::refused_pins(&config)?)).await?;
+        probe(slot.settings(assembly::login_notes(&config)?)).await?;
         probed = true;
     }
     if probed { Ok(()) } else { Err(none_has_a_token()) }
@@ -119,7 +119,7 @@ pub(super) async fn bench_configured(config: &Path, instance: Option<&InstanceId
         None => only_slot(&config)?,
         Some(id) => slot_of(&config, id)?,
     };
-    bench::run(slot.settings(assembly::refused_pins(&config)?), plan).await
+    bench::run(slot.settings(assembly::login_notes(&config)?), plan).await
 }
 
 /// Measures one token.

@@ -39,7 +39,7 @@ fn has_content(database: &Path) -> Result<bool> {
 fn trace(config: &Config) -> Result<Option<PathBuf>> {
     let files = Files::of(config);
     let logs = Author::ALL.map(|author| config.audit.directory.join(author.name()));
-    for path in [files.ca(), files.access_key(), files.refused_pins(), files.clock()].into_iter().chain(logs) {
+    for path in [files.ca(), files.access_key(), files.login_notes(), files.clock()].into_iter().chain(logs) {
         if is_there(&path)? {
             return Ok(Some(path));
         }

@@ -162,7 +162,7 @@ pub(super) fn remarks(of: &SlotStatus) -> Vec<String> {
 pub(super) fn advice(down: Down) -> &'static str {
     match down {
         Down::Pin => {
-            "Put the right PIN where the configuration takes it from; it is noticed within a second. If that PIN is right now \
+            "Put the right PIN where the configuration takes it from; it is noticed within a second, that of a pin_command within ten. If that PIN is right now \
              because the token's was changed to it: keystead hsm retry-pin."
         }
         Down::PinLocked => {

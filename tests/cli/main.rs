@@ -26,6 +26,7 @@ mod mistakes;
 mod oidc_providers;
 mod operators;
 mod outage;
+mod pins;
 mod readers;
 mod roles;
 mod rotation;

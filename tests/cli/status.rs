@@ -26,7 +26,7 @@ pub fn get(installation: &Installation, path: &str) -> (String, String) {
 }
 
 /// The page of the slot.
-fn slot(installation: &Installation) -> Value {
+pub fn slot(installation: &Installation) -> Value {
     let (head, body) = get(installation, &format!("/slots/{}", installation.hardware));
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     serde_json::from_str::<Value>(&body).unwrap()["slots"][0].clone()
@@ -34,7 +34,7 @@ fn slot(installation: &Installation) -> Value {
 
 /// Looks again until it is so.
 #[track_caller]
-fn wait_for(what: &str, so: impl Fn() -> bool) {
+pub fn wait_for(what: &str, so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !so() {
         assert!(begun.elapsed() < PATIENCE, "{what} does not come");

@@ -1,13 +1,15 @@
 //! The grid: every class of fault, in every function, with one caller and with 64. For every cell: no wrong answer, no lost
-//! acknowledged key, no leaked session or object, every caller answered by its deadline, and full throughput again within a
-//! second of the fault's end, without a restart.
+//! acknowledged key, no leaked session or object, every caller answered by its deadline, no more tries of the PIN than its answers
+//! allow, and full throughput again within a second of the fault's end (where a login got no clear answer: of the end of the pause
+//! after that), without a restart.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keystead::tier::Tier;
-use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
+use keystead::tier::pkcs11::{Level, Pkcs11Tier, Settings};
+use keystead::tier::status::SlotStatus;
 
 use crate::fault::Fault;
 use crate::isolated::{isolated, runtime};
@@ -57,6 +59,17 @@ const FAULT: Duration = Duration::from_millis(150);
 const HANG: Duration = Duration::from_millis(800);
 /// How soon after a fault everything is as before.
 const RECOVERY: Duration = Duration::from_secs(1);
+/// How long after a login that got no clear answer the next one comes.
+const LOGIN_PAUSE: Duration = Duration::from_secs(1);
+/// Answers of C_Login that the token gives without a look at the PIN: after these it is called as often as needed.
+const PIN_NOT_LOOKED_AT: [&str; 6] = [
+    "CKR_DEVICE_REMOVED",
+    "CKR_TOKEN_NOT_PRESENT",
+    "CKR_SESSION_HANDLE_INVALID",
+    "CKR_SESSION_CLOSED",
+    "CKR_SESSION_COUNT",
+    "CKR_CRYPTOKI_NOT_INITIALIZED",
+];
 /// What of the throughput of before counts as full: windows are short, and the machine is not ours alone.
 const FULL: f64 = 0.4;
 /// How often a cell is run again that failed: a machine that is not ours alone may have been busy with something else, a defect
@@ -150,6 +163,27 @@ impl Cell {
         }
     }
 
+    /// Whether it makes C_Login give an answer that says nothing of the PIN.
+    fn leaves_the_pin_open(self) -> bool {
+        let unclear = match self.wrong {
+            Wrong::Answer(ckr) | Wrong::EveryThird(ckr) => !PIN_NOT_LOOKED_AT.contains(&ckr),
+            Wrong::Hang
+            | Wrong::Latency
+            | Wrong::TokenRemoved
+            | Wrong::LoginLost
+            | Wrong::SessionsGone
+            | Wrong::SessionCap
+            | Wrong::HangAndLoginLost
+            | Wrong::HangAndSessionsGone => false,
+        };
+        unclear && self.function == "C_Login"
+    }
+
+    /// How soon after the fault everything is as before.
+    fn recovery(self) -> Duration {
+        if self.leaves_the_pin_open() { LOGIN_PAUSE + RECOVERY } else { RECOVERY }
+    }
+
     fn length(self) -> Duration {
         match self.wrong {
             Wrong::Hang | Wrong::HangAndLoginLost | Wrong::HangAndSessionsGone => HANG,
@@ -218,6 +252,13 @@ async fn window(work: &Workload) -> (f64, u64) {
     ((now_served - served) as f64 / begun.elapsed().as_secs_f64(), now_failed - failed)
 }
 
+/// Attempts to recover that may have logged in.
+fn attempts(status: &SlotStatus) -> u64 {
+    let recovered =
+        [Level::Login, Level::Token, Level::Module].iter().filter_map(|level| status.recoveries.get(level)).sum::<u64>();
+    recovered + status.failed_recoveries
+}
+
 /// What is wrong with a cell.
 struct Flaw {
     text: String,
@@ -238,6 +279,7 @@ async fn run(cell: Cell, fault: &Fault, token: &str, tier: &Arc<Pkcs11Tier>, wor
         before = window(work).await;
     }
     let baseline = before.0;
+    let (logins, attempted) = (fault.calls("C_Login"), attempts(&tier.status()));
     cell.begin(fault, token);
     tokio::time::sleep(cell.length() / 2).await;
     cell.follow(fault, token);
@@ -250,7 +292,7 @@ async fn run(cell: Cell, fault: &Fault, token: &str, tier: &Arc<Pkcs11Tier>, wor
         if failed == 0 && throughput >= baseline * FULL {
             break Ok(begun);
         }
-        if begun > RECOVERY * 4 {
+        if begun > cell.recovery() * 4 {
             break Err(format!("{throughput:.0}/s and {failed} failures after {begun:?}, {baseline:.0}/s before"));
         }
     };
@@ -263,8 +305,14 @@ async fn run(cell: Cell, fault: &Fault, token: &str, tier: &Arc<Pkcs11Tier>, wor
         let late = wrong.iter().all(|text| text.contains(crate::workload::LATE));
         return Err(Flaw { text: format!("{} wrong, as: {first}; {}", wrong.len(), context()), late });
     }
+    let (logins, attempted) = (fault.calls("C_Login") - logins, attempts(&status) - attempted);
+    // The one that got no clear answer, and the one after it, which goes well.
+    let allowed = if cell.leaves_the_pin_open() { attempted.min(2) } else { attempted };
+    if logins > allowed {
+        return Err(format!("C_Login was called {logins} times in {attempted} attempts; {}", context()).into());
+    }
     let took = recovered.map_err(|text| Flaw { text: format!("{text}; {}", context()), late: true })?;
-    if took > RECOVERY {
+    if took > cell.recovery() {
         return Err(Flaw { text: format!("it took {took:?} to recover; {}", context()), late: true });
     }
     work.clean_up().await.map_err(|text| format!("{text}; {}", context()))?;
@@ -289,7 +337,7 @@ fn grid(cells: &[Cell]) {
     let runtime = runtime();
     runtime.block_on(async {
         let settings = Settings { generation_deadline: Duration::from_secs(30), ..settings(&label) };
-        let tier = connect(Settings { generation_deadline: GENERATION_DEADLINE, ..settings }).await;
+        let tier = connect(Settings { generation_deadline: GENERATION_DEADLINE, login_pause: LOGIN_PAUSE, ..settings }).await;
         let work = Workload::new(Arc::clone(&tier)).await;
         let mut failed = Vec::new();
         let mut slowest = Duration::ZERO;

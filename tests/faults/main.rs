@@ -28,6 +28,7 @@ mod input;
 mod isolated;
 mod keepalive;
 mod learning;
+mod login;
 mod neighbours;
 mod overload;
 mod pin;

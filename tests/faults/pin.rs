@@ -1,13 +1,16 @@
 //! A token locks itself after a few wrong PINs: a wrong one costs one C_Login, whoever calls and however often the service starts.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keystead::base::{Error, Kind, Pin, Result, SecretBytes};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::tier::Tier;
-use keystead::tier::pkcs11::{FlagsPolicy, PinSource, Pkcs11Tier, RefusedFile, RefusedInMemory, RefusedPins, Settings, Why};
+use keystead::tier::pkcs11::{
+    FlagsPolicy, LoginNotes, LoginNotesFile, LoginNotesInMemory, Note, PinSource, Pkcs11Tier, Settings, TokenName, Why,
+};
 use keystead::tier::status::SlotState;
 
 use crate::calls::{random, randoms, sign, until};
@@ -21,30 +24,45 @@ const NOTICED: Duration = Duration::from_secs(3);
 /// How long a test may wait for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A source that a person changes.
-struct Changing(Mutex<Option<&'static str>>);
+/// A source that a person changes, and that tells when it was changed.
+pub struct Changing {
+    pin: Mutex<Option<&'static str>>,
+    version: AtomicU64,
+    asked: AtomicU64,
+}
 
 impl Changing {
-    fn new(pin: Option<&'static str>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(pin)))
+    pub fn new(pin: Option<&'static str>) -> Arc<Self> {
+        Arc::new(Self { pin: Mutex::new(pin), version: AtomicU64::new(0), asked: AtomicU64::new(0) })
     }
 
-    fn becomes(&self, pin: &'static str) {
-        *self.0.lock().unwrap() = Some(pin);
+    pub fn becomes(&self, pin: &'static str) {
+        *self.pin.lock().unwrap() = Some(pin);
+        self.version.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often it was read.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
     }
 }
 
 impl PinSource for Changing {
     fn read(&self) -> Result<Pin> {
-        match *self.0.lock().unwrap() {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        match *self.pin.lock().unwrap() {
             Some(pin) => Ok(Pin::new(pin.to_owned())),
             None => Err(Error::new(Kind::Unavailable, "There is no PIN.")),
         }
     }
+
+    fn version(&self) -> Option<u64> {
+        Some(self.version.load(Ordering::SeqCst))
+    }
 }
 
 /// A slot that is down for this reason, while many call and it is tried again and again: all are refused at once.
-async fn stays_down(tier: &Arc<Pkcs11Tier>, why: Why) {
+pub async fn stays_down(tier: &Arc<Pkcs11Tier>, why: Why) {
     let state = SlotState::Down(why);
     until(&format!("it is {state}"), PATIENCE, async || tier.status().state == state).await;
     let tried = tier.status().failed_recoveries;
@@ -76,21 +94,22 @@ async fn notices(tier: &Arc<Pkcs11Tier>) {
     }
 }
 
-async fn serves_soon(tier: &Pkcs11Tier) {
+pub async fn serves_soon(tier: &Pkcs11Tier) {
     until("it serves", NOTICED, async || random(tier).await.is_ok()).await;
 }
 
-fn a_wrong_pin(refused: impl Fn() -> Arc<dyn RefusedPins>) {
+fn a_wrong_pin(notes: impl Fn() -> Arc<dyn LoginNotes>) {
     let label = softhsm::token();
     let fault = Fault::here();
     runtime().block_on(async {
         let source = Changing::new(Some("4321-wrong"));
         // Each start is a restart of the service: nothing is left of the one before but what was written down.
         for starts in 1..=3 {
-            let settings = Settings { pin: Arc::clone(&source) as Arc<dyn PinSource>, refused_pins: refused(), ..settings(&label) };
+            let settings = Settings { pin: Arc::clone(&source) as Arc<dyn PinSource>, login_notes: notes(), ..settings(&label) };
             let tier = Arc::new(Pkcs11Tier::start(settings).await.unwrap());
             stays_down(&tier, Why::Pin).await;
             assert_eq!(fault.calls("C_Login"), 1, "after {starts} starts");
+            assert_eq!(source.asked(), starts, "once at each start");
             assert_eq!(tier.status().logins, u64::from(starts == 1));
             if starts < 3 {
                 tier.close().await.unwrap();
@@ -110,8 +129,8 @@ fn a_wrong_pin(refused: impl Fn() -> Arc<dyn RefusedPins>) {
 #[test]
 fn a_wrong_pin_costs_one_login() {
     isolated("pin::a_wrong_pin_costs_one_login", 1, || {
-        let refused = Arc::new(RefusedInMemory::default());
-        a_wrong_pin(move || Arc::clone(&refused) as Arc<dyn RefusedPins>);
+        let notes = Arc::new(LoginNotesInMemory::default());
+        a_wrong_pin(move || Arc::clone(&notes) as Arc<dyn LoginNotes>);
     });
 }
 
@@ -120,7 +139,7 @@ fn a_wrong_pin_costs_one_login_over_restarts() {
     isolated("pin::a_wrong_pin_costs_one_login_over_restarts", 1, || {
         let folder = tempfile::tempdir().unwrap();
         let path: PathBuf = folder.path().join("refused_pins");
-        a_wrong_pin(move || Arc::new(RefusedFile::new(&path, SecretBytes::new(vec![7; 32])).unwrap()));
+        a_wrong_pin(move || Arc::new(LoginNotesFile::new(&path, SecretBytes::new(vec![7; 32])).unwrap()));
     });
 }
 
@@ -168,20 +187,30 @@ fn without_a_pin_nobody_logs_in() {
     });
 }
 
-/// A memory that cannot be read: it may hold the PIN.
-struct Unreadable;
+/// Notes that cannot be written, and cannot be read either or are none.
+struct Unwritable {
+    readable: bool,
+}
 
-impl RefusedPins for Unreadable {
-    fn is_refused(&self, _: &str, _: &Pin) -> Result<bool> {
-        Err(Error::new(Kind::Unavailable, "The memory cannot be read."))
+fn full() -> Error {
+    Error::new(Kind::Unavailable, "The notes cannot be written.")
+}
+
+impl LoginNotes for Unwritable {
+    fn read(&self, _: &TokenName, _: &Pin) -> Result<Option<Note>> {
+        if self.readable { Ok(None) } else { Err(Error::new(Kind::Unavailable, "The notes cannot be read.")) }
     }
 
-    fn refuse(&self, _: &str, _: &Pin) -> Result<()> {
-        Err(Error::new(Kind::Unavailable, "The memory cannot be written."))
+    fn write(&self, _: &TokenName, _: &Pin, _: Option<Note>) -> Result<()> {
+        Err(full())
     }
 
-    fn forget(&self, _: &str) -> Result<()> {
-        Err(Error::new(Kind::Unavailable, "The memory cannot be written."))
+    fn accepted(&self, _: &TokenName, _: &Pin) -> Result<()> {
+        Err(full())
+    }
+
+    fn forget(&self, _: &TokenName) -> Result<()> {
+        Err(full())
     }
 }
 
@@ -191,10 +220,30 @@ fn who_cannot_ask_what_was_refused_does_not_log_in() {
         let label = softhsm::token();
         let fault = Fault::here();
         runtime().block_on(async {
-            let settings = Settings { refused_pins: Arc::new(Unreadable), ..settings(&label) };
+            let settings = Settings { login_notes: Arc::new(Unwritable { readable: false }), ..settings(&label) };
             let tier = Arc::new(Pkcs11Tier::start(settings).await.unwrap());
             stays_down(&tier, Why::Pin).await;
             assert_eq!(fault.calls("C_Login"), 0);
+            tier.close().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn notes_that_cannot_be_written_are_kept_in_memory() {
+    isolated("pin::notes_that_cannot_be_written_are_kept_in_memory", 1, || {
+        let label = softhsm::token();
+        let fault = Fault::here();
+        runtime().block_on(async {
+            let source = Changing::new(Some("4321-wrong"));
+            let login_notes = Arc::new(Unwritable { readable: true });
+            let settings = Settings { pin: Arc::clone(&source) as Arc<dyn PinSource>, login_notes, ..settings(&label) };
+            let tier = Arc::new(Pkcs11Tier::start(settings).await.unwrap());
+            stays_down(&tier, Why::Pin).await;
+            assert_eq!(fault.calls("C_Login"), 1, "a wrong one is tried once all the same");
+            source.becomes(softhsm::PIN);
+            serves_soon(&tier).await;
+            assert_eq!(fault.calls("C_Login"), 2);
             tier.close().await.unwrap();
         });
     });

@@ -13,7 +13,8 @@ use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 use keystead::base::random;
 use keystead::tier::Tier;
-use keystead::tier::pkcs11::{Pkcs11Tier, Settings};
+use keystead::tier::pkcs11::{LoginNotes, LoginNotesInMemory, Pkcs11Tier, Settings, TokenName, Why};
+use keystead::tier::status::SlotState;
 
 use crate::fault::{self, Fault};
 use crate::isolated::{isolated, runtime};
@@ -162,7 +163,14 @@ fn soak(length: Duration) {
     let fault = Fault::here();
     let runtime = runtime();
     runtime.block_on(async {
-        let tier = connect(Settings { generation_deadline: GENERATION_DEADLINE, ..settings(&label) }).await;
+        let notes = Arc::new(LoginNotesInMemory::default());
+        let tier = connect(Settings {
+            generation_deadline: GENERATION_DEADLINE,
+            login_notes: Arc::clone(&notes) as Arc<dyn LoginNotes>,
+            login_pause: Duration::from_secs(1),
+            ..settings(&label)
+        })
+        .await;
         let work = Workload::new(Arc::clone(&tier)).await;
         // All paths once, so that what is made at their first use is there.
         let callers = work.start(CALLERS);
@@ -177,6 +185,10 @@ fn soak(length: Duration) {
         while begun.elapsed() < length {
             one_fault(fault, &token).await;
             faults += 1;
+            // Two faults of C_Login in a row need somebody, who is here.
+            if let (SlotState::Down(Why::Pin), Some(found)) = (tier.status().state, tier.token()) {
+                notes.forget(&TokenName { serial: found.serial.clone(), label: Some(label.clone()) }).unwrap();
+            }
             tokio::time::sleep(Duration::from_millis(pick(&[0, 50, 300]))).await;
             if told.elapsed() > Duration::from_secs(10) {
                 told = Instant::now();

@@ -20,7 +20,7 @@ use crate::base::{Clock, Error, Kind, Result, SystemClock};
 use crate::config::Config;
 use crate::model::InstanceId;
 use crate::wire::date;
-use crate::wire::slots::{AllSlots, InstanceSlots};
+use crate::wire::slots::{AllSlots, InstanceSlots, Token};
 
 /// How it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,9 +170,9 @@ fn slots(answer: &Answer, instance: Option<&InstanceId>) -> Result<Vec<InstanceS
     read.map_err(|error| foreign(answer, &error))
 }
 
-/// The serial numbers of an instance's tokens, as the running server found them.
-pub(super) async fn serials(files: &Files<'_>, instance: &InstanceId) -> Result<Vec<String>> {
+/// An instance's tokens, as the running server found them.
+pub(super) async fn tokens(files: &Files<'_>, instance: &InstanceId) -> Result<Vec<Token>> {
     let answer = checked(running::ask(files, &format!("/slots/{instance}")).await?)?;
     let instances = slots(&answer, Some(instance))?;
-    Ok(instances.into_iter().flat_map(|of| of.slots).filter_map(|slot| Some(slot.token?.serial)).collect())
+    Ok(instances.into_iter().flat_map(|of| of.slots).filter_map(|slot| slot.token).collect())
 }

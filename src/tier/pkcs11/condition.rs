@@ -103,8 +103,31 @@ pub(super) struct Failed {
     pub(super) next: Level,
     /// For the log and the status.
     pub(super) text: String,
-    /// Set when only a person can help.
-    pub(super) down: Option<Why>,
+    /// When the next one comes.
+    pub(super) then: Then,
+}
+
+/// When an attempt follows one that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Soon; the more of them fail, the longer the pause.
+    Soon,
+    /// Not before this time has passed.
+    After(Duration),
+    /// When a person has helped, which is looked for every now and then.
+    Down(Why),
+}
+
+impl Failed {
+    /// Another attempt may go better.
+    pub(super) fn soon(next: Level, text: String) -> Self {
+        Self { next, text, then: Then::Soon }
+    }
+
+    /// Only a person can help. What is to be mended is not the module.
+    pub(super) fn down(why: Why, text: String) -> Self {
+        Self { next: Level::Token, text, then: Then::Down(why) }
+    }
 }
 
 /// What changed, for the log and the counters.
@@ -305,6 +328,16 @@ impl Machine {
         self.move_to(Condition::Down(Why::TooManyHung, now), now)
     }
 
+    /// The attempt that runs waits for something outside of the module, for longer than a call may take: nobody waits for it any more.
+    pub(super) fn attempt_waits(&mut self, why: Why, text: String, now: Instant) -> Change {
+        if self.condition == Condition::Closed {
+            return Change::None;
+        }
+        self.reason = text;
+        self.fruitless += 1;
+        self.move_to(Condition::Down(why, now), now)
+    }
+
     /// The attempt that is due at this time, if one is; it counts as running from now on.
     pub(super) fn begin_attempt(&mut self, now: Instant) -> Option<Level> {
         match self.condition {
@@ -350,8 +383,8 @@ impl Machine {
         self.fruitless = self.fruitless.saturating_add(1);
         self.level = failed.next;
         self.reason = failed.text;
-        match failed.down {
-            Some(why) => {
+        match failed.then {
+            Then::Down(why) => {
                 let ceiling = match why {
                     // A call that comes back is help, too.
                     Why::NeedsRestart | Why::TooManyHung => PAUSE_CEILING,
@@ -360,7 +393,8 @@ impl Machine {
                 let pause = self.length_of_pause(ceiling);
                 self.move_to(Condition::Down(why, now + pause), now)
             }
-            None => self.pause(now),
+            Then::After(time) => self.move_to(Condition::Open(now + time), now),
+            Then::Soon => self.pause(now),
         }
     }
 

@@ -56,7 +56,7 @@ impl Served {
     }
 
     fn attempt_fails(&mut self, next: Level) {
-        self.machine.attempt_failed(Failed { next, text: "away".to_owned(), down: None }, self.now);
+        self.machine.attempt_failed(Failed::soon(next, "away".to_owned()), self.now);
     }
 
     /// Waits until an attempt is due, and gives its level.
@@ -200,7 +200,7 @@ fn who_needs_a_person_says_so_and_is_looked_at_again() {
     let mut slot = Served::new();
     slot.fail(Level::Login);
     slot.next_attempt();
-    slot.machine.attempt_failed(Failed { next: Level::Token, text: "the PIN is wrong".to_owned(), down: Some(Why::Pin) }, slot.now);
+    slot.machine.attempt_failed(Failed::down(Why::Pin, "the PIN is wrong".to_owned()), slot.now);
     let error = match slot.machine.admit(slot.now) {
         Admission::Refuse(error) => error,
         Admission::Go | Admission::Probe | Admission::Wait => panic!("it is down"),

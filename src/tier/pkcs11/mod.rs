@@ -3,8 +3,9 @@
 //! Files, from the bottom up: `call` the two C calls of an operation, `gate` and `module` the loaded library, `token` and `uri`
 //! which slot is meant, `rv` what a failure means, `lane` who is next, `pool` sessions and the calls on them, `condition` whether
 //! the slot serves, `slot` all of that together, `serving` the door for calls, `performing` what they do, `recovery` one attempt to mend it, `supervisor` what watches it; `calling` a session
-//! in the hands of one call, `handles`, `canary`, `random` and `threads` its parts; `pin` where PINs come from and which were
-//! refused; `objects` templates, `mechanism` the algorithms, `known_answers` tests of them, `capability` what the token was found to do, `key` a key in use;
+//! in the hands of one call, `handles`, `canary`, `random` and `threads` its parts; `pin` where PINs come from, `notes` which of them
+//! must not be tried again, `login` the login; `objects` templates, `mechanism` the algorithms, `known_answers` tests of them, `capability`
+//! what the token was found to do, `key` a key in use;
 //! `counters` and `status` what a slot tells of itself; `reserve` workers of the runtime for the time when calls hang.
 //!
 //! The front page of the library has an example.
@@ -22,8 +23,10 @@ mod handles;
 mod key;
 mod known_answers;
 mod lane;
+mod login;
 mod mechanism;
 mod module;
+mod notes;
 mod objects;
 mod performing;
 mod pin;
@@ -64,7 +67,8 @@ use slot::{Order, Slot};
 use status::{Operation, SlotState, SlotStatus};
 
 pub use condition::Why;
-pub use pin::{PinSource, RefusedFile, RefusedInMemory, RefusedPins};
+pub use notes::{LoginNotes, LoginNotesFile, LoginNotesInMemory, Note, TokenName, Unclear};
+pub use pin::PinSource;
 pub use reserve::{Relief, Reserve};
 pub use rv::Level;
 pub use token::{PinState, TokenSummary};
@@ -83,6 +87,8 @@ pub const WRITTEN_OFF: usize = 16;
 /// How long a session may be idle before it is used once: below the 30 s after which a YubiHSM drops it, and the minutes after
 /// which a firewall forgets a connection.
 pub const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long after a login that got no clear answer another one is tried, unless it says otherwise.
+pub const LOGIN_PAUSE: Duration = Duration::from_secs(10);
 
 /// How to reach a token.
 #[derive(Clone)]
@@ -93,8 +99,10 @@ pub struct Settings {
     pub token: TokenUri,
     /// Where the PIN of its user comes from; asked at every login.
     pub pin: Arc<dyn PinSource>,
-    /// Which PINs the token refused: they are not tried again.
-    pub refused_pins: Arc<dyn RefusedPins>,
+    /// What is known of PINs that the token refused, or may have refused: they are not tried again.
+    pub login_notes: Arc<dyn LoginNotes>,
+    /// How long after a login that got no clear answer another one is tried, in whole seconds.
+    pub login_pause: Duration,
     /// Whether the token's word that its PIN is locked, or about to be, keeps it from being logged in to.
     pub pin_flags: FlagsPolicy,
     /// The most sessions that work at once; less when the token allows less.
@@ -124,7 +132,8 @@ impl Settings {
             module: module.into(),
             token,
             pin: Arc::new(pin),
-            refused_pins: Arc::new(RefusedInMemory::default()),
+            login_notes: Arc::new(LoginNotesInMemory::default()),
+            login_pause: LOGIN_PAUSE,
             pin_flags: FlagsPolicy::Obey,
             sessions: SESSIONS,
             oversubscription: Oversubscription::Avoid,

@@ -9,19 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cryptoki::error::{Error as Failure, RvError};
-use cryptoki::session::{Session, SessionState, UserType};
-use cryptoki::types::AuthPin;
+use cryptoki::error::Error as Failure;
+use cryptoki::session::{Session, SessionState};
 
 use super::canary::Canary;
-use super::condition::{Failed, Why, deeper};
+use super::condition::{Failed, Then, Why, deeper};
+use super::login::{Halt, log_in};
 use super::module::{NoToken, NotNow};
 use super::objects;
+use super::pin::Answer;
 use super::pool::Life;
 use super::rv::{self, Level};
 use super::slot::{Login, Slot, close_if_ours, lock};
-use super::token::{PinState, TokenSummary};
-use super::{FlagsPolicy, RefusedPins};
 use crate::base::Error;
 
 /// How long an attempt waits for the calls that run to end. One that has not ended by then is of an earlier epoch when it does.
@@ -99,19 +98,32 @@ pub(super) fn attempt(slot: &Arc<Slot>, level: Level) -> Result<Ready, Failed> {
 
 /// Tries once, with the module as it is.
 fn without_module(slot: &Arc<Slot>, level: Level) -> Result<Ready, Failed> {
+    let mut answer = slot.pin_lately();
+    loop {
+        match reach(slot, level, answer.as_ref()) {
+            Ok(ready) => return Ok(ready),
+            Err(Halt::Failed(failed)) => return Err(failed),
+            // Without a pass: while the source takes its time, other slots may have the module initialised anew.
+            Err(Halt::PinNeeded) => answer = Some(slot.ask_for_pin()),
+        }
+    }
+}
+
+/// Reaches the token. `answer` is what the source of its PIN said, if it was asked.
+fn reach(slot: &Arc<Slot>, level: Level, answer: Option<&Answer>) -> Result<Ready, Halt> {
     let mut level = level;
-    let broken = |next: Level| move |failure: Failure| failed(next, rv::name(&failure));
+    let broken = |next: Level| move |failure: Failure| Failed::soon(next, rv::name(&failure));
     let Some(pass) = slot.lease.gate().enter() else {
         // C_Initialize failed, for us or for a neighbour.
-        return Err(failed(Level::Module, "the module is not initialised".to_owned()));
+        return Err(Failed::soon(Level::Module, "the module is not initialised".to_owned()).into());
     };
     let held = if level == Level::Login { lock(&slot.login).take() } else { None };
     if let Some(login) = held.filter(|login| login.life.initialisation == pass.initialisation) {
-        match relogin(slot, &login.session) {
-            Ok(()) => return ready(slot, login.life, login.session, Sessions::Keep, level),
-            Err(Relogin::Refused(refused)) => {
+        match relogin(slot, &login.session, answer) {
+            Ok(()) => return Ok(ready(slot, login.life, login.session, Sessions::Keep, level)?),
+            Err(Relogin::Halted(halt)) => {
                 *lock(&slot.login) = Some(login);
-                return Err(refused);
+                return Err(halt);
             }
             // Then it is more than the login.
             Err(Relogin::Broken) => {
@@ -124,36 +136,32 @@ fn without_module(slot: &Arc<Slot>, level: Level) -> Result<Ready, Failed> {
     let next = deeper(level);
     let token = match slot.lease.claim(&slot.settings.token) {
         Ok(token) => token,
-        Err(NoToken::Failed(failure)) => return Err(broken(Level::Module)(failure)),
-        Err(NoToken::None(text)) => return Err(failed(Level::Module, text)),
-        Err(NoToken::Misconfigured(text)) => return Err(Failed { next: Level::Token, text, down: Some(Why::Configuration) }),
+        Err(NoToken::Failed(failure)) => return Err(broken(Level::Module)(failure).into()),
+        Err(NoToken::None(text)) => return Err(Failed::soon(Level::Module, text).into()),
+        Err(NoToken::Misconfigured(text)) => return Err(Failed::down(Why::Configuration, text).into()),
     };
     slot.found(token.clone());
     let life = Life { epoch: 0, initialisation: pass.initialisation, slot_id: token.slot_id };
     let session = slot.open(life).map_err(broken(next))?;
-    if let Err(refused) = log_in(slot, &session, &token, next) {
+    if let Err(halt) = log_in(slot, &session, &token, answer, next) {
         let _ = session.close();
-        return Err(refused);
+        return Err(halt);
     }
-    ready(slot, life, session, Sessions::New, level.max(Level::Token))
-}
-
-fn failed(next: Level, text: String) -> Failed {
-    Failed { next, text, down: None }
+    Ok(ready(slot, life, session, Sessions::New, level.max(Level::Token))?)
 }
 
 /// Only a new initialisation would help, and calls hang in the module.
 fn needs_restart(failed: Failed, hung: usize) -> Failed {
-    match failed.down {
+    match failed.then {
         // That helps without one.
-        Some(_) => failed,
-        None => Failed {
+        Then::Down(_) | Then::After(_) => failed,
+        Then::Soon => Failed {
             next: Level::Module,
             text: format!(
                 "the module must be initialised anew, and {hung} calls hang in it: restart the process ({})",
                 failed.text
             ),
-            down: Some(Why::NeedsRestart),
+            then: Then::Down(Why::NeedsRestart),
         },
     }
 }
@@ -170,9 +178,9 @@ fn initialise(slot: &Slot, seen: u64) -> Result<(), Failed> {
     slot.lease.initialise(seen, patience).map_err(|not_now| {
         let text = why_not(&not_now, slot.lease.path());
         match not_now {
-            NotNow::Running(_) | NotNow::Failed(_) => failed(Level::Module, text),
-            NotNow::Hung(calls) => needs_restart(failed(Level::Module, "the module is broken".to_owned()), calls),
-            NotNow::Elsewhere | NotNow::Foreign => failed(Level::Token, text),
+            NotNow::Running(_) | NotNow::Failed(_) => Failed::soon(Level::Module, text),
+            NotNow::Hung(calls) => needs_restart(Failed::soon(Level::Module, "the module is broken".to_owned()), calls),
+            NotNow::Elsewhere | NotNow::Foreign => Failed::soon(Level::Token, text),
         }
     })
 }
@@ -217,98 +225,19 @@ fn another_token_is_at(slot: &Slot, slot_id: u64) -> bool {
 
 enum Relogin {
     Broken,
-    Refused(Failed),
+    Halted(Halt),
 }
 
 /// The login session lives: logs in again if it has to.
-fn relogin(slot: &Slot, session: &Session) -> Result<(), Relogin> {
+fn relogin(slot: &Slot, session: &Session, answer: Option<&Answer>) -> Result<(), Relogin> {
     match session.get_session_info().map(|info| info.session_state()) {
         Ok(SessionState::RwUser | SessionState::RoUser) => Ok(()),
         Ok(SessionState::RwPublic | SessionState::RoPublic | SessionState::RwSecurityOfficer) => {
             let life = slot.token().ok_or(Relogin::Broken)?;
             let token = slot.functions().token(life.slot_id).map_err(|_| Relogin::Broken)?;
-            log_in(slot, session, &token, Level::Token).map_err(Relogin::Refused)
+            log_in(slot, session, &token, answer, Level::Token).map_err(Relogin::Halted)
         }
         Err(_) => Err(Relogin::Broken),
-    }
-}
-
-/// C_Login, at most once, and never with a PIN that was refused before.
-fn log_in(slot: &Slot, session: &Session, token: &TokenSummary, next: Level) -> Result<(), Failed> {
-    let down = |why, text: String| Failed { next: Level::Token, text, down: Some(why) };
-    match session.get_session_info() {
-        Ok(info) if matches!(info.session_state(), SessionState::RwUser | SessionState::RoUser) => return Ok(()),
-        Ok(_) => {}
-        Err(failure) => return Err(failed(next, rv::name(&failure))),
-    }
-    match (token.pin_state, slot.settings.pin_flags) {
-        (PinState::Fine | PinState::CountLow, _) | (PinState::FinalTry | PinState::Locked, FlagsPolicy::Ignore) => {}
-        (PinState::FinalTry, FlagsPolicy::Obey) => {
-            let text = format!(
-                "The token {} has one PIN try left and is not logged in to: log in once with another program, with the right PIN.",
-                token.label
-            );
-            return Err(down(Why::PinLocked, text));
-        }
-        (PinState::Locked, FlagsPolicy::Obey) => {
-            let text = format!("The user PIN of the token {} is locked: its security officer must set it anew.", token.label);
-            return Err(down(Why::PinLocked, text));
-        }
-    }
-    let unusable = |error: Error| down(Why::Pin, error.message().to_owned());
-    let pin = slot.settings.pin.read().map_err(unusable)?;
-    let refused = slot.unnoted.is_refused(&token.serial, &pin).map_err(unusable)?;
-    if refused || slot.settings.refused_pins.is_refused(&token.serial, &pin).map_err(unusable)? {
-        let text = format!(
-            "The PIN of the token {} was refused before and is not tried again: mend its source, or allow another try.",
-            token.label
-        );
-        return Err(down(Why::Pin, text));
-    }
-    slot.counters.login();
-    let forget = || slot.settings.refused_pins.forget(&token.serial);
-    let answer = session.login(UserType::User, Some(&AuthPin::new(pin.expose().to_owned().into_boxed_str())));
-    let Err(failure) = answer else {
-        // Another PIN was refused once; should the token be given that one, it may be tried again.
-        if let Err(error) = forget() {
-            tracing::warn!(token = token.label, ?error, "the PINs that were refused before could not be forgotten");
-        }
-        return Ok(());
-    };
-    let rv = match &failure {
-        Failure::Pkcs11(rv, _) => *rv,
-        _ => return Err(failed(next, rv::name(&failure))),
-    };
-    match rv {
-        // Another session of the process did it.
-        RvError::UserAlreadyLoggedIn => Ok(()),
-        RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
-            let mut text = format!(
-                "The PIN of the token {} is wrong. It was tried once and is not tried again; mend its source first.",
-                token.label
-            );
-            if let Err(error) = slot.settings.refused_pins.refuse(&token.serial, &pin) {
-                text.push_str(" That could not be noted for the next start.");
-                tracing::error!(token = token.label, ?error, "a refused PIN could not be noted");
-                // At least this process does not try it again.
-                if let Err(error) = slot.unnoted.refuse(&token.serial, &pin) {
-                    tracing::error!(token = token.label, ?error, "a refused PIN could not be remembered");
-                }
-            }
-            // Counted when it is noted: whoever sees the count may allow another try, and that must not be undone.
-            slot.counters.failed(&failure);
-            Err(down(Why::Pin, text))
-        }
-        RvError::PinLocked => {
-            slot.counters.failed(&failure);
-            Err(down(Why::PinLocked, format!("The user PIN of the token {} is locked.", token.label)))
-        }
-        RvError::UserPinNotInitialized => Err(down(Why::PinLocked, format!("The token {} has no user PIN yet.", token.label))),
-        RvError::PinExpired => Err(down(Why::Pin, format!("The user PIN of the token {} has expired.", token.label))),
-        _ => {
-            slot.counters.failed(&failure);
-            Err(failed(next, format!("The login to the token {} failed: {}.", token.label, rv::name(&failure))))
-        }
     }
 }
 
@@ -321,13 +250,13 @@ fn ready(slot: &Arc<Slot>, life: Life, session: Session, sessions: Sessions, lev
         Err(fault) => {
             let text = Error::from(fault);
             *lock(&slot.login) = Some(Login { session, life });
-            return Err(failed(deeper(level), format!("the token's objects cannot be listed: {}", text.causes())));
+            return Err(Failed::soon(deeper(level), format!("the token's objects cannot be listed: {}", text.causes())));
         }
     };
     if known > 0 && swept.is_empty() && level < Level::Module {
         // A token that lost its storage looks like this, until it is initialised anew.
         *lock(&slot.login) = Some(Login { session, life });
-        return Err(failed(Level::Module, "the token shows none of its keys".to_owned()));
+        return Err(Failed::soon(Level::Module, "the token shows none of its keys".to_owned()));
     }
     // Its key lives in the login session; that of the epoch before ended with the login, or is not trusted any more.
     if let (Sessions::Keep, Some(former)) = (sessions, lock(&slot.canary).take()) {

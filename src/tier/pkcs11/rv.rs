@@ -2,7 +2,7 @@
 //!
 //! [`meaning`] is the door, and it is pure. Behind it, `table` has a row for every CKR of PKCS #11 3.1, `vendors` has what the
 //! modules of some vendors mean by it instead, `functions` has what depends on the function that answered, and `names` the
-//! names that engineers look up.
+//! names that engineers look up. C_Login has a table of its own in `login`, which says whether the token looked at the PIN.
 //!
 //! A row is used in two steps. What the first answer says is broken, [`Meaning::level`], is mended, and the call is repeated as
 //! far as [`Meaning::repeat`] allows. When that fails likewise, [`Meaning::persistent`] is mended, if [`Meaning::proof`] is
@@ -11,6 +11,7 @@
 //! A [`Failure`] names the function and the CKR; both are logged, neither is shown to the caller.
 
 mod functions;
+mod login;
 mod names;
 mod table;
 mod vendors;
@@ -28,6 +29,7 @@ use functions::{changes_token, concerns_an_object, least_level, spends_a_try};
 use table::Again;
 
 pub use functions::function_name;
+pub(super) use login::{LoginAnswer, Refusal, login_answer};
 pub use names::ckr_name;
 pub(super) use vendors::Profile;
 

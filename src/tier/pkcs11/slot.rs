@@ -24,7 +24,8 @@ use super::handles::Handles;
 use super::key;
 use super::lane::Lane;
 use super::module::{Lease, Neighbour};
-use super::pin::RefusedInMemory;
+use super::notes::LoginNotesInMemory;
+use super::pin::Asked;
 use super::pool::{Life, Place, Pool};
 use super::random::Random;
 use super::rv::{Level, Profile};
@@ -98,8 +99,10 @@ pub(super) struct Slot {
     pub(super) orphans: Mutex<Vec<Vec<u8>>>,
     pub(super) counters: Counters,
     pub(super) threads: Threads,
-    /// Refused PINs that could not be noted where they outlive the process.
-    pub(super) unnoted: RefusedInMemory,
+    /// What the source of the PIN said.
+    pub(super) asked: Asked,
+    /// Notes of logins that could not be written to where they outlive the process.
+    pub(super) unnoted: LoginNotesInMemory,
     /// Calls on workers of the runtime that were written off and are not back.
     pub(super) hung_inline: AtomicUsize,
     pub(super) watch: Watch,
@@ -139,7 +142,8 @@ impl Slot {
             orphans: Mutex::default(),
             counters: Counters::default(),
             threads: Threads::new("pkcs11-session"),
-            unnoted: RefusedInMemory::default(),
+            asked: Asked::default(),
+            unnoted: LoginNotesInMemory::default(),
             hung_inline: AtomicUsize::new(0),
             watch: Watch::default(),
             spread: OnceLock::new(),

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use cryptoki::session::Session;
 
 use super::calling::{Calling, Fault};
-use super::condition::{Change, Condition, Failed, Machine};
+use super::condition::{Change, Condition, Failed, Machine, Why};
 use super::performing::Attempt;
+use super::pin::Answer;
 use super::pool::{Fate, Life, Place, Ticket, WrittenOff};
 use super::recovery::{self, Ready};
 use super::rv::{self, Level};
@@ -58,9 +59,19 @@ struct Chores {
 
 /// An attempt that runs.
 struct Running {
+    at: Whereabouts,
     overdue: Instant,
+    /// Whether it was found to be overdue there.
+    late: bool,
     /// Whether it was counted as hung.
     hung: bool,
+}
+
+/// Whom an attempt waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whereabouts {
+    Module,
+    PinSource,
 }
 
 /// A pause that doubles.
@@ -203,16 +214,51 @@ impl Slot {
     /// An attempt that hangs: nobody waits for it, and none is begun beside it, so that no PIN is tried twice.
     fn watch_attempt(&self, now: Instant) {
         let mut attempt = lock(&self.watch.attempt);
-        let Some(running) = attempt.as_mut().filter(|running| !running.hung && now >= running.overdue) else { return };
-        running.hung = true;
-        drop(attempt);
-        self.lease.count_hung();
-        tracing::error!(token = %self.name(), "the recovery of the token hangs in the module");
-        self.change(Machine::attempt_hangs);
+        let Some(running) = attempt.as_mut().filter(|running| !running.late && now >= running.overdue) else { return };
+        running.late = true;
+        match running.at {
+            Whereabouts::Module => {
+                let counted = std::mem::replace(&mut running.hung, true);
+                drop(attempt);
+                if !counted {
+                    self.lease.count_hung();
+                }
+                tracing::error!(token = %self.name(), "the recovery of the token hangs in the module");
+                self.change(Machine::attempt_hangs);
+            }
+            Whereabouts::PinSource => {
+                drop(attempt);
+                let text =
+                    format!("{} has given no answer for {} s.", self.settings.pin.name(), self.settings.deadline.as_secs_f64());
+                tracing::warn!(token = %self.name(), reason = text, "the token is not logged in to");
+                self.change(|machine, now| machine.attempt_waits(Why::Pin, text, now));
+            }
+        }
+    }
+
+    /// From now on the attempt that runs, if one does, waits for somebody else.
+    fn attempt_is_at(&self, at: Whereabouts) {
+        if let Some(running) = lock(&self.watch.attempt).as_mut() {
+            (running.at, running.late, running.overdue) = (at, false, Instant::now() + self.settings.deadline);
+        }
+    }
+
+    /// Asks the source of the PIN, for an attempt. That it takes its time is not the module's fault.
+    pub(super) fn ask_for_pin(&self) -> Answer {
+        self.attempt_is_at(Whereabouts::PinSource);
+        let answer = self.asked.ask(&*self.settings.pin);
+        self.attempt_is_at(Whereabouts::Module);
+        answer
+    }
+
+    /// What the source of the PIN said last, if it need not be asked again.
+    pub(super) fn pin_lately(&self) -> Option<Answer> {
+        self.asked.lately(&*self.settings.pin, Instant::now())
     }
 
     fn begin_attempt(self: &Arc<Self>, level: Level, now: Instant) {
-        *lock(&self.watch.attempt) = Some(Running { overdue: now + self.settings.deadline, hung: false });
+        *lock(&self.watch.attempt) =
+            Some(Running { at: Whereabouts::Module, overdue: now + self.settings.deadline, late: false, hung: false });
         let slot = Arc::clone(self);
         let job = move || {
             tracing::debug!(token = %slot.name(), %level, "an attempt to recover begins");
@@ -222,7 +268,7 @@ impl Slot {
         };
         if let Err(error) = self.threads.run(Box::new(job)) {
             let text = format!("the system gives no thread: {error}");
-            self.end_attempt(Err(Failed { next: level, text, down: None }));
+            self.end_attempt(Err(Failed::soon(level, text)));
         }
     }
 

@@ -30,8 +30,8 @@ pub struct TokenSummary {
     pub session_limit: Option<usize>,
 }
 
-/// What the flags of a token say of wrong user PINs (PKCS #11, table 6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the flags of a token say of wrong user PINs (PKCS #11, table 6), from the least to the most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PinState {
     /// Nothing.
     #[default]

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::notes::TokenName;
 use super::token::TokenSummary;
 use crate::base::{Error, Result, excerpt};
 
@@ -27,6 +28,15 @@ impl TokenUri {
             && same(&self.serial, &token.serial)
             && same(&self.model, &token.model)
             && self.slot_id.is_none_or(|id| id == token.slot_id)
+    }
+
+    /// How notes of logins know a token that is meant, of this serial number and, if that is known, this label.
+    pub fn name(&self, serial: &str, label: Option<&str>) -> TokenName {
+        let label = match self.serial {
+            Some(_) => None,
+            None => label.or(self.label.as_deref()).map(str::to_owned),
+        };
+        TokenName { serial: serial.to_owned(), label }
     }
 
     /// Takes one `name=value`.

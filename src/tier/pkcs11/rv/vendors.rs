@@ -8,6 +8,7 @@ use cryptoki::error::RvError;
 use cryptoki_sys::{CK_RV, CKR_VENDOR_DEFINED};
 
 use super::functions::{judges_input, logs_in, spends_a_try, tears_down};
+use super::login::Refusal;
 use super::table::{Again, Row, bad_input, broken, busy, key_gone, plain};
 use super::{Level, Proof, Tell};
 
@@ -70,6 +71,15 @@ impl Profile {
 /// The row that takes the place of the standard's, if there is one.
 pub(super) fn exception(rv: RvError, function: Function, profile: Profile) -> Option<Row> {
     profile.exceptions().iter().find(|exception| exception.rv == rv && exception.by.includes(function)).map(|found| found.row)
+}
+
+/// Why the PIN is refused, when a vendor's own code says so of C_Login.
+pub(super) fn refusal(rv: RvError, profile: Profile) -> Option<Refusal> {
+    let refusals = match profile {
+        Profile::Luna => LUNA_REFUSALS,
+        Profile::Standard | Profile::SoftHsm | Profile::CloudHsm | Profile::NShield | Profile::YubiHsm | Profile::NetHsm => &[],
+    };
+    refusals.iter().find(|(code, _)| *code == rv).map(|(_, refusal)| *refusal)
 }
 
 /// A row for an answer of some functions.
@@ -186,6 +196,16 @@ const LUNA: &[Exception] = &[
     when(luna(0x67), By::Any, plain(Tell::Operator, "Luna: CKR_CHALLENGE_INCORRECT, a wrong PIN")),
     when(luna(0x76), By::Any, plain(Tell::Operator, "Luna: CKR_HSM_TAMPERED")),
     when(luna(0x8d), By::Any, plain(Tell::Operator, "Luna: CKR_HSM_RESTART_REQUIRED")),
+];
+
+/// Their names are in Thales's cryptoki_v2.h.
+const LUNA_REFUSALS: &[(RvError, Refusal)] = &[
+    // CKR_CHALLENGE_INCORRECT
+    (luna(0x67), Refusal::Wrong),
+    // CKR_USER_LOCKED_OUT
+    (luna(0x07), Refusal::Locked),
+    // CKR_SO_LOGIN_FAILURE_THRESHOLD
+    (luna(0x1c), Refusal::Locked),
 ];
 
 const LUNA_TIMEOUT: Row =
