@@ -6,6 +6,7 @@ use super::{alerts, assembly, audit};
 use crate::app::output::say;
 use crate::base::Result;
 use crate::config::{Config, Keys};
+use crate::store::RefusedOrder;
 
 pub(super) async fn run(path: &Path) -> Result<()> {
     let config = Config::load(path)?;
@@ -14,8 +15,13 @@ pub(super) async fn run(path: &Path) -> Result<()> {
         say!("remark: {remark}");
     }
     let store = assembly::store(&config).await?;
-    let keys = store.keys().await?.len();
-    say!("the database opens with the root key and has {keys} keys");
+    let keys = store.keys().await?;
+    say!("the database opens with the root key and has {} keys", keys.len());
+    let erased = store.erased_objects().await?;
+    let of_keys = keys.iter().flat_map(|(key, _)| RefusedOrder::of_key(key));
+    for order in of_keys.chain(erased.iter().filter_map(RefusedOrder::of_object)) {
+        say!("{order}");
+    }
     store.close().await;
     audit::check(&config)?;
     if let Some(webhook) = alerts::webhook(&config)? {

@@ -34,6 +34,13 @@ impl Material {
         }
     }
 
+    /// Whether its id is that of a version of the key, or one that was made in the same way.
+    #[cfg(feature = "server")]
+    pub fn is_of(&self, key: &KeyId) -> bool {
+        let id = std::str::from_utf8(self.id()).ok().and_then(|text| text.parse::<KeyVersionId>().ok());
+        id.is_some_and(|id| id.key() == *key)
+    }
+
     /// The id that it was made with.
     pub fn id(&self) -> &[u8] {
         match self {
@@ -270,6 +277,16 @@ pub enum DeletionProtection {
     Enabled(String),
 }
 
+/// What of a key is to be destroyed, as it was ordered through the service. A date that merely stands in the database is no order.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DestructionOrders {
+    /// From when on the key is destroyed.
+    pub deletion: Option<Timestamp>,
+    /// From when on its imported material is erased.
+    pub expiry: Option<Timestamp>,
+}
+
 /// A key as the service knows it.
 #[cfg(feature = "server")]
 #[derive(Clone, Debug)]
@@ -290,6 +307,8 @@ pub struct Key {
     pub presence: Presence,
     /// When it is destroyed; only while it waits for that, and no more when it was given up.
     pub delete_at: Option<Timestamp>,
+    /// What of it may be destroyed. The dates in `presence` and `delete_at` end its use; they destroy nothing.
+    pub ordered: DestructionOrders,
     /// Whether its deletion may be scheduled.
     pub deletion_protection: DeletionProtection,
     /// How often it is rotated automatically; `None` when it is not.

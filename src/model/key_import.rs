@@ -14,7 +14,7 @@ impl Key {
         }
     }
 
-    /// Whether its material has expired and is to be erased.
+    /// Whether its material has expired.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.presence != Presence::Absent && !self.has_material(now)
     }
@@ -78,6 +78,7 @@ impl Key {
     pub fn import_material(&mut self, until: Option<Timestamp>) -> Result<()> {
         self.takes_material()?;
         (self.state, self.presence) = (KeyState::Enabled, until.map_or(Presence::Present, Presence::Until));
+        self.ordered.expiry = until;
         Ok(())
     }
 
@@ -88,6 +89,7 @@ impl Key {
     pub fn delete_material(&mut self) -> Result<()> {
         self.check_imported()?;
         self.presence = Presence::Absent;
+        self.ordered.expiry = None;
         self.state = match self.state {
             KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => KeyState::PendingImport,
             KeyState::PendingDeletion => KeyState::PendingDeletion,
@@ -95,12 +97,22 @@ impl Key {
         Ok(())
     }
 
-    /// The same for material that has expired.
+    /// Whether its material is to be erased: it has expired, and its date was ordered.
+    pub fn material_is_due(&self, now: Timestamp) -> bool {
+        self.is_expired(now) && self.ordered.expiry.is_some_and(|end| end <= now)
+    }
+
+    /// Whether its material has a date that nobody gave through the service: its use ends then, and it is not erased.
+    pub fn lacks_expiry_order(&self) -> bool {
+        matches!(self.presence, Presence::Until(_)) && self.ordered.expiry.is_none()
+    }
+
+    /// DeleteKeyMaterial for material that has expired.
     ///
     /// # Errors
-    /// [`Kind::StateForbids`] when it has not: it may have been imported again meanwhile.
+    /// [`Kind::StateForbids`] when it is not to be erased: it may have been imported again meanwhile.
     pub fn expire_material(&mut self, now: Timestamp) -> Result<()> {
-        if self.is_expired(now) { self.delete_material() } else { Err(self.state_forbids()) }
+        if self.material_is_due(now) { self.delete_material() } else { Err(self.state_forbids()) }
     }
 }
 
@@ -108,7 +120,7 @@ impl Key {
 mod tests {
     use super::*;
     use crate::model::algorithm::{KeySpec, KeyUsage};
-    use crate::model::key::DeletionProtection;
+    use crate::model::key::{DeletionProtection, DestructionOrders};
     use crate::model::{InstanceId, KeyId, KeyVersionId};
 
     const NOW: Timestamp = Timestamp::from_unix(1_000);
@@ -125,6 +137,13 @@ mod tests {
             state,
             presence,
             delete_at: (state == KeyState::PendingDeletion).then_some(LATER),
+            ordered: DestructionOrders {
+                deletion: (state == KeyState::PendingDeletion).then_some(LATER),
+                expiry: match presence {
+                    Presence::Until(end) => Some(end),
+                    Presence::Present | Presence::Absent => None,
+                },
+            },
             deletion_protection: DeletionProtection::Disabled,
             rotation_interval: None,
             policy: None,
@@ -178,6 +197,17 @@ mod tests {
                 assert_eq!(operation(&mut made_here).unwrap_err().kind(), Kind::UnsupportedOrigin, "{name}");
             }
         }
+    }
+
+    #[test]
+    fn a_date_without_an_order_ends_the_use_of_material_and_erases_nothing() {
+        let mut key = Key { ordered: DestructionOrders::default(), ..key(KeyState::Enabled, Presence::Until(LATER)) };
+        assert!(key.lacks_expiry_order() && key.is_expired(LATER) && !key.material_is_due(LATER));
+        assert_eq!(key.usable(LATER).unwrap_err().kind(), Kind::KeyPendingImport);
+        assert_eq!(key.expire_material(LATER).unwrap_err().kind(), Kind::StateForbids);
+        key.import_material(Some(LATER)).unwrap();
+        assert!(!key.lacks_expiry_order() && !key.material_is_due(NOW) && key.material_is_due(LATER));
+        key.expire_material(LATER).unwrap();
     }
 
     #[test]

@@ -30,19 +30,20 @@ impl Key {
         }
     }
 
-    /// ScheduleKeyDeletion: to be destroyed at `at`.
+    /// ScheduleKeyDeletion: to be destroyed at `at`. A key that waits for its deletion without an order is given one.
     ///
     /// # Errors
-    /// [`Kind::StateForbids`] when it waits for its deletion already, [`Kind::UnsupportedOperation`] when it is protected against it.
+    /// [`Kind::StateForbids`] when its deletion was ordered already, [`Kind::UnsupportedOperation`] when it is protected against it.
     pub fn schedule_deletion(&mut self, at: Timestamp) -> Result<()> {
         match (self.state, &self.deletion_protection) {
-            (KeyState::PendingDeletion, _) => Err(self.state_forbids()),
-            (KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport, DeletionProtection::Enabled(_)) => {
+            (KeyState::PendingDeletion, _) if self.ordered.deletion.is_some() => Err(self.state_forbids()),
+            (_, DeletionProtection::Enabled(_)) => {
                 let text = format!("The key {} is protected against deletion; SetDeletionProtection ends that.", self.id);
                 Err(Error::unsupported(text))
             }
-            (KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport, DeletionProtection::Disabled) => {
+            (_, DeletionProtection::Disabled) => {
                 (self.state, self.delete_at) = (KeyState::PendingDeletion, Some(at));
+                self.ordered.deletion = Some(at);
                 Ok(())
             }
         }
@@ -54,9 +55,10 @@ impl Key {
     /// [`Kind::StateForbids`] when it does not wait for its deletion, or has waited long enough.
     pub fn cancel_deletion(&mut self, now: Timestamp) -> Result<()> {
         match self.state {
-            KeyState::PendingDeletion if !self.is_due(now) => {
+            KeyState::PendingDeletion if !self.is_due(now) && !self.is_given_up() => {
                 let state = if self.has_material(now) { KeyState::Enabled } else { KeyState::PendingImport };
                 (self.state, self.delete_at) = (state, None);
+                self.ordered.deletion = None;
                 Ok(())
             }
             // It may be destroyed in this moment.
@@ -104,9 +106,19 @@ impl Key {
         }
     }
 
-    /// Whether it is to be destroyed: its date has come, or it was given up.
+    /// Whether it is to be destroyed: that was ordered, and the date of the order has come.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        self.state == KeyState::PendingDeletion && self.delete_at.is_none_or(|at| at <= now)
+        self.state == KeyState::PendingDeletion && self.ordered.deletion.is_some_and(|at| at <= now)
+    }
+
+    /// Whether its destruction was begun.
+    fn is_given_up(&self) -> bool {
+        self.ordered.deletion.is_some() && self.delete_at.is_none()
+    }
+
+    /// Whether it waits for a deletion that nobody ordered through the service: it waits for ever.
+    pub fn lacks_deletion_order(&self) -> bool {
+        self.state == KeyState::PendingDeletion && self.ordered.deletion.is_none()
     }
 
     pub(super) fn state_forbids(&self) -> Error {
@@ -118,7 +130,7 @@ impl Key {
 pub(super) mod tests {
     use super::*;
     use crate::model::algorithm::{KeySpec, KeyUsage};
-    use crate::model::key::{Origin, Presence};
+    use crate::model::key::{DestructionOrders, Origin, Presence};
     use crate::model::{InstanceId, KeyId, KeyVersionId};
 
     const NOW: Timestamp = Timestamp::from_unix(1_000);
@@ -135,6 +147,7 @@ pub(super) mod tests {
             state,
             presence: if state == KeyState::PendingImport { Presence::Absent } else { Presence::Present },
             delete_at: (state == KeyState::PendingDeletion).then_some(LATER),
+            ordered: DestructionOrders { deletion: (state == KeyState::PendingDeletion).then_some(LATER), expiry: None },
             deletion_protection: DeletionProtection::Disabled,
             rotation_interval: None,
             description: String::new(),
@@ -151,6 +164,25 @@ pub(super) mod tests {
     type Cell = Result<KeyState, Kind>;
     /// An operation, and its cells for a key that is enabled, disabled, waits for its deletion, waits for its material.
     type Row = (&'static str, fn(&mut Key) -> Result<()>, [Cell; 4]);
+
+    #[test]
+    fn a_deletion_without_an_order_destroys_nothing_and_is_ordered_anew_or_cancelled() {
+        let forever = Timestamp::from_unix(i64::MAX);
+        for delete_at in [None, Some(LATER)] {
+            let waiting = || Key { delete_at, ordered: DestructionOrders::default(), ..key(KeyState::PendingDeletion) };
+            assert!(waiting().lacks_deletion_order() && !waiting().is_due(forever));
+            assert_eq!(waiting().give_up(forever).unwrap_err().kind(), Kind::StateForbids);
+            let mut saved = waiting();
+            saved.cancel_deletion(forever).unwrap();
+            assert_eq!((saved.state, saved.delete_at), (KeyState::Enabled, None));
+            let mut ordered = waiting();
+            ordered.schedule_deletion(LATER).unwrap();
+            assert!(!ordered.lacks_deletion_order() && !ordered.is_due(NOW) && ordered.is_due(LATER));
+            let protected = DeletionProtection::Enabled(String::new());
+            let mut protected = Key { deletion_protection: protected, ..waiting() };
+            assert_eq!(protected.schedule_deletion(LATER).unwrap_err().kind(), Kind::UnsupportedOperation);
+        }
+    }
 
     #[test]
     fn every_cell_of_the_table() {
@@ -200,7 +232,12 @@ pub(super) mod tests {
         assert_eq!(given_up.give_up(NOW).unwrap_err().kind(), Kind::StateForbids);
         given_up.give_up(LATER).unwrap();
         assert_eq!(given_up.cancel_deletion(NOW).unwrap_err().kind(), Kind::StateForbids, "whatever the clock says");
-        given_up.give_up(NOW).unwrap();
+        assert_eq!(
+            given_up.give_up(NOW).unwrap_err().kind(),
+            Kind::StateForbids,
+            "nothing is destroyed before the date of the order"
+        );
+        given_up.give_up(LATER).unwrap();
         key.cancel_deletion(Timestamp::from_unix(1_999)).unwrap();
         assert!(!key.is_due(LATER));
     }

@@ -25,6 +25,7 @@ mod respond;
 mod rotation_metrics;
 mod slot_metrics;
 mod slot_page;
+mod store_page;
 mod sts;
 mod tasks_page;
 mod telemetry;

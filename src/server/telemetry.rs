@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::body::Body;
 use super::exposition::Exposition;
 use super::metrics::Metrics;
-use super::{alert_metrics, audit_page, clock_page, rotation_metrics, slot_metrics, slot_page, tasks_page};
+use super::{alert_metrics, audit_page, clock_page, rotation_metrics, slot_metrics, slot_page, store_page, tasks_page};
 use crate::audit::{Log, WhenFull};
 use crate::base::Error;
 use crate::base::log_lines::LogLines;
@@ -71,8 +71,8 @@ impl Telemetry {
     }
 
     /// 200 when a real operation works in every instance and requests can be recorded, where they must be; else 503. Either way with a
-    /// line for each instance, one for the audit log that cannot be written, one for the
-    /// clock while it is not relied on, and one for each task that panicked.
+    /// line for each instance, one for the audit log that cannot be written, one for the clock while it is not relied on, one for each task
+    /// that panicked, and remarks on the store.
     async fn readiness(&self) -> Response<Body> {
         let found = self.kms.readiness(PATIENCE).await;
         let failing = self.audit.status().failing;
@@ -84,6 +84,7 @@ impl Telemetry {
         }
         lines.push_str(&clock_page::line(&self.kms.settled_date()));
         lines.push_str(&tasks_page::lines(&self.work()));
+        lines.push_str(&store_page::lines(&self.kms));
         text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
     }
 
@@ -92,6 +93,7 @@ impl Telemetry {
         self.metrics.write(&mut page);
         rotation_metrics::write(&self.kms.rotations(), &mut page);
         alert_metrics::write(&self.kms.alerts(), &mut page);
+        store_page::write(&self.kms, &mut page);
         slot_metrics::write(&self.kms.slots(), &mut page);
         audit_page::write(&self.audit.status(), &mut page);
         clock_page::write(&self.kms.settled_date(), &mut page);

@@ -13,13 +13,13 @@ use crate::model::InstanceId;
 pub const REFRESH: Duration = Duration::from_millis(250);
 /// How often a tier that did not answer is asked for its keys.
 const STRANGERS: Duration = Duration::from_secs(2);
-/// How often it is looked whether a key is to be destroyed.
+/// How often it is looked whether a key or its imported material is to be destroyed.
 const DELETIONS: Duration = Duration::from_secs(5);
 /// How often the last uses of client keys are written.
 const USES: Duration = Duration::from_secs(10);
 /// How often it is looked whether a key is to be rotated.
 const ROTATIONS: Duration = Duration::from_secs(5);
-/// How often it is looked whether imported material has expired.
+/// How often it is looked whether wrapping keys have expired and whether objects that were erased are still to be destroyed.
 const IMPORTS: Duration = Duration::from_secs(5);
 /// How often it is looked what alerts are due.
 const ALERTS: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ impl Kms {
         self.keep("key deletions", |kms| {
             every(DELETIONS, kms, async |kms: Arc<Self>, before| {
                 before.then(kms.destroy_due().await, |error| {
-                    tracing::warn!(?error, "a key whose window has ended cannot be destroyed yet");
+                    tracing::warn!(?error, "what is due cannot be destroyed yet");
                 })
             })
         });
@@ -61,7 +61,7 @@ impl Kms {
         self.keep("ends of imports", |kms| {
             every(IMPORTS, kms, async |kms: Arc<Self>, before| {
                 before.then(kms.end_imports().await, |error| {
-                    tracing::warn!(?error, "imported material that has had its time cannot be erased yet");
+                    tracing::warn!(?error, "what was left of imports cannot be destroyed yet");
                 })
             })
         });

@@ -5,7 +5,6 @@
 //! the commit. Every import is an object of its own: an id that a tier has had it does not get again. What is erased is gone from the
 //! key first and from its token then, so that whatever happens in between leaves nothing but an object that is known to be destroyed.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, random};
 use crate::model::algorithm::{Family, KeySpec, KeyUsage, PaddingMode, WrappingAlgorithm};
 use crate::model::key::{Key, Material, SubjectPublicKeyInfo};
 use crate::model::{KeyId, KeyVersionId};
-use crate::store::{ErasedObject, Fingerprint, KeyVersion, Placement, WrappingKey};
+use crate::store::{Fingerprint, KeyVersion, Placement, WrappingKey};
 use crate::tier::unwrapper::{UNWRAPPING_BYTES, UNWRAPPING_SPEC};
 use crate::tier::{Decryption, Encryption, NewKey, OaepHash, Share, StoredKey, Tier, envelope};
 
@@ -200,60 +199,7 @@ impl Kms {
         self.store.erase_material(&id, Key::delete_material).await?;
         self.refresh().await?;
         tracing::info!(key = %id, by = %operator.access_key, "key material was deleted");
-        self.destroy_erased(|erased| erased.key == id).await
-    }
-
-    /// Ends what has had its time: material, objects that are still to be destroyed, wrapping keys. What a date ends waits until the date may
-    /// be relied on; it is not used meanwhile.
-    ///
-    /// # Errors
-    /// As [`Kms::settled_date`], when material is to be erased; else the first failure; the rest is done all the same, and what is left the next time.
-    pub(super) async fn end_imports(&self) -> Result<()> {
-        // What waits for no tier comes first.
-        let ended = match self.settled_date() {
-            Ok(now) => self.end_by_date(now).await,
-            Err(_) if !self.snapshot.keys().iter().any(|entry| entry.key.is_expired(self.now())) => Ok(()),
-            Err(error) => Err(error),
-        };
-        ended.and(self.destroy_erased(|_| true).await)
-    }
-
-    async fn end_by_date(&self, now: Timestamp) -> Result<()> {
-        let mut result = self.store.drop_wrapping_keys(now).await;
-        for entry in self.snapshot.keys().iter().filter(|entry| entry.key.is_expired(now)) {
-            result = result.and(self.expire(&entry.key.id, now).await);
-        }
-        result
-    }
-
-    async fn expire(&self, id: &KeyId, now: Timestamp) -> Result<()> {
-        match self.store.erase_material(id, |key| key.expire_material(now)).await {
-            Ok(_) => tracing::info!(key = %id, "key material has expired"),
-            // It was imported again, or another node was faster: the snapshot is older.
-            Err(error) if matches!(error.kind(), Kind::StateForbids | Kind::KeyNotFound) => {}
-            Err(error) => return Err(error),
-        }
-        self.refresh().await
-    }
-
-    /// Destroys the objects that no key has any more, as far as their instances are served. An instance that fails is left alone until the
-    /// next time: each of its objects would take its deadline, and those of other instances would wait for that.
-    async fn destroy_erased(&self, which: impl Fn(&ErasedObject) -> bool) -> Result<()> {
-        let (mut result, mut failing) = (Ok(()), HashSet::new());
-        for erased in self.store.erased_objects().await?.into_iter().filter(|erased| which(erased)) {
-            let Ok(served) = self.served(&erased.instance) else { continue };
-            if failing.contains(&erased.instance) {
-                continue;
-            }
-            match served.tier.destroy(Material::Resident(erased.id.clone())).await {
-                Ok(()) => result = result.and(self.store.forget_erased_object(&erased.id).await),
-                Err(error) => {
-                    result = result.and(Err(error));
-                    failing.insert(erased.instance);
-                }
-            }
-        }
-        result
+        self.destroy_erased_of(&id).await
     }
 }
 

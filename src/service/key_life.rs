@@ -1,13 +1,10 @@
 //! What becomes of keys after they were made: enabled, disabled, described, protected, deleted. What a state allows is the model's.
 
-use std::sync::Arc;
-
 use super::Kms;
 use super::aliases::{key_id, resource_of};
 use super::keys::check_description;
 use super::requests::Operator;
-use super::snapshot::KeyEntry;
-use crate::base::{Error, Kind, Result, Timestamp};
+use crate::base::{Error, Result, Timestamp};
 use crate::model::KeyId;
 use crate::model::alert::Alert;
 use crate::model::key::{DeletionProtection, Key};
@@ -21,7 +18,7 @@ impl Kms {
     /// EnableKey.
     ///
     /// # Errors
-    /// [`Kind::KeyNotFound`], [`Kind::StateForbids`].
+    /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound), [`Kind::StateForbids`](crate::base::Kind::StateForbids).
     pub async fn enable_key(&self, operator: &Operator, key: &str) -> Result<()> {
         self.change(operator, "enabled", &key_id(key)?, Key::enable).await
     }
@@ -37,7 +34,7 @@ impl Kms {
     /// ScheduleKeyDeletion: after so many days, [`DELETION_WINDOW_DAYS`], the key is destroyed.
     ///
     /// # Errors
-    /// As [`Kms::enable_key`]; [`Kind::InvalidParameter`] for the days, [`Kind::UnsupportedOperation`] when it is protected.
+    /// As [`Kms::enable_key`]; [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter) for the days, [`Kind::UnsupportedOperation`](crate::base::Kind::UnsupportedOperation) when it is protected.
     pub async fn schedule_key_deletion(&self, operator: &Operator, key: &str, days: u32) -> Result<()> {
         if !DELETION_WINDOW_DAYS.contains(&days) {
             let (least, most) = (DELETION_WINDOW_DAYS.start(), DELETION_WINDOW_DAYS.end());
@@ -64,7 +61,7 @@ impl Kms {
     /// SetDeletionProtection, of a key by its id or ARN.
     ///
     /// # Errors
-    /// [`Kind::KeyNotFound`], [`Kind::KeyPendingDeletion`], [`Kind::InvalidParameter`].
+    /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound), [`Kind::KeyPendingDeletion`](crate::base::Kind::KeyPendingDeletion), [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter).
     pub async fn set_deletion_protection(&self, operator: &Operator, key: &str, protection: DeletionProtection) -> Result<()> {
         if let DeletionProtection::Enabled(why) = &protection {
             check_description(why)?;
@@ -75,7 +72,7 @@ impl Kms {
     /// UpdateKeyDescription.
     ///
     /// # Errors
-    /// [`Kind::KeyNotFound`], [`Kind::InvalidParameter`].
+    /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound), [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter).
     pub async fn update_key_description(&self, operator: &Operator, key: &str, description: &str) -> Result<()> {
         check_description(description)?;
         let describe = |key: &mut Key| {
@@ -114,49 +111,6 @@ impl Kms {
         }
         self.refresh().await?;
         tracing::info!(key = %id, what, state = key.state.name(), by = %operator.access_key, "a key was changed");
-        Ok(())
-    }
-
-    /// Destroys the keys whose time has come, when the date may be relied on.
-    ///
-    /// # Errors
-    /// As [`Kms::settled_date`], when one is due; else the first failure; the others are destroyed all the same, and what is left the next time.
-    pub(super) async fn destroy_due(&self) -> Result<()> {
-        let (now, keys) = (self.now(), self.snapshot.keys());
-        if !keys.iter().any(|entry| entry.key.is_due(now)) {
-            return Ok(());
-        }
-        let (now, mut result) = (self.settled_date()?, Ok(()));
-        for entry in keys.iter().filter(|entry| entry.key.is_due(now)) {
-            result = result.and(self.destroy(entry, now).await);
-        }
-        result
-    }
-
-    /// First the key is given up in the store, then its material, then the row: what a crash or a token that is away leaves in between
-    /// is due as before, and whoever cancels at the same moment, by whichever clock, comes before the first of them or not at all.
-    async fn destroy(&self, entry: &Arc<KeyEntry>, now: Timestamp) -> Result<()> {
-        let id = &entry.key.id;
-        match self.store.change_key(id, |key| key.give_up(now)).await {
-            Ok(_) => {}
-            // It was saved, or another node was faster: the snapshot is older.
-            Err(error) if matches!(error.kind(), Kind::StateForbids | Kind::KeyNotFound) => return self.refresh().await,
-            Err(error) => return Err(error),
-        }
-        let Some((key, versions)) = self.store.key(id).await? else { return self.refresh().await };
-        let tier = &self.served(&key.instance)?.tier;
-        for material in versions.into_iter().filter_map(|version| version.material) {
-            tier.destroy(material).await?;
-        }
-        let alert = Alert::key_deleted(&key, now);
-        match self.store.delete_key(id, (&alert, self.alerts.sending()), |key| key.clone().give_up(now)).await {
-            Ok(raised) => self.alerts.told(&alert, raised),
-            // Another node was faster.
-            Err(error) if error.kind() == Kind::KeyNotFound => {}
-            Err(error) => return Err(error),
-        }
-        self.refresh().await?;
-        tracing::info!(key = %id, "a key was destroyed, its window has ended");
         Ok(())
     }
 }

@@ -13,10 +13,12 @@ use super::{Kms, Served};
 use crate::base::{Error, Result, Timestamp, random};
 use crate::model::algorithm::{KeySpec, KeyUsage};
 use crate::model::instance::InstanceKind;
-use crate::model::key::{CreatorType, DeletionProtection, Key, KeyState, Origin, Presence, StorageMechanism, fitting_usage};
+use crate::model::key::{
+    CreatorType, DeletionProtection, DestructionOrders, Key, KeyState, Origin, Presence, StorageMechanism, fitting_usage,
+};
 use crate::model::tags::Tags;
 use crate::model::{Alias, InstanceId, KeyId, KeyVersionId};
-use crate::store::{KeyIntent, KeyVersion};
+use crate::store::{ErasedObject, KeyIntent, KeyVersion, ObjectOrder};
 use crate::tier::{Ability, Capability, Created, NewKey, Support, Tier, Work};
 
 /// The most characters of a description (the API's limit).
@@ -55,6 +57,7 @@ impl Kms {
             state,
             presence,
             delete_at: None,
+            ordered: DestructionOrders::default(),
             deletion_protection: DeletionProtection::Disabled,
             rotation_interval: request.rotation,
             description: request.description,
@@ -231,7 +234,8 @@ impl Kms {
             entries.iter().flat_map(|entry| entry.versions()).filter_map(|version| version.resident()).collect();
         // Those that unwrap material, and those that are still to be destroyed.
         let mut others: HashSet<_> = self.store.wrapping_objects().await?.into_iter().collect();
-        others.extend(self.store.erased_objects().await?.into_iter().map(|object| object.id));
+        let erased = self.store.erased_objects().await?;
+        others.extend(erased.iter().map(|object| object.id.clone()));
         let mut held = HashSet::new();
         for id in served.tier.residents().await? {
             if !known.contains(id.as_slice()) && !others.contains(&id) {
@@ -239,6 +243,11 @@ impl Kms {
                 tracing::warn!(%instance, cka_id = %id, "the token holds a key that the store does not know");
             }
             held.insert(id);
+        }
+        // Somebody destroyed it by hand. What was ordered to be destroyed is kept: it may be another token that answers.
+        let by_hand = |erased: &&ErasedObject| erased.order == ObjectOrder::Unproven && !held.contains(&erased.id);
+        for gone in erased.iter().filter(|erased| erased.instance == *instance).filter(by_hand) {
+            self.store.forget_erased_object(&gone.id).await?;
         }
         self.report_missing(instance, &entries, &held);
         Ok(())

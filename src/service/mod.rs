@@ -12,6 +12,7 @@ mod background;
 pub mod certificates;
 mod crypto;
 mod data_keys;
+mod destruction;
 mod exporting;
 mod handing_out;
 mod health;
@@ -36,7 +37,7 @@ mod tags;
 mod trace;
 mod unwrapping;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,6 +54,7 @@ use crate::tier::Tier;
 use certificates::AuthorityMaterial;
 use snapshot::Snapshot;
 
+pub use crate::store::RefusedOrder;
 pub use access::FIVE_YEARS;
 pub use alerts::{AlertCounts, AlertReceiver};
 pub use background::REFRESH;
@@ -110,6 +112,7 @@ pub struct Kms {
     authorities: AuthorityMaterial,
     snapshot: Snapshot,
     alerts: alerts::Alerts,
+    refused_orders: Mutex<BTreeSet<RefusedOrder>>,
     /// Of the endpoints' limits, as many as are configured.
     rates: Mutex<Vec<Arc<RateUse>>>,
     supervisor: Supervisor,
@@ -157,11 +160,13 @@ impl Kms {
             pairs: parts.pairs,
             authorities,
             alerts: alerts::Alerts::to(parts.alerts),
+            refused_orders: Mutex::default(),
             rates: Mutex::default(),
             supervisor: Supervisor::default(),
             background: Mutex::default(),
         };
         kms.report_intents().await?;
+        kms.note_refused_orders(&kms.store.erased_objects().await?);
         kms.forget_former_quotas().await?;
         let kms = Arc::new(kms);
         for instance in kms.instances.keys() {

@@ -16,7 +16,7 @@ impl Store {
         let agrees = &agrees;
         self.write("create alias", move |writing| {
             Box::pin(async move {
-                agrees(&locked(writing.connection, key).await?)?;
+                agrees(&locked(writing.connection, writing.sealer, key).await?)?;
                 let made = sqlx::query("INSERT INTO aliases (name, key_id) VALUES ($1, $2)")
                     .bind(alias.as_str())
                     .bind(key.as_str())
@@ -42,7 +42,7 @@ impl Store {
         let agrees = &agrees;
         self.write("update alias", move |writing| {
             Box::pin(async move {
-                agrees(&locked(writing.connection, key).await?)?;
+                agrees(&locked(writing.connection, writing.sealer, key).await?)?;
                 let statement = "UPDATE aliases SET key_id = $2 WHERE name = $1";
                 let done = sqlx::query(statement).bind(alias.as_str()).bind(key.as_str()).execute(writing.connection).await?;
                 if done.rows_affected() == 0 { Err(unknown(alias).into()) } else { Ok(()) }

@@ -5,7 +5,9 @@ use sqlx::{Row, SqliteConnection};
 
 use super::key_life::{locked, update};
 use super::keys::{KeyVersion, MaterialColumns, arrival, attribute, delete_intent};
-use super::seal::{FINGERPRINT, Place};
+use super::orders::{Pair, is_proven_pair, list_object, order_objects, prove_pair};
+use super::rows::Rows;
+use super::seal::{FINGERPRINT, Place, Sealer};
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, random};
@@ -44,17 +46,6 @@ pub enum Placement {
     Wanting,
 }
 
-/// An object in a token that no key has any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErasedObject {
-    /// Its CKA_ID.
-    pub id: Vec<u8>,
-    /// The key that had it.
-    pub key: KeyId,
-    /// Where.
-    pub instance: InstanceId,
-}
-
 impl Store {
     /// Keeps a wrapping key and gives its import token: opaque, authenticated, for this key and this pair alone. The intent of a pair
     /// that was made in a token goes in the same transaction. No snapshot shows them.
@@ -69,12 +60,15 @@ impl Store {
             Material::Resident(object) => (None, Some(object.as_slice())),
         };
         let sealed = sealed.as_deref();
+        let pair = object.map(|object| Pair { key: &wrapping.key, object, expires: wrapping.expires });
+        let proof = pair.map(|pair| prove_pair(&self.sealer, id, &pair)).transpose()?;
+        let proof = proof.as_deref();
         let mut token = bytes.to_vec();
         token.extend_from_slice(&wrapping.expires.unix().to_be_bytes());
         let token = self.sealer.seal(token_place(&wrapping.key), &SecretBytes::new(token))?;
         self.write_unseen("keep wrapping key", move |writing| {
             Box::pin(async move {
-                let connection = writing.connection;
+                let Writing { connection, sealer, .. } = writing;
                 let statement = "SELECT id FROM wrapping_keys WHERE key_id = $1 AND id NOT IN
                     (SELECT id FROM wrapping_keys WHERE key_id = $1 ORDER BY expires DESC, id LIMIT $2)";
                 let superseded: Vec<String> = sqlx::query_scalar(statement)
@@ -82,9 +76,9 @@ impl Store {
                     .bind(WRAPPING_KEYS - 1)
                     .fetch_all(&mut *connection)
                     .await?;
-                drop_all(connection, &superseded).await?;
-                let statement = "INSERT INTO wrapping_keys (id, key_id, algorithm, private_key, object_id, expires)
-                    VALUES ($1, $2, $3, $4, $5, $6)";
+                drop_all(connection, sealer, &superseded).await?;
+                let statement = "INSERT INTO wrapping_keys (id, key_id, algorithm, private_key, object_id, expires, proof)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
                 sqlx::query(statement)
                     .bind(id)
                     .bind(wrapping.key.as_str())
@@ -92,6 +86,7 @@ impl Store {
                     .bind(sealed)
                     .bind(object)
                     .bind(wrapping.expires.unix())
+                    .bind(proof)
                     .execute(&mut *connection)
                     .await?;
                 if let Some(object) = object {
@@ -141,17 +136,20 @@ impl Store {
     /// are none.
     ///
     /// # Errors
-    /// The database fails.
+    /// The first failure; the others are dropped all the same.
     pub async fn drop_wrapping_keys(&self, now: Timestamp) -> Result<()> {
         // A read comes first: every node asks every few seconds, and a statement that may write waits for others that do.
         let statement = "SELECT id FROM wrapping_keys WHERE expires <= $1";
-        let ended: Vec<String> = sqlx::query_scalar(statement).bind(now.unix()).fetch_all(&self.pool).await.map_err(failed)?;
-        if ended.is_empty() {
-            return Ok(());
+        let rows = sqlx::query(statement).bind(now.unix()).fetch_all(&self.pool).await.map_err(failed)?;
+        let ended = Rows::read("wrapping_keys", &rows, |row| row.try_get::<String, _>("id").map_err(failed));
+        let mut result = Ok(());
+        for id in self.told.usable(ended) {
+            let id = std::slice::from_ref(&id);
+            let drop =
+                self.write_unseen("drop wrapping key", move |writing| Box::pin(drop_all(writing.connection, writing.sealer, id)));
+            result = result.and(drop.await);
         }
-        let ended = &ended;
-        let name = "drop wrapping keys";
-        self.write_unseen(name, move |writing| Box::pin(async move { drop_all(writing.connection, ended).await })).await
+        result
     }
 
     /// The objects in tokens that unwrap, by their CKA_ID.
@@ -205,8 +203,8 @@ impl Store {
         let change = &change;
         self.write("place material", move |writing| {
             Box::pin(async move {
-                let Writing { connection, revision, .. } = writing;
-                let mut key = locked(connection, id).await?;
+                let Writing { connection, revision, sealer, .. } = writing;
+                let mut key = locked(connection, sealer, id).await?;
                 change(&mut key)?;
                 check_fingerprints(connection, id, fingerprints).await?;
                 let there: Option<Vec<u8>> = sqlx::query_scalar("SELECT object_id FROM key_versions WHERE id = $1")
@@ -227,7 +225,7 @@ impl Store {
                     .bind(fingerprints.first().map(|first| first.as_slice()))
                     .execute(&mut *connection)
                     .await?;
-                update(connection, &key, revision).await?;
+                update(connection, sealer, &key, revision).await?;
                 Ok(placement)
             })
         })
@@ -243,64 +241,51 @@ impl Store {
         let change = &change;
         self.write("erase material", move |writing| {
             Box::pin(async move {
-                let Writing { connection, revision, .. } = writing;
-                let mut key = locked(connection, id).await?;
+                let Writing { connection, revision, sealer, .. } = writing;
+                let mut key = locked(connection, sealer, id).await?;
                 change(&mut key)?;
-                let statement = "INSERT INTO erased_objects (object_id, key_id, instance)
-                    SELECT object_id, key_id, $2 FROM key_versions WHERE key_id = $1 AND object_id IS NOT NULL AND held IS NULL";
-                sqlx::query(statement).bind(id.as_str()).bind(key.instance.as_str()).execute(&mut *connection).await?;
+                let statement = "SELECT object_id FROM key_versions WHERE key_id = $1 AND object_id IS NOT NULL AND held IS NULL";
+                let objects: Vec<Vec<u8>> = sqlx::query_scalar(statement).bind(id.as_str()).fetch_all(&mut *connection).await?;
+                order_objects(connection, sealer, (id, &key.instance), &objects).await?;
                 let statement =
                     "UPDATE key_versions SET object_id = NULL, held = NULL, public_key = NULL, arrival = NULL, local = NULL,
                     sensitive = NULL, always_sensitive = NULL, extractable = NULL, never_extractable = NULL WHERE key_id = $1";
                 sqlx::query(statement).bind(id.as_str()).execute(&mut *connection).await?;
-                update(connection, &key, revision).await?;
+                update(connection, sealer, &key, revision).await?;
                 Ok(key)
             })
         })
         .await
     }
-
-    /// The objects that are still to be destroyed.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn erased_objects(&self) -> Result<Vec<ErasedObject>> {
-        let statement = "SELECT object_id, key_id, instance FROM erased_objects ORDER BY object_id";
-        let rows: Vec<(Vec<u8>, String, String)> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
-        rows.into_iter()
-            .map(|(id, key, instance)| {
-                Ok(ErasedObject { id, key: key.parse().map_err(corrupt)?, instance: instance.parse().map_err(corrupt)? })
-            })
-            .collect()
-    }
-
-    /// An object was destroyed.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn forget_erased_object(&self, id: &[u8]) -> Result<()> {
-        sqlx::query("DELETE FROM erased_objects WHERE object_id = $1").bind(id).execute(&self.pool).await.map_err(failed)?;
-        Ok(())
-    }
 }
 
-/// Drops wrapping keys. Their objects in tokens are from now on to be destroyed.
-async fn drop_all(connection: &mut SqliteConnection, ids: &[String]) -> Result<(), Fault> {
+/// Drops wrapping keys. Their objects in tokens are from now on to be destroyed, if they are what the service made for that.
+async fn drop_all(connection: &mut SqliteConnection, sealer: &Sealer, ids: &[String]) -> Result<(), Fault> {
     for id in ids {
-        let statement = "INSERT INTO erased_objects (object_id, key_id, instance)
-            SELECT wrapping_keys.object_id, keys.id, keys.instance FROM wrapping_keys JOIN keys ON keys.id = wrapping_keys.key_id
+        let statement = "SELECT wrapping_keys.object_id, wrapping_keys.expires, wrapping_keys.proof, keys.id, keys.instance
+            FROM wrapping_keys JOIN keys ON keys.id = wrapping_keys.key_id
             WHERE wrapping_keys.id = $1 AND wrapping_keys.object_id IS NOT NULL";
-        sqlx::query(statement).bind(id).execute(&mut *connection).await?;
+        if let Some(row) = sqlx::query(statement).bind(id).fetch_optional(&mut *connection).await? {
+            let (object, proof): (Vec<u8>, Option<Vec<u8>>) = (row.try_get("object_id")?, row.try_get("proof")?);
+            let key: KeyId = row.try_get::<String, _>("id")?.parse().map_err(corrupt)?;
+            let instance: InstanceId = row.try_get::<String, _>("instance")?.parse().map_err(corrupt)?;
+            let pair = Pair { key: &key, object: &object, expires: Timestamp::from_unix(row.try_get("expires")?) };
+            if is_proven_pair(sealer, id, &pair, proof.as_deref()) {
+                order_objects(connection, sealer, (&key, &instance), std::slice::from_ref(&object)).await?;
+            } else {
+                list_object(connection, (&key, &instance), &object).await?;
+            }
+        }
         sqlx::query("DELETE FROM wrapping_keys WHERE id = $1").bind(id).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
 /// Drops all wrapping keys of a key that goes.
-pub(super) async fn drop_of_key(connection: &mut SqliteConnection, key: &KeyId) -> Result<(), Fault> {
+pub(super) async fn drop_of_key(connection: &mut SqliteConnection, sealer: &Sealer, key: &KeyId) -> Result<(), Fault> {
     let statement = "SELECT id FROM wrapping_keys WHERE key_id = $1";
     let ids: Vec<String> = sqlx::query_scalar(statement).bind(key.as_str()).fetch_all(&mut *connection).await?;
-    drop_all(connection, &ids).await
+    drop_all(connection, sealer, &ids).await
 }
 
 async fn check_fingerprints(connection: &mut SqliteConnection, id: &KeyId, fingerprints: &[Fingerprint]) -> Result<(), Fault> {

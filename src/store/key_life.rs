@@ -4,7 +4,9 @@ use sqlx::SqliteConnection;
 
 use super::alerts::{Raised, Sending, insert_alert};
 use super::import::drop_of_key;
-use super::keys::{KEY_COLUMNS, const_format, interval_column};
+use super::keys::{KEY_COLUMNS, const_format, interval_column, key_of};
+use super::orders;
+use super::seal::Sealer;
 use super::tags::delete_tags;
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
@@ -38,10 +40,10 @@ impl Store {
         let change = &change;
         self.write("change key", move |writing| {
             Box::pin(async move {
-                let Writing { connection, revision, .. } = writing;
-                let mut key = locked(connection, id).await?;
+                let Writing { connection, revision, sealer, .. } = writing;
+                let mut key = locked(connection, sealer, id).await?;
                 let alert = change(&mut key)?;
-                update(connection, &key, revision).await?;
+                update(connection, sealer, &key, revision).await?;
                 let Some(alert) = alert else { return Ok((key, None)) };
                 let raised = insert_alert(connection, &alert, sending).await?;
                 Ok((key, Some((alert, raised))))
@@ -64,11 +66,11 @@ impl Store {
         let agrees = &agrees;
         self.write("delete key", move |writing| {
             Box::pin(async move {
-                let Writing { connection, revision, .. } = writing;
-                agrees(&locked(connection, id).await?)?;
+                let Writing { connection, revision, sealer, .. } = writing;
+                agrees(&locked(connection, sealer, id).await?)?;
                 let statement = "INSERT INTO deleted_keys (id, revision) VALUES ($1, $2)";
                 sqlx::query(statement).bind(id.as_str()).bind(revision).execute(&mut *connection).await?;
-                drop_of_key(connection, id).await?;
+                drop_of_key(connection, sealer, id).await?;
                 sqlx::query("DELETE FROM keys WHERE id = $1").bind(id.as_str()).execute(&mut *connection).await?;
                 delete_tags(connection, &TaggedResource::Key(id.clone())).await?;
                 insert_alert(connection, alert, sending).await
@@ -92,21 +94,23 @@ impl Store {
 }
 
 /// The row; a transaction that writes from its start has the only say about it.
-pub(super) async fn locked(connection: &mut SqliteConnection, id: &KeyId) -> Result<Key, Fault> {
+pub(super) async fn locked(connection: &mut SqliteConnection, sealer: &Sealer, id: &KeyId) -> Result<Key, Fault> {
     let statement = const_format(KEY_COLUMNS, "FROM keys WHERE id = $1");
-    let key: Option<Key> = sqlx::query_as(statement).bind(id.as_str()).fetch_optional(connection).await?;
-    key.ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")).into())
+    let row = sqlx::query(statement).bind(id.as_str()).fetch_optional(connection).await?;
+    let row = row.ok_or_else(|| Error::new(Kind::KeyNotFound, format!("There is no key {id}.")))?;
+    Ok(key_of(&row, sealer)?)
 }
 
-pub(super) async fn update(connection: &mut SqliteConnection, key: &Key, revision: i64) -> Result<(), Fault> {
+pub(super) async fn update(connection: &mut SqliteConnection, sealer: &Sealer, key: &Key, revision: i64) -> Result<(), Fault> {
     let protection = match &key.deletion_protection {
         DeletionProtection::Disabled => None,
         DeletionProtection::Enabled(why) => Some(why),
     };
     let statement =
         "UPDATE keys SET state = $2, delete_at = $3, deletion_protection = $4, rotation_interval = $5, description = $6, policy = $7,
-        revision = $8, has_material = $9, material_expires = $10 WHERE id = $1";
+        revision = $8, has_material = $9, material_expires = $10, deletion_proof = $11, expiry_proof = $12 WHERE id = $1";
     let (has_material, material_expires) = presence_columns(key.presence);
+    let proofs = orders::proofs_of_key(sealer, key)?;
     sqlx::query(statement)
         .bind(key.id.as_str())
         .bind(key.state.name())
@@ -118,6 +122,8 @@ pub(super) async fn update(connection: &mut SqliteConnection, key: &Key, revisio
         .bind(revision)
         .bind(has_material)
         .bind(material_expires)
+        .bind(proofs.deletion)
+        .bind(proofs.expiry)
         .execute(connection)
         .await?;
     Ok(())

@@ -7,14 +7,15 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::key_life::{locked, presence, presence_columns};
+use super::orders;
 use super::rotation::end_attempt;
-use super::seal::Place;
+use super::seal::{Place, Sealer};
 use super::tags::insert_tags;
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Result, Timestamp};
 use crate::model::algorithm::{KeySpec, KeyUsage};
-use crate::model::key::{DeletionProtection, Key, KeyAttributes, Material, SubjectPublicKeyInfo};
+use crate::model::key::{DeletionProtection, DestructionOrders, Key, KeyAttributes, Material, SubjectPublicKeyInfo};
 use crate::model::operator::KeyPolicy;
 use crate::model::quota::KeyQuota;
 use crate::model::rotation::RotationInterval;
@@ -71,7 +72,7 @@ pub(super) struct MaterialColumns {
     pub(super) held: Option<Vec<u8>>,
 }
 
-pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, rotation_interval, description, creator, created, initial_version, primary_version, has_material, material_expires, policy";
+pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, rotation_interval, description, creator, created, initial_version, primary_version, has_material, material_expires, policy, deletion_proof, expiry_proof";
 const VERSION_COLUMNS: &str = "id, key_id, created, object_id, held, public_key, arrival, local, sensitive, always_sensitive, \
                                extractable, never_extractable, encryptions";
 
@@ -138,8 +139,8 @@ impl Store {
         let agrees = &agrees;
         self.write("commit key version", |writing| {
             Box::pin(async move {
-                let Writing { connection, revision, .. } = writing;
-                let kept = locked(connection, key).await?;
+                let Writing { connection, revision, sealer, .. } = writing;
+                let kept = locked(connection, sealer, key).await?;
                 agrees(&kept, versions_of(connection, &kept).await?)?;
                 check_room(connection, &kept, quota).await?;
                 insert_version(connection, key, version, columns).await?;
@@ -191,7 +192,8 @@ impl Store {
     /// The database fails, or holds what does not open under the root key.
     pub async fn keys(&self) -> Result<Vec<(Key, Vec<KeyVersion>)>> {
         let statement = const_format(KEY_COLUMNS, "FROM keys ORDER BY created, id");
-        let keys: Vec<Key> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        let rows = sqlx::query(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        let keys: Vec<Key> = rows.iter().map(|row| key_of(row, &self.sealer)).collect::<sqlx::Result<_>>().map_err(failed)?;
         let statement = const_format(VERSION_COLUMNS, "FROM key_versions ORDER BY key_id, number");
         let rows = sqlx::query(statement).fetch_all(&self.pool).await.map_err(failed)?;
         let mut versions = std::collections::HashMap::<String, Vec<KeyVersion>>::new();
@@ -213,8 +215,9 @@ impl Store {
     /// As [`Store::keys`].
     pub async fn key(&self, id: &KeyId) -> Result<Option<(Key, Vec<KeyVersion>)>> {
         let statement = const_format(KEY_COLUMNS, "FROM keys WHERE id = $1");
-        let key: Option<Key> = sqlx::query_as(statement).bind(id.as_str()).fetch_optional(&self.pool).await.map_err(failed)?;
-        let Some(key) = key else { return Ok(None) };
+        let row = sqlx::query(statement).bind(id.as_str()).fetch_optional(&self.pool).await.map_err(failed)?;
+        let Some(row) = row else { return Ok(None) };
+        let key = key_of(&row, &self.sealer).map_err(failed)?;
         let statement = const_format(VERSION_COLUMNS, "FROM key_versions WHERE key_id = $1 ORDER BY number");
         let rows = sqlx::query(statement).bind(id.as_str()).fetch_all(&self.pool).await.map_err(failed)?;
         let versions = rows.iter().map(|row| self.version(row)).collect::<Result<_>>()?;
@@ -429,27 +432,29 @@ fn policy(text: &str) -> Result<Arc<KeyPolicy>, sqlx::Error> {
     text.parse().map(Arc::new).map_err(|error: Error| sqlx::Error::Decode(error.into()))
 }
 
-impl FromRow<'_, SqliteRow> for Key {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: parsed(row, "id")?,
-            instance: parsed(row, "instance")?,
-            spec: parsed(row, "spec")?,
-            usage: parsed(row, "usage")?,
-            origin: parsed(row, "origin")?,
-            state: parsed(row, "state")?,
-            presence: presence((row.try_get("has_material")?, row.try_get("material_expires")?)),
-            delete_at: row.try_get::<Option<i64>, _>("delete_at")?.map(Timestamp::from_unix),
-            deletion_protection: row
-                .try_get::<Option<String>, _>("deletion_protection")?
-                .map_or(DeletionProtection::Disabled, DeletionProtection::Enabled),
-            rotation_interval: row.try_get::<Option<i64>, _>("rotation_interval")?.map(interval).transpose()?,
-            description: row.try_get("description")?,
-            creator: row.try_get("creator")?,
-            created: Timestamp::from_unix(row.try_get("created")?),
-            initial_version: parsed(row, "initial_version")?,
-            primary_version: parsed(row, "primary_version")?,
-            policy: row.try_get::<Option<String>, _>("policy")?.map(|text| policy(&text)).transpose()?,
-        })
-    }
+/// A key as its row has it; what it orders to be destroyed as the proofs in the row say.
+pub(super) fn key_of(row: &SqliteRow, sealer: &Sealer) -> Result<Key, sqlx::Error> {
+    let mut key = Key {
+        id: parsed(row, "id")?,
+        instance: parsed(row, "instance")?,
+        spec: parsed(row, "spec")?,
+        usage: parsed(row, "usage")?,
+        origin: parsed(row, "origin")?,
+        state: parsed(row, "state")?,
+        presence: presence((row.try_get("has_material")?, row.try_get("material_expires")?)),
+        delete_at: row.try_get::<Option<i64>, _>("delete_at")?.map(Timestamp::from_unix),
+        ordered: DestructionOrders::default(),
+        deletion_protection: row
+            .try_get::<Option<String>, _>("deletion_protection")?
+            .map_or(DeletionProtection::Disabled, DeletionProtection::Enabled),
+        rotation_interval: row.try_get::<Option<i64>, _>("rotation_interval")?.map(interval).transpose()?,
+        description: row.try_get("description")?,
+        creator: row.try_get("creator")?,
+        created: Timestamp::from_unix(row.try_get("created")?),
+        initial_version: parsed(row, "initial_version")?,
+        primary_version: parsed(row, "primary_version")?,
+        policy: row.try_get::<Option<String>, _>("policy")?.map(|text| policy(&text)).transpose()?,
+    };
+    key.ordered = orders::proven(sealer, &key, row.try_get("deletion_proof")?, row.try_get("expiry_proof")?);
+    Ok(key)
 }

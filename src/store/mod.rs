@@ -16,9 +16,11 @@ mod key_life;
 mod keys;
 mod oidc_providers;
 mod operators;
+mod orders;
 mod pool;
 mod roles;
 mod rotation;
+mod rows;
 mod seal;
 mod sessions;
 mod tags;
@@ -38,13 +40,16 @@ pub use access_changes::PolicyChange;
 pub use alerts::{ALERT_QUEUE, Raised, Sending};
 pub use audit::AuditPosition;
 pub use authorities::Authorities;
-pub use import::{ErasedObject, Fingerprint, Placement, WrappingKey};
+pub use import::{Fingerprint, Placement, WrappingKey};
 pub use keys::{KeyIntent, KeyVersion, Versions};
 pub use oidc_providers::OidcProviderChange;
 pub use operators::{ADMINISTRATOR, AccessKey};
+pub use orders::{ErasedObject, ObjectOrder, RefusedOrder};
+pub use rows::{Rows, UnusableRow};
 pub use seal::RootKey;
 pub use sessions::Unopened;
 
+use rows::Told;
 use seal::{Place, Sealer};
 use sessions::SessionKeys;
 
@@ -60,6 +65,7 @@ pub struct Store {
     pool: SqlitePool,
     sealer: Arc<Sealer>,
     session_keys: Arc<SessionKeys>,
+    told: Told,
 }
 
 impl Store {
@@ -106,7 +112,12 @@ impl Store {
                 unavailable(format!("The database {} cannot be brought to this version's schema.", path.display())).caused_by(error)
             }
         })?;
-        Ok(Self { pool, sealer: Arc::new(Sealer::new(root)?), session_keys: Arc::new(SessionKeys::new(root)?) })
+        Ok(Self {
+            pool,
+            sealer: Arc::new(Sealer::new(root)?),
+            session_keys: Arc::new(SessionKeys::new(root)?),
+            told: Told::default(),
+        })
     }
 
     /// Who makes the database leaves a sealed value in it, unless there is one.

@@ -27,8 +27,8 @@ impl Store {
         let claim = &claim;
         self.write_unseen("claim rotation", move |writing| {
             Box::pin(async move {
-                let Writing { connection, .. } = writing;
-                let key = locked(connection, id).await?;
+                let Writing { connection, sealer, .. } = writing;
+                let key = locked(connection, sealer, id).await?;
                 let versions = versions_of(connection, &key).await?;
                 let row: Option<(i64, i64)> = sqlx::query_as("SELECT number, ends_at FROM rotation_attempts WHERE key_id = $1")
                     .bind(id.as_str())

@@ -167,6 +167,16 @@ impl Sealer {
         fingerprint
     }
 
+    /// Seals what is no secret, to know later that it was written by us, and in this place.
+    pub(super) fn prove(&self, place: Place<'_>, fact: &[u8]) -> Result<Vec<u8>> {
+        self.seal(place, &SecretBytes::new(fact.to_vec()))
+    }
+
+    /// What was sealed as a proof for this place; nothing without a proof, or for another one.
+    pub(super) fn proven(&self, place: Place<'_>, proof: Option<&[u8]>) -> Option<Vec<u8>> {
+        Some(self.open(place, proof?).ok()?.expose().to_vec())
+    }
+
     pub(super) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<SecretBytes> {
         let failed = || Error::internal(format!("{}.{} of {} does not open", place.table, place.column, place.row));
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(failed)?;

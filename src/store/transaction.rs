@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use sqlx::SqliteConnection;
 
+use super::seal::Sealer;
 use super::{Store, failed};
 use crate::base::{Error, Result};
 
@@ -21,6 +22,8 @@ pub(super) struct Writing<'c, 'a> {
     pub(super) connection: &'c mut SqliteConnection,
     /// The new value of the change counter; that which it has where it is not raised.
     pub(super) revision: i64,
+    /// What opens and seals columns.
+    pub(super) sealer: &'c Sealer,
     /// Tells the compiler that what the work borrows (`'a`) outlives the transaction (`'c`).
     outlives: PhantomData<&'c &'a ()>,
 }
@@ -109,7 +112,7 @@ impl Store {
         // To write from the start: a transaction that begins by reading may find out too late that somebody else wrote.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let revision = sqlx::query_scalar(counter.statement()).fetch_one(&mut *transaction).await?;
-        let done = work(Writing { connection: &mut transaction, revision, outlives: PhantomData }).await?;
+        let done = work(Writing { connection: &mut transaction, revision, sealer: &self.sealer, outlives: PhantomData }).await?;
         transaction.commit().await?;
         Ok(done)
     }

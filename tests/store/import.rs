@@ -5,7 +5,7 @@ use keystead::model::KeyVersionId;
 use keystead::model::algorithm::WrappingAlgorithm;
 use keystead::model::key::{Key, KeyState, Material, Origin, Presence};
 use keystead::model::tags::Tags;
-use keystead::store::{ErasedObject, KeyVersion, Placement, Store, WrappingKey};
+use keystead::store::{ErasedObject, KeyVersion, ObjectOrder, Placement, Store, WrappingKey};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
@@ -112,7 +112,7 @@ async fn material_in_a_token_comes_and_goes() {
     store.erase_material(&key.id, Key::delete_material).await.unwrap();
     assert_eq!(store.keys_since(before).await.unwrap(), std::slice::from_ref(&key.id));
     assert!(store.key(&key.id).await.unwrap().unwrap().1[0].material.is_none());
-    let erased = ErasedObject { id: id.clone(), key: key.id.clone(), instance: key.instance.clone() };
+    let erased = ErasedObject { id: id.clone(), key: key.id.clone(), instance: key.instance.clone(), order: ObjectOrder::Proven };
     assert_eq!(bench.again().await.erased_objects().await.unwrap(), [erased]);
     store.erase_material(&key.id, Key::delete_material).await.unwrap();
     store.forget_erased_object(&id).await.unwrap();

@@ -10,6 +10,7 @@ mod full_disk;
 mod import;
 mod oidc_providers;
 mod operators;
+mod orders;
 mod roles;
 mod rotation;
 mod tags;
@@ -25,7 +26,7 @@ use keystead::model::access::{
 use keystead::model::algorithm::{KeySpec, KeyUsage};
 use keystead::model::instance::InstanceKind;
 use keystead::model::key::{
-    Arrival, DeletionProtection, Key, KeyAttributes, KeyState, Material, Origin, Presence, SubjectPublicKeyInfo,
+    Arrival, DeletionProtection, DestructionOrders, Key, KeyAttributes, KeyState, Material, Origin, Presence, SubjectPublicKeyInfo,
 };
 use keystead::model::operator::{AccessKeyInfo, AccessKeyState, IdentityKind};
 use keystead::model::tags::Tags;
@@ -84,6 +85,7 @@ fn key() -> (Key, KeyVersionId) {
         state: KeyState::Enabled,
         presence: Presence::Present,
         delete_at: None,
+        ordered: DestructionOrders::default(),
         deletion_protection: DeletionProtection::Disabled,
         rotation_interval: None,
         description: "for \"invoices\"; --".to_owned(),
