@@ -208,8 +208,7 @@ pub(super) fn until(text: &str) -> Result<Timestamp, String> {
 }
 
 fn time_at(text: &str, time: &str) -> Result<Timestamp, String> {
-    let found = date::from_iso(text).or_else(|| date::from_iso(&format!("{text}T{time}Z")));
-    found.ok_or_else(|| "a date in UTC, as 2026-11-25 or 2026-11-25T08:00:00Z".to_owned())
+    date::from_iso_or_day(text, time).ok_or_else(|| "a date in UTC, as 2026-11-25 or 2026-11-25T08:00:00Z".to_owned())
 }
 
 /// For `check-config`: whether the logs could be written.

@@ -243,7 +243,9 @@ fn the_commands_tell_what_happened_and_who_tampered() {
     assert!(!again.status.success());
     let refused = found(&installation, &["--operation", "quick-create", "--code", "Rejected.ResourceExist"]);
     assert!(refused[0]["reason"].as_str().unwrap().contains("app"), "{refused:?}");
-    let created = found(&installation, &["--key", &key, "--since", "2026-01-01"]);
+    let since_a_day = found(&installation, &["--key", &key, "--since", "2026-01-01"]);
+    let created = found(&installation, &["--key", &key, "--since", "2026-01-01T00:00:00.123Z"]);
+    assert_eq!(since_a_day, created);
     assert_eq!((created.len(), &created[0]["operation"]), (1, &"CreateKey".into()));
     assert!(found(&installation, &["--until", "2026-01-01"]).is_empty());
     assert_eq!(installation.run(&["audit", "search", "--since", "yesterday"]).status.code(), Some(2));

@@ -144,6 +144,40 @@ async fn a_date_is_good_for_fifteen_minutes() {
     }
 }
 
+/// As JavaScript's `toISOString()` writes it, and other programs.
+#[tokio::test]
+async fn a_date_may_have_a_fraction_of_a_second_wherever_it_is_read() {
+    let bench = bench().await;
+    let now = date::to_iso(bench.clock.now());
+    let exact = |fraction: &str| now.replace('Z', &format!(".{fraction}Z"));
+    for fraction in ["123", "999999999"] {
+        let answer = acs3(&bench, "ListKeys", &[], |headers| set(headers, "x-acs-date", &exact(fraction))).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+    }
+    let mut parameters: Vec<(String, String)> = [
+        ("Action", "ListKeys"),
+        ("Version", "2016-01-20"),
+        ("AccessKeyId", bench.operator.access_key.as_str()),
+        ("SignatureMethod", "HMAC-SHA1"),
+        ("SignatureVersion", "1.0"),
+        ("SignatureNonce", "once"),
+        ("Timestamp", &exact("123")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec();
+    let by = RpcMethod::named("HMAC-SHA1").unwrap();
+    parameters.push(("Signature".to_owned(), rpc_sign(by, &rpc_string_to_sign("GET", &parameters), &secret(&bench))));
+    let pairs: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let call = Call { method: "GET", headers: Vec::new(), body: Vec::new() };
+    assert_eq!(bench.send_to(bench.shared, &query(&pairs), call).await.status, 200);
+
+    let dates = [("NotBefore", exact("5")), ("NotAfter", exact("500").replacen("20", "21", 1))];
+    let [begin, end] = &dates;
+    let key = [("AapName", "everything"), ("Password", "Example-Pass1"), (begin.0, &begin.1), (end.0, &end.1)];
+    let answer = ask(&bench, "CreateClientKey", &key).await;
+    assert_eq!((answer.status, answer.json()["NotBefore"].as_str()), (200, Some(now.as_str())));
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_a_request_has_its_code() {
     let bench = bench().await;
