@@ -6,8 +6,8 @@ use zeroize::Zeroize;
 use super::limiter::Limiter;
 use super::respond::{Failure, Refusal};
 use crate::base::{Error, Result, SecretBytes};
-use crate::model::KeyVersionId;
 use crate::model::algorithm::MessageType;
+use crate::model::{KeyId, KeyVersionId};
 use crate::service::Kms;
 use crate::service::requests::{
     AdvanceDecrypt, Caller, DataKeyPair, Decrypt, Encrypt, Form, GenerateDataKey, GenerateDataKeyPair, KeyFormat, KeyReference,
@@ -45,8 +45,13 @@ pub(super) async fn serve(
     request_id: &str,
     resource: &mut Option<String>,
 ) -> Result<Answered, Failure> {
+    if version.is_some() && !operation.uses_key_version() {
+        let text = format!("The operation {} uses no key version: leave out the header {KEY_VERSION_HEADER}.", operation.name());
+        return Err(Error::invalid(text).into());
+    }
+    let key_of_version = version.as_ref().map(KeyVersionId::key);
     let call = Call { kms, caller, request_id, version };
-    let admission = Admission { kms, limiter, operation };
+    let admission = Admission { kms, limiter, operation, key_of_version };
     let answered = match operation {
         Operation::Encrypt => call.encrypt(read(&admission, body, resource)?).await,
         Operation::AdvanceEncrypt => call.advance_encrypt(read(&admission, body, resource)?).await,
@@ -76,6 +81,8 @@ struct Admission<'a> {
     kms: &'a Kms,
     limiter: Option<&'a Limiter>,
     operation: Operation,
+    /// The key of the version that the header names.
+    key_of_version: Option<KeyId>,
 }
 
 /// Reads the message, and notes which key it names. Which limit the operation has depends on the key.
@@ -88,7 +95,8 @@ fn read<M: Numbered + Named>(admission: &Admission<'_>, body: &[u8], resource: &
     })?;
     *resource = message.resource().map(str::to_owned);
     if let Some(limiter) = admission.limiter {
-        limiter.admit_operation(admission.kms, admission.operation, message.resource())?;
+        let named = message.resource().and_then(|text| admission.kms.key_named(text)).or_else(|| admission.key_of_version.clone());
+        limiter.admit_operation(admission.kms, admission.operation, named.as_ref())?;
     }
     Ok(message)
 }
@@ -123,7 +131,7 @@ fn key_format(text: &str) -> Result<KeyFormat> {
 }
 
 /// What is signed: a message, its digest, or the digest in the older spelling.
-fn signed(key: String, algorithm: &str, older: Vec<u8>, message: Vec<u8>, message_type: &str) -> Result<Sign> {
+fn signed(key: KeyReference, algorithm: &str, older: Vec<u8>, message: Vec<u8>, message_type: &str) -> Result<Sign> {
     let (message, message_type) = if message.is_empty() && !older.is_empty() {
         (older, MessageType::Digest)
     } else {
@@ -133,10 +141,18 @@ fn signed(key: String, algorithm: &str, older: Vec<u8>, message: Vec<u8>, messag
 }
 
 impl Call<'_> {
+    /// What the request names: the key of its message, which may be empty, and the version of its header.
+    fn key(&self, named: String) -> KeyReference {
+        match &self.version {
+            None => KeyReference::Key(named),
+            Some(version) => KeyReference::Version { key: Some(named).filter(|key| !key.is_empty()), version: version.clone() },
+        }
+    }
+
     async fn encrypt(&self, request: EncryptRequest) -> Result<Answered> {
         refuse_iv(&request.iv)?;
         let encrypt = Encrypt {
-            key: request.key_id,
+            key: self.key(request.key_id),
             algorithm: parsed(&request.algorithm)?,
             padding: parsed(&request.padding_mode)?,
             aad: request.aad,
@@ -157,7 +173,7 @@ impl Call<'_> {
     async fn advance_encrypt(&self, request: AdvanceEncryptRequest) -> Result<Answered> {
         refuse_iv(&request.iv)?;
         let encrypt = Encrypt {
-            key: request.key_id,
+            key: self.key(request.key_id),
             algorithm: parsed(&request.algorithm)?,
             padding: parsed(&request.padding_mode)?,
             aad: request.aad,
@@ -178,7 +194,7 @@ impl Call<'_> {
 
     async fn decrypt(&self, request: DecryptRequest) -> Result<Answered> {
         let decrypt = Decrypt {
-            key: self.version.clone().map_or(KeyReference::Key(request.key_id), KeyReference::Version),
+            key: self.key(request.key_id),
             algorithm: parsed(&request.algorithm)?,
             padding: parsed(&request.padding_mode)?,
             iv: request.iv,
@@ -198,7 +214,7 @@ impl Call<'_> {
 
     async fn advance_decrypt(&self, request: AdvanceDecryptRequest) -> Result<Answered> {
         let decrypt = AdvanceDecrypt {
-            key: Some(request.key_id).filter(|key| !key.is_empty()),
+            key: (self.version.is_some() || !request.key_id.is_empty()).then(|| self.key(request.key_id)),
             algorithm: parsed(&request.algorithm)?,
             padding: parsed(&request.padding_mode)?,
             iv: request.iv,
@@ -218,7 +234,7 @@ impl Call<'_> {
     }
 
     async fn sign(&self, request: SignRequest) -> Result<Answered> {
-        let sign = signed(request.key_id, &request.algorithm, request.digest, request.message, &request.message_type)?;
+        let sign = signed(self.key(request.key_id), &request.algorithm, request.digest, request.message, &request.message_type)?;
         let message_type = sign.message_type;
         let done = self.kms.sign(self.caller, sign).await?;
         let answer = SignResponse {
@@ -232,7 +248,7 @@ impl Call<'_> {
     }
 
     async fn verify(&self, request: VerifyRequest) -> Result<Answered> {
-        let sign = signed(request.key_id, &request.algorithm, request.digest, request.message, &request.message_type)?;
+        let sign = signed(self.key(request.key_id), &request.algorithm, request.digest, request.message, &request.message_type)?;
         let message_type = sign.message_type;
         let done = self.kms.verify(self.caller, Verify { sign, signature: request.signature }).await?;
         let answer = VerifyResponse {
@@ -246,7 +262,7 @@ impl Call<'_> {
     }
 
     async fn get_public_key(&self, request: GetPublicKeyRequest) -> Result<Answered> {
-        let done = self.kms.public_key(self.caller, request.key_id).await?;
+        let done = self.kms.public_key(self.caller, &self.key(request.key_id)).await?;
         let answer =
             GetPublicKeyResponse { key_id: done.key.to_string(), public_key: done.pem, request_id: self.request_id.to_owned() };
         Ok(Answered::with(&done.version, answer.encode_to_vec()))
@@ -260,7 +276,7 @@ impl Call<'_> {
 
     async fn generate_data_key(&self, request: GenerateDataKeyRequest) -> Result<Answered> {
         let generate = GenerateDataKey {
-            key: request.key_id,
+            key: self.key(request.key_id),
             algorithm: parsed(&request.algorithm)?,
             number_of_bytes: Some(request.number_of_bytes).filter(|number| *number != 0),
             aad: request.aad,
@@ -279,7 +295,7 @@ impl Call<'_> {
 
     async fn advance_generate_data_key(&self, request: AdvanceGenerateDataKeyRequest) -> Result<Answered> {
         let generate = GenerateDataKey {
-            key: request.key_id,
+            key: self.key(request.key_id),
             algorithm: None,
             number_of_bytes: Some(request.number_of_bytes).filter(|number| *number != 0),
             aad: request.aad,
@@ -300,7 +316,7 @@ impl Call<'_> {
     async fn pair(&self, form: Form, key: String, algorithm: &str, pair: &str, format: &str, aad: Vec<u8>) -> Result<DataKeyPair> {
         let missing = || Error::new(crate::base::Kind::MissingParameter, "The parameter KeyPairSpec is missing.");
         let generate = GenerateDataKeyPair {
-            key,
+            key: self.key(key),
             algorithm: parsed(algorithm)?,
             pair: parsed(pair)?.ok_or_else(missing)?,
             format: key_format(format)?,

@@ -48,15 +48,15 @@ impl Limiter {
         (!limits.is_empty()).then(|| Self { began: Instant::now(), limited: Group::ALL.map(limited) })
     }
 
-    /// Whether a request of the instance protocol may be served now. `named` is the key in the caller's words.
-    pub(super) fn admit_operation(&self, kms: &Kms, operation: Operation, named: Option<&str>) -> Result<(), Refusal> {
+    /// Whether a request of the instance protocol may be served now. `named` is the key that it names.
+    pub(super) fn admit_operation(&self, kms: &Kms, operation: Operation, named: Option<&KeyId>) -> Result<(), Refusal> {
         self.admit(match operation {
             Operation::Encrypt
             | Operation::Decrypt
             | Operation::GenerateDataKey
             | Operation::AdvanceEncrypt
             | Operation::AdvanceDecrypt
-            | Operation::AdvanceGenerateDataKey => by_key(kms, named.and_then(|text| kms.key_named(text)).as_ref()),
+            | Operation::AdvanceGenerateDataKey => by_key(kms, named),
             Operation::Sign
             | Operation::Verify
             | Operation::GenerateDataKeyPair

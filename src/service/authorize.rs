@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Kms;
 use super::aliases::{is_alias, no_key, unknown_alias};
-use super::requests::Caller;
+use super::requests::{Caller, KeyReference};
 use super::snapshot::{Access, KeyEntry, VersionEntry};
 use crate::base::{Error, Kind, Result};
 use crate::model::access::{Decision, Permission, Resource, Wish, decide};
@@ -19,7 +19,7 @@ pub(super) struct Usable {
     pub(super) share: Share,
 }
 
-/// Which version of a key an operation uses.
+/// Which version of a key an operation uses when none is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     /// The first: Encrypt, Decrypt, Sign, Verify of the instance protocol.
@@ -40,18 +40,35 @@ impl Kms {
         })
     }
 
-    /// The same, with one of its versions.
-    pub(super) fn usable(&self, caller: &Caller, key: &str, version: Version) -> Result<Usable> {
-        let entry = self.usable_key(caller, key)?;
-        let version = match version {
-            Version::Initial => entry.named_version(&entry.key.initial_version)?,
-            Version::Primary => entry.named_version(&entry.key.primary_version)?,
+    /// The same however it is named, with the version if that is named, too. Whether the key has the version is told to those alone
+    /// who may use the key.
+    pub(super) fn named(&self, caller: &Caller, reference: &KeyReference) -> Result<(Arc<KeyEntry>, Option<Arc<VersionEntry>>)> {
+        match reference {
+            KeyReference::Key(key) => Ok((self.usable_key(caller, key)?, None)),
+            KeyReference::Version { key, version } => {
+                let entry = match key {
+                    Some(key) => self.usable_key(caller, key)?,
+                    None => self.permitted(caller, &version.key())?,
+                };
+                let version = entry.named_version(version)?;
+                Ok((entry, Some(version)))
+            }
+        }
+    }
+
+    /// The key that a caller names, if it may use it, with the version that is named, or else with the one that the operation uses.
+    pub(super) fn usable(&self, caller: &Caller, reference: &KeyReference, unnamed: Version) -> Result<Usable> {
+        let (entry, version) = self.named(caller, reference)?;
+        let version = match (version, unnamed) {
+            (Some(version), _) => version,
+            (None, Version::Initial) => entry.named_version(&entry.key.initial_version)?,
+            (None, Version::Primary) => entry.named_version(&entry.key.primary_version)?,
         };
         caller.trace.uses(&version.id);
         Ok(Usable { entry, version, share: self.share(caller) })
     }
 
-    /// The key version that a caller names, if it may use its key.
+    /// The key version that a ciphertext names, if the caller may use its key.
     pub(super) fn usable_version(&self, caller: &Caller, version: &KeyVersionId) -> Result<Usable> {
         let entry = self.permitted(caller, &version.key())?;
         let version = entry.named_version(version)?;

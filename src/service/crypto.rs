@@ -76,10 +76,7 @@ impl Kms {
     /// # Errors
     /// As [`Kms::encrypt`]; [`Kind::Undecryptable`] for all that can be wrong with the ciphertext.
     pub async fn decrypt(&self, caller: &Caller, request: Decrypt) -> Result<Decrypted> {
-        let used = match &request.key {
-            KeyReference::Key(key) => self.usable(caller, key, Version::Initial)?,
-            KeyReference::Version(version) => self.usable_version(caller, version)?,
-        };
+        let used = self.usable(caller, &request.key, Version::Initial)?;
         let algorithm = algorithm_for(&used, Form::Plain, request.algorithm)?;
         let padding = padding_for(algorithm, request.padding)?;
         self.decrypt_with(&used, decryption(algorithm, padding, &request.iv, request.aad)?, padding, request.ciphertext).await
@@ -97,9 +94,11 @@ impl Kms {
         let blob = match request.key {
             None => contained.ok_or_else(Error::undecryptable)?,
             Some(key) => {
-                let named = self.usable_key(caller, &key)?;
+                let (entry, version) = self.named(caller, &key)?;
                 let whole = contained.is_some() && request.iv.is_empty();
-                match contained.filter(|blob| named.version(&blob.version).is_some()) {
+                match contained.filter(|blob| entry.version(&blob.version).is_some()) {
+                    // Of another version than is named.
+                    Some(blob) if version.is_some_and(|version| version.id != blob.version) => return Err(Error::undecryptable()),
                     Some(blob) => blob,
                     // Of another key.
                     None if whole => return Err(Error::undecryptable()),
@@ -107,7 +106,7 @@ impl Kms {
                         let used = self.usable(caller, &key, Version::Initial)?;
                         symmetric(&used)?;
                         let plain = Decrypt {
-                            key: KeyReference::Key(key),
+                            key,
                             algorithm: request.algorithm,
                             padding: request.padding,
                             iv: request.iv,
@@ -194,8 +193,8 @@ impl Kms {
     ///
     /// # Errors
     /// As [`Kms::encrypt`].
-    pub async fn public_key(&self, caller: &Caller, key: String) -> Result<PublicKeyOf> {
-        self.public_key_with(&self.usable(caller, &key, Version::Initial)?).await
+    pub async fn public_key(&self, caller: &Caller, key: &KeyReference) -> Result<PublicKeyOf> {
+        self.public_key_with(&self.usable(caller, key, Version::Initial)?).await
     }
 
     /// The public half of a key that the caller may use.

@@ -3,7 +3,7 @@
 use super::Kms;
 use super::authorize::Usable;
 use super::crypto::{check_aad, encrypts, symmetric};
-use super::requests::{Caller, DataKey, DataKeyPair, Form, GenerateDataKey, GenerateDataKeyPair, KeyFormat};
+use super::requests::{Caller, DataKey, DataKeyPair, Form, GenerateDataKey, GenerateDataKeyPair, KeyFormat, KeyReference};
 use crate::base::{Error, Kind, Result, SecretBytes, random};
 use crate::model::algorithm::{EncryptionAlgorithm, Family, KeyUsage};
 use crate::model::key::Material;
@@ -69,7 +69,7 @@ impl Kms {
         &self,
         caller: &Caller,
         form: Form,
-        key: &str,
+        key: &KeyReference,
         asked: Option<EncryptionAlgorithm>,
         aad: &[u8],
     ) -> Result<Usable> {

@@ -30,8 +30,8 @@ pub enum Form {
 /// Encrypt, AdvanceEncrypt.
 #[derive(Debug)]
 pub struct Encrypt {
-    /// A key id or an alias.
-    pub key: String,
+    /// The key.
+    pub key: KeyReference,
     /// The key's default without one.
     pub algorithm: Option<EncryptionAlgorithm>,
     /// PKCS #7 without one, for CBC and ECB; refused with any other algorithm.
@@ -59,13 +59,24 @@ pub struct Encrypted {
     pub ciphertext: Vec<u8>,
 }
 
-/// By what a decryption names its key.
-#[derive(Debug)]
+/// By what a request of the instance protocol names its key.
+#[derive(Clone, Debug)]
 pub enum KeyReference {
-    /// A key id or an alias: the initial version.
+    /// A key id or an alias: the operation chooses the version.
     Key(String),
     /// A version, as the header `x-kms-migrationkeyversionid` of the transfer clients names it.
-    Version(KeyVersionId),
+    Version {
+        /// A key id or an alias, of which it must be a version.
+        key: Option<String>,
+        /// The version.
+        version: KeyVersionId,
+    },
+}
+
+impl<T: Into<String>> From<T> for KeyReference {
+    fn from(key: T) -> Self {
+        Self::Key(key.into())
+    }
 }
 
 /// Decrypt.
@@ -88,8 +99,8 @@ pub struct Decrypt {
 /// AdvanceDecrypt: the blob says it all; key, algorithm and IV are needed only for what Encrypt or GenerateDataKey made.
 #[derive(Debug)]
 pub struct AdvanceDecrypt {
-    /// A key id or an alias.
-    pub key: Option<String>,
+    /// The key; that of the blob without it.
+    pub key: Option<KeyReference>,
     /// As in [`Encrypt`].
     pub algorithm: Option<EncryptionAlgorithm>,
     /// As in [`Encrypt`].
@@ -120,8 +131,8 @@ pub struct Decrypted {
 /// GenerateDataKey, AdvanceGenerateDataKey. Always AES_GCM.
 #[derive(Debug)]
 pub struct GenerateDataKey {
-    /// A key id or an alias.
-    pub key: String,
+    /// The key.
+    pub key: KeyReference,
     /// Only AES_GCM is served.
     pub algorithm: Option<EncryptionAlgorithm>,
     /// 1 to 1024; 32 without one.
@@ -151,8 +162,8 @@ pub enum KeyFormat {
 /// GenerateDataKeyPair and its variants. Always AES_GCM.
 #[derive(Debug)]
 pub struct GenerateDataKeyPair {
-    /// A key id or an alias: the key that encrypts the private key.
-    pub key: String,
+    /// The key that encrypts the private key.
+    pub key: KeyReference,
     /// Only AES_GCM is served.
     pub algorithm: Option<EncryptionAlgorithm>,
     /// What pair: RSA_* or EC_*.
@@ -179,8 +190,8 @@ pub struct DataKeyPair {
 /// Sign.
 #[derive(Debug)]
 pub struct Sign {
-    /// A key id or an alias.
-    pub key: String,
+    /// The key.
+    pub key: KeyReference,
     /// The key's default without one.
     pub algorithm: Option<SignatureAlgorithm>,
     /// Whether `message` is hashed already.

@@ -15,7 +15,7 @@ pub const SIGNATURE_METHOD: &str = "RSA_PKCS1_SHA_256";
 pub const CONTENT_TYPE: &str = "application/x-protobuf";
 /// The most bytes of a body: the protocol's 3 MB.
 pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
-/// The header of the version that a cryptographic answer used; in a request the version to decrypt with.
+/// The header of the key version that a cryptographic answer used; in a request the one to use.
 pub const KEY_VERSION_HEADER: &str = "x-kms-migrationkeyversionid";
 
 /// An operation, as `x-kms-apiname` names it.
@@ -77,6 +77,28 @@ impl Operation {
             Self::GenerateDataKeyPairWithoutPlaintext => "GenerateDataKeyPairWithoutPlaintext",
             Self::AdvanceGenerateDataKeyPair => "AdvanceGenerateDataKeyPair",
             Self::AdvanceGenerateDataKeyPairWithoutPlaintext => "AdvanceGenerateDataKeyPairWithoutPlaintext",
+        }
+    }
+}
+
+impl Operation {
+    /// Whether it uses a version of a key, which a header may name.
+    pub const fn uses_key_version(self) -> bool {
+        match self {
+            Self::GenerateRandom | Self::GetSecretValue => false,
+            Self::Encrypt
+            | Self::Decrypt
+            | Self::Sign
+            | Self::Verify
+            | Self::GenerateDataKey
+            | Self::GetPublicKey
+            | Self::AdvanceEncrypt
+            | Self::AdvanceDecrypt
+            | Self::AdvanceGenerateDataKey
+            | Self::GenerateDataKeyPair
+            | Self::GenerateDataKeyPairWithoutPlaintext
+            | Self::AdvanceGenerateDataKeyPair
+            | Self::AdvanceGenerateDataKeyPairWithoutPlaintext => true,
         }
     }
 }

@@ -184,16 +184,20 @@ async fn pairs_are_imported_in_an_envelope() {
         assert_eq!(kind(it.import(&key, other, None).await), Kind::InvalidKeyMaterial);
         assert_eq!(kind(it.import(&key, &[7; 32], None).await), Kind::InvalidKeyMaterial);
         it.import(&key, pkcs8, None).await.unwrap();
-        let message =
-            |text: &[u8]| Sign { key: key.to_string(), algorithm: None, message_type: MessageType::Raw, message: text.to_vec() };
+        let message = |text: &[u8]| Sign {
+            key: key.as_str().into(),
+            algorithm: None,
+            message_type: MessageType::Raw,
+            message: text.to_vec(),
+        };
         let signature = it.kms.sign(&it.bench.caller, message(b"text")).await.unwrap().signature;
-        let pem = it.kms.public_key(&it.bench.caller, key.to_string()).await.unwrap().pem;
+        let pem = it.kms.public_key(&it.bench.caller, &key.as_str().into()).await.unwrap().pem;
         it.delete(&key).await.unwrap();
         let verify = || Verify { sign: message(b"text"), signature: signature.clone() };
         assert_eq!(kind(it.kms.verify(&it.bench.caller, verify()).await), Kind::KeyPendingImport);
         it.import(&key, pkcs8, None).await.unwrap();
         assert!(it.kms.verify(&it.bench.caller, verify()).await.unwrap().value);
-        assert_eq!(it.kms.public_key(&it.bench.caller, key.to_string()).await.unwrap().pem, pem);
+        assert_eq!(it.kms.public_key(&it.bench.caller, &key.as_str().into()).await.unwrap().pem, pem);
     }
 }
 

@@ -130,7 +130,7 @@ impl Bench {
 
 fn encrypt(key: &KeyId) -> Encrypt {
     Encrypt {
-        key: key.to_string(),
+        key: key.as_str().into(),
         algorithm: None,
         padding: None,
         aad: Vec::new(),
@@ -205,7 +205,7 @@ async fn goes_there_and_back(bench: &Bench, key: &KeyId, algorithm: EncryptionAl
 
 async fn signs_and_verifies(bench: &Bench, key: &KeyId, algorithm: SignatureAlgorithm) {
     let sign = |message: &[u8]| Sign {
-        key: key.to_string(),
+        key: key.as_str().into(),
         algorithm: Some(algorithm),
         message_type: MessageType::Raw,
         message: message.to_vec(),
@@ -215,7 +215,7 @@ async fn signs_and_verifies(bench: &Bench, key: &KeyId, algorithm: SignatureAlgo
         let verify = Verify { sign: sign(message), signature: signed.signature.clone() };
         assert_eq!(bench.kms.verify(&bench.caller, verify).await.unwrap().value, value);
     }
-    let pem = bench.kms.public_key(&bench.caller, key.to_string()).await.unwrap().pem;
+    let pem = bench.kms.public_key(&bench.caller, &key.as_str().into()).await.unwrap().pem;
     assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----\n") && pem.ends_with("-----END PUBLIC KEY-----\n"));
     assert!(pem.lines().all(|line| line.len() <= 64));
 }
@@ -237,7 +237,7 @@ async fn encryptions_end_at_two_to_the_thirty_second() {
         assert_eq!(error.kind(), Kind::LimitExceeded);
         assert!(error.message().contains(key.as_str()), "{error}");
     }
-    let data_key = GenerateDataKey { key: key.to_string(), algorithm: None, number_of_bytes: None, aad: Vec::new() };
+    let data_key = GenerateDataKey { key: key.as_str().into(), algorithm: None, number_of_bytes: None, aad: Vec::new() };
     assert_eq!(kms.generate_data_key(&bench.caller, Form::Plain, data_key).await.unwrap_err().kind(), Kind::LimitExceeded);
     // Other modes have no such end, and what was encrypted still decrypts.
     let blocks = Encrypt { algorithm: Some(EncryptionAlgorithm::AesCbc), ..encrypt(&key) };
@@ -408,7 +408,7 @@ async fn a_key_is_used_in_the_state_enabled_only() {
         for form in [Form::Plain, Form::Advance] {
             assert_eq!(kms.encrypt(&bench.caller, form, encrypt(&id)).await.unwrap_err().kind(), kind);
         }
-        assert_eq!(kms.public_key(&bench.caller, id.to_string()).await.unwrap_err().kind(), kind);
+        assert_eq!(kms.public_key(&bench.caller, &id.as_str().into()).await.unwrap_err().kind(), kind);
         assert_eq!(kms.describe_key(&bench.operator, id.as_str()).unwrap().key.state, state);
     }
 }
@@ -459,14 +459,14 @@ async fn an_alias_is_as_good_as_the_id() {
     let alias = "alias/pay/roll".parse().unwrap();
     let (one, two) =
         (bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await, bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await);
-    let by_alias = || Encrypt { key: "alias/pay/roll".to_owned(), ..encrypt(&one) };
+    let by_alias = || Encrypt { key: "alias/pay/roll".into(), ..encrypt(&one) };
     let unknown = bench.kms.encrypt(&bench.caller, Form::Plain, by_alias()).await;
     assert_eq!(unknown.unwrap_err().kind(), Kind::AliasNotFound);
     bench.kms.create_alias(&bench.operator, &alias, one.as_str()).await.unwrap();
     let sealed = bench.kms.encrypt(&bench.caller, Form::Advance, by_alias()).await.unwrap();
     assert_eq!(sealed.key, one);
     let request = AdvanceDecrypt {
-        key: Some("alias/pay/roll".to_owned()),
+        key: Some("alias/pay/roll".into()),
         algorithm: None,
         padding: None,
         iv: Vec::new(),

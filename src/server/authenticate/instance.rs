@@ -7,7 +7,6 @@ use hyper::http::request::Parts;
 
 use super::WINDOW;
 use crate::base::{Timestamp, excerpt};
-use crate::model::KeyVersionId;
 use crate::model::algorithm::SignatureAlgorithm;
 use crate::server::respond::Refusal;
 use crate::service::{Kms, VerifiedClientKey};
@@ -16,13 +15,13 @@ use crate::wire::instance_protocol::{self, API_VERSION, KEY_VERSION_HEADER, Oper
 use crate::wire::{date, signing};
 
 /// A request whose caller is known.
-pub(in crate::server) struct Authenticated {
+pub(in crate::server) struct Authenticated<'a> {
     /// What it wants.
     pub(in crate::server) operation: Operation,
     /// Who.
     pub(in crate::server) client_key: Arc<VerifiedClientKey>,
-    /// The key version that a transfer client names.
-    pub(in crate::server) version: Option<KeyVersionId>,
+    /// The key version that a transfer client names, in its words.
+    pub(in crate::server) version: Option<&'a str>,
 }
 
 /// The headers that take part, each at most once.
@@ -38,7 +37,10 @@ impl<'a> Headers<'a> {
         let mut values = self.0.headers.get_all(name).iter();
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
-            (Some(value), None) => value.to_str().map(|value| Some(value.trim())).map_err(|_| Refusal::Unusable(shown.to_owned())),
+            (Some(value), None) => {
+                let text = std::str::from_utf8(value.as_bytes());
+                text.map(|text| Some(text.trim())).map_err(|_| Refusal::Unusable(shown.to_owned()))
+            }
             (Some(_), Some(_)) => Err(Refusal::Unusable(shown.to_owned())),
         }
     }
@@ -51,7 +53,7 @@ impl<'a> Headers<'a> {
 }
 
 /// Checks everything that comes before the use case.
-pub(in crate::server) fn check(kms: &Kms, request: &Parts, body: &[u8]) -> Result<Authenticated, Refusal> {
+pub(in crate::server) fn check<'a>(kms: &Kms, request: &'a Parts, body: &[u8]) -> Result<Authenticated<'a>, Refusal> {
     let headers = Headers(request);
     let content_type = content_type(&headers)?;
     let operation = operation(&headers)?;
@@ -71,8 +73,7 @@ pub(in crate::server) fn check(kms: &Kms, request: &Parts, body: &[u8]) -> Resul
         return Err(Refusal::Unusable("Content-SHA256".to_owned()));
     }
     let mut signed = headers.kms()?;
-    let version = headers.optional(KEY_VERSION_HEADER, KEY_VERSION_HEADER)?.map(str::parse::<KeyVersionId>).transpose();
-    let version = version.map_err(|_| Refusal::Unusable(KEY_VERSION_HEADER.to_owned()))?;
+    let version = headers.optional(KEY_VERSION_HEADER, KEY_VERSION_HEADER)?.filter(|version| !version.is_empty());
 
     let now = kms.now();
     if sent.distance(now) > WINDOW {
