@@ -4,6 +4,8 @@
 //! relative to the folder of the file.
 
 mod alerts;
+mod audit;
+mod dates;
 mod defaults;
 mod limits;
 mod pin;
@@ -18,8 +20,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::audit::{self, Commit, WhenFull};
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, Timestamp};
 use crate::model::InstanceId;
 use crate::model::instance::{DefaultInstances, InstanceKind};
 use crate::model::limits::Limits;
@@ -28,6 +29,7 @@ use crate::model::quota::KeyQuota;
 use crate::tier::pkcs11::{self, FlagsPolicy, LoginNotes, OaepPolicy, Oversubscription, TokenUri};
 
 pub use alerts::Alerts;
+pub use audit::Audit;
 pub use pin::PinSource;
 use proxies::{ProxiesTable, proxies};
 
@@ -64,20 +66,6 @@ pub struct Config {
     pub remarks: Vec<String>,
 }
 
-/// Where and how requests are recorded.
-pub struct Audit {
-    /// The folder of the audit logs.
-    pub directory: PathBuf,
-    /// When a record is on the disk.
-    pub commit: Commit,
-    /// What happens while records cannot be written.
-    pub when_full: WhenFull,
-    /// For how long they are kept.
-    pub retention: Duration,
-    /// From how many bytes on a segment is followed by another.
-    pub segment: u64,
-}
-
 /// An address to serve on.
 pub struct Endpoint {
     /// Port 0 lets the system choose.
@@ -102,6 +90,8 @@ pub struct Instance {
     pub keys: Keys,
     /// How many key versions it may hold, if that is bounded.
     pub key_quota: Option<KeyQuota>,
+    /// Until when Decrypt opens what earlier versions of Keystead bound to less than the context that is given.
+    pub unbound_until: Option<Timestamp>,
 }
 
 /// What holds an instance's keys.
@@ -181,7 +171,7 @@ struct File {
     sts: Option<StsTable>,
     telemetry: Option<TelemetryTable>,
     #[serde(default)]
-    audit: AuditTable,
+    audit: audit::AuditTable,
     alerts: Option<alerts::AlertsTable>,
     #[serde(default)]
     instance: Vec<InstanceTable>,
@@ -216,30 +206,6 @@ struct TelemetryTable {
     listen: SocketAddr,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AuditTable {
-    directory: Option<PathBuf>,
-    commit: Option<CommitName>,
-    when_full: Option<WhenFullName>,
-    retention_days: Option<u32>,
-    segment_mib: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum CommitName {
-    BeforeAnswer,
-    Buffered,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum WhenFullName {
-    Refuse,
-    Continue,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InstanceTable {
@@ -250,6 +216,7 @@ struct InstanceTable {
     #[serde(default)]
     names: Vec<String>,
     proxies: Option<ProxiesTable>,
+    unbound_until: Option<dates::Date>,
     slot: Option<SlotTable>,
     quota: Option<limits::QuotaTable>,
     limits: Option<limits::InstanceLimitsTable>,
@@ -328,7 +295,7 @@ impl Config {
         let default_instances = defaults::default_instances(list, one, &instances, &mut remarks)?;
         let data_dir = at(file.data_dir);
         Ok(Self {
-            audit: audit_of(file.audit, &data_dir, folder)?,
+            audit: audit::audit(file.audit, &data_dir, folder)?,
             alerts: file.alerts.map(|table| alerts::alerts(table, folder)).transpose()?,
             data_dir,
             root_key_file: at(file.root_key_file),
@@ -345,32 +312,6 @@ impl Config {
             remarks,
         })
     }
-}
-
-/// Beside the database unless another folder is named.
-fn audit_of(table: AuditTable, data_dir: &Path, folder: &Path) -> Result<Audit> {
-    let at_least_one = |name: &str, value: Option<u32>, default: u32| match value {
-        Some(0) => Err(wrong(format!("{name} of [audit] is at least 1."))),
-        value => Ok(u64::from(value.unwrap_or(default))),
-    };
-    let days = at_least_one("retention_days", table.retention_days, audit::RETENTION_DAYS)?;
-    let segment = match table.segment_mib {
-        None => audit::SEGMENT,
-        given => at_least_one("segment_mib", given, 1)? * 1024 * 1024,
-    };
-    Ok(Audit {
-        directory: table.directory.map_or_else(|| data_dir.join("audit"), |directory| folder.join(directory)),
-        commit: match table.commit {
-            None | Some(CommitName::Buffered) => Commit::Buffered,
-            Some(CommitName::BeforeAnswer) => Commit::BeforeAnswer,
-        },
-        when_full: match table.when_full {
-            None | Some(WhenFullName::Refuse) => WhenFull::Refuse,
-            Some(WhenFullName::Continue) => WhenFull::Continue,
-        },
-        retention: Duration::from_secs(days * 86_400),
-        segment,
-    })
 }
 
 fn sts(table: StsTable) -> Result<Endpoint> {
@@ -394,7 +335,8 @@ fn instance(table: InstanceTable, folder: &Path) -> Result<Instance> {
     // Some clients look at the end of the name; a line in their hosts file then suffices. Only our own CA signs for it.
     endpoint.names.push(format!("{id}.cryptoservice.kms.aliyuncs.com"));
     let key_quota = limits::key_quota(table.quota, &id)?;
-    Ok(Instance { id, name: table.name, endpoint, keys, key_quota })
+    let unbound_until = table.unbound_until.map(|date| dates::begin_of(&date, "unbound_until", &id)).transpose()?;
+    Ok(Instance { id, name: table.name, endpoint, keys, key_quota, unbound_until })
 }
 
 fn slot(table: SlotTable, folder: &Path, id: &InstanceId) -> Result<Slot> {
@@ -506,6 +448,14 @@ pin_file = "pin.txt"
     }
 
     #[test]
+    fn what_is_bound_to_no_context_opens_until_a_date_that_is_configured() {
+        let until = |text: &str| Config::parse(text, Path::new("/srv")).unwrap().instances[0].unbound_until;
+        assert_eq!(until(GOOD), None);
+        let dated = GOOD.replace("name = \"payments\"", "name = \"payments\"\nunbound_until = 2027-03-01");
+        assert_eq!(until(&dated), Some(Timestamp::from_unix(1_803_859_200)));
+    }
+
+    #[test]
     fn the_security_token_service_is_served_when_it_is_configured() {
         assert!(Config::parse(GOOD, Path::new("/srv")).unwrap().sts.is_none());
         let with = |table: &str| GOOD.replacen("[[instance]]", &format!("[sts]\n{table}\n[[instance]]"), 1);
@@ -515,33 +465,6 @@ pin_file = "pin.txt"
         assert_eq!(config.sts.unwrap().limits.get(Group::Writes).map(NonZeroU32::get), Some(5));
         for (table, said) in [("", "listen"), ("listen = \"127.0.0.1:0\"\nissuer = \"\"", "issuer")] {
             assert!(refusal(&with(table)).contains(said), "{}", refusal(&with(table)));
-        }
-    }
-
-    #[test]
-    fn the_audit_log_has_defaults_and_may_be_elsewhere() {
-        let parse = |table: &str| {
-            let text = GOOD.replacen("[[instance]]", &format!("[audit]\n{table}\n[[instance]]"), 1);
-            Config::parse(&text, Path::new("/srv"))
-        };
-        for config in [Config::parse(GOOD, Path::new("/srv")), parse("")].map(Result::unwrap) {
-            assert_eq!(config.audit.directory, Path::new("/srv/data/audit"));
-            assert_eq!((config.audit.commit, config.audit.when_full), (Commit::Buffered, WhenFull::Refuse));
-            assert_eq!((config.audit.retention.as_secs() / 86_400, config.audit.segment), (180, 64 << 20));
-        }
-        let all = "directory = \"log\"\ncommit = \"before-answer\"\nwhen_full = \"continue\"\nretention_days = 1\nsegment_mib = 2";
-        let config = parse(all).unwrap();
-        assert_eq!(config.audit.directory, Path::new("/srv/log"));
-        assert_eq!((config.audit.commit, config.audit.when_full), (Commit::BeforeAnswer, WhenFull::Continue));
-        assert_eq!((config.audit.retention.as_secs(), config.audit.segment), (86_400, 2 << 20));
-        for (wrong, said) in [
-            ("retention_days = 0", "retention_days"),
-            ("segment_mib = 0", "segment_mib"),
-            ("commit = \"later\"", "later"),
-            ("enabled = false", "enabled"),
-        ] {
-            let text = parse(wrong).err().expect("it is refused").message().to_owned();
-            assert!(text.contains(said), "{said} is not in: {text}");
         }
     }
 
@@ -565,6 +488,11 @@ pin_file = "pin.txt"
             ("\"Hardware\"", "\"Hard\"", "Hard"),
             ("kst-aaaaaaaaaaaaaaaaaaaaa", "kst-a", "kst-a"),
             ("pkcs11:token=keystead", "token=keystead", "PKCS#11 URI"),
+            (
+                "name = \"payments\"",
+                "name = \"a\"\nunbound_until = \"soon\"",
+                "unbound_until of the instance kst-aaaaaaaaaaaaaaaaaaaaa",
+            ),
             ("pin_file = \"pin.txt\"", "", "exactly one of pin_file"),
             ("pin_file = \"pin.txt\"", "pin_file = \"a\"\npin_credential = \"b\"", "exactly one of pin_file"),
             (

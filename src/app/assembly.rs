@@ -76,6 +76,7 @@ pub(super) async fn service(config: &Config, store: Store, clock: Arc<dyn Clock>
             tier,
             key_quota: instance.key_quota,
             qps: instance.endpoint.limits.get(Group::Symmetric),
+            unbound_until: instance.unbound_until,
         });
     }
     Kms::start(Parts {

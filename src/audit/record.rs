@@ -82,6 +82,9 @@ pub struct Record<'a> {
     /// The version of it that was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_version: Option<&'a str>,
+    /// `unbound`, when the request gave a context and what it decrypted was bound to less, or to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<&'a str>,
     /// What else a request was about that named several resources, fifty at the most: keys by their ids, what is none in the caller's
     /// words.
     #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "cut_each")]
@@ -126,6 +129,7 @@ impl<'a> Record<'a> {
             resource: None,
             key: None,
             key_version: None,
+            context: None,
             other_resources: &[],
             issued: None,
             decision: None,

@@ -1,4 +1,4 @@
-//! The self-contained ciphertext of the Advance operations.
+//! The self-contained ciphertext of the Advance operations, and what a ciphertext may be bound to.
 //!
 //! | offset | length | content |
 //! |---|---|---|
@@ -20,6 +20,16 @@ const HEADER: [u8; 3] = [b'$', 0x00, 0x02];
 const IV: usize = 12;
 /// Length of an AES-GCM tag in bytes.
 const TAG: usize = 16;
+
+/// What a ciphertext may be bound to: the additional authenticated data that a request to decrypt can mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// What may have been authenticated, the likeliest first.
+    pub aads: Vec<Vec<u8>>,
+    /// What earlier versions of Keystead authenticated where a client sent the same, and the present version does not: less than the
+    /// client asked for. Tried under `unbound_until` alone.
+    pub former_aads: Vec<Vec<u8>>,
+}
 
 /// A self-contained ciphertext taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

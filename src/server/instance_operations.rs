@@ -14,6 +14,7 @@ use crate::service::requests::{
     Sign, Verify,
 };
 use crate::wire::instance_protocol::*;
+use crate::wire::openapi::aads_alike;
 
 /// A message, and the key version that it came from.
 pub(super) struct Answered {
@@ -198,7 +199,8 @@ impl Call<'_> {
             algorithm: parsed(&request.algorithm)?,
             padding: parsed(&request.padding_mode)?,
             iv: request.iv,
-            aad: request.aad,
+            // Who names a version is a transfer client.
+            aads: if self.version.is_some() { aads_alike(request.aad) } else { vec![request.aad] },
             ciphertext: request.ciphertext_blob,
         };
         let done = self.kms.decrypt(self.caller, decrypt).await?;
@@ -218,7 +220,7 @@ impl Call<'_> {
             algorithm: parsed(&request.algorithm)?,
             padding: parsed(&request.padding_mode)?,
             iv: request.iv,
-            aad: request.aad,
+            aads: aads_alike(request.aad),
             ciphertext: request.ciphertext_blob,
         };
         let done = self.kms.advance_decrypt(self.caller, decrypt).await?;

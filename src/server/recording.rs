@@ -199,6 +199,7 @@ impl<'a> Recording<'a> {
             resource,
             key,
             key_version: self.trace.version().map(|version| version.as_str()),
+            context: self.trace.is_unbound().then_some("unbound"),
             other_resources: &other_resources,
             decision,
             policy,

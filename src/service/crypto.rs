@@ -79,7 +79,8 @@ impl Kms {
         let used = self.usable(caller, &request.key, Version::Initial)?;
         let algorithm = algorithm_for(&used, Form::Plain, request.algorithm)?;
         let padding = padding_for(algorithm, request.padding)?;
-        self.decrypt_with(&used, decryption(algorithm, padding, &request.iv, request.aad)?, padding, request.ciphertext).await
+        let hows = request.aads.into_iter().map(|aad| decryption(algorithm, padding, &request.iv, aad));
+        self.decrypt_by_first(&used, hows.collect::<Result<_>>()?, padding, request.ciphertext).await
     }
 
     /// AdvanceDecrypt: opens a self-contained ciphertext, and what Encrypt or GenerateDataKey made when key and IV are given.
@@ -110,7 +111,7 @@ impl Kms {
                             algorithm: request.algorithm,
                             padding: request.padding,
                             iv: request.iv,
-                            aad: request.aad,
+                            aads: request.aads,
                             ciphertext: request.ciphertext,
                         };
                         return self.decrypt(caller, plain).await;
@@ -128,8 +129,28 @@ impl Kms {
         if !request.iv.is_empty() && request.iv != blob.iv {
             return Err(Error::undecryptable());
         }
-        check_aad(&request.aad)?;
-        self.decrypt_with(&used, Decryption::AesGcm { iv: blob.iv, aad: request.aad }, None, blob.ciphertext).await
+        request.aads.iter().try_for_each(|aad| check_aad(aad))?;
+        let hows = request.aads.into_iter().map(|aad| Decryption::AesGcm { iv: blob.iv, aad });
+        self.decrypt_by_first(&used, hows.collect(), None, blob.ciphertext).await
+    }
+
+    /// Decrypts with a key that the caller may use, in the first of several ways that fits.
+    pub(super) async fn decrypt_by_first(
+        &self,
+        used: &Usable,
+        hows: Vec<Decryption>,
+        padding: Option<PaddingMode>,
+        mut ciphertext: Vec<u8>,
+    ) -> Result<Decrypted> {
+        let mut hows = hows.into_iter().peekable();
+        while let Some(how) = hows.next() {
+            let ciphertext = if hows.peek().is_some() { ciphertext.clone() } else { std::mem::take(&mut ciphertext) };
+            match self.decrypt_with(used, how, padding, ciphertext).await {
+                Err(error) if error.kind() == Kind::Undecryptable => {}
+                other => return other,
+            }
+        }
+        Err(Error::undecryptable())
     }
 
     /// Decrypts with a key that the caller may use.

@@ -5,6 +5,7 @@ use super::data_keys::data_key_length;
 use super::operator_crypto::{check_symmetric, oaep};
 use super::requests::{ExportTo, Exported, Operator, OperatorDecrypted, OperatorEncrypted};
 use crate::base::{Result, SecretBytes};
+use crate::model::ciphertext::Binding;
 use crate::tier::Encryption;
 
 impl Kms {
@@ -16,11 +17,11 @@ impl Kms {
     pub async fn export_data_key(
         &self,
         operator: &Operator,
-        (aads, ciphertext): (Vec<Vec<u8>>, &[u8]),
+        (binding, ciphertext): (Binding, &[u8]),
         to: &ExportTo,
         decoded: impl Fn(&SecretBytes) -> SecretBytes,
     ) -> Result<Exported> {
-        let OperatorDecrypted { key, version, plaintext } = self.operator_decrypt(operator, aads, ciphertext).await?;
+        let OperatorDecrypted { key, version, plaintext } = self.operator_decrypt(operator, binding, ciphertext).await?;
         Ok(Exported { key, version, data_key: to.encrypt(&decoded(&plaintext))? })
     }
 

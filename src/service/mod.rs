@@ -39,7 +39,7 @@ mod unwrapping;
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -84,6 +84,8 @@ pub struct ServedInstance {
     pub key_quota: Option<KeyQuota>,
     /// How many requests of symmetric cryptography a second its endpoint serves, if that is bounded.
     pub qps: Option<NonZeroU32>,
+    /// Until when Decrypt opens what earlier versions of Keystead bound to less than the context that is given, if it does.
+    pub unbound_until: Option<Timestamp>,
 }
 
 /// What a service is put together from.
@@ -117,6 +119,8 @@ pub struct Kms {
     rates: Mutex<Vec<Arc<RateUse>>>,
     supervisor: Supervisor,
     background: Mutex<Vec<AbortHandle>>,
+    /// Key versions that were made before may have encrypted what is bound to less than its context.
+    contexts_bound_since: Timestamp,
 }
 
 /// An instance that is served.
@@ -129,6 +133,9 @@ struct Served {
     qps: Option<NonZeroU32>,
     check: health::Check,
     rotations: rotation::Counts,
+    unbound_until: Option<Timestamp>,
+    /// Once: that `unbound_until` may be what a caller lacks.
+    told_of_unbound: Once,
 }
 
 impl Kms {
@@ -140,10 +147,19 @@ impl Kms {
         let now = parts.clock.now();
         let authorities = authorities(&parts.store).await?;
         let mut instances = HashMap::new();
-        for ServedInstance { id, name, kind, tier, key_quota, qps } in parts.instances {
-            let instance = parts.store.register_instance(&id, &name, kind, now).await?;
-            let (check, rotations) = (health::Check::default(), rotation::Counts::default());
-            instances.insert(id, Served { instance, tier, pair: Semaphore::new(1), key_quota, qps, check, rotations });
+        for ServedInstance { id, name, kind, tier, key_quota, qps, unbound_until } in parts.instances {
+            let served = Served {
+                instance: parts.store.register_instance(&id, &name, kind, now).await?,
+                tier,
+                pair: Semaphore::new(1),
+                key_quota,
+                qps,
+                check: health::Check::default(),
+                rotations: rotation::Counts::default(),
+                unbound_until,
+                told_of_unbound: Once::new(),
+            };
+            instances.insert(id, served);
         }
         for (kind, id) in parts.default_instances.iter() {
             if instances.get(id).is_none_or(|served: &Served| served.instance.kind != *kind) {
@@ -153,6 +169,7 @@ impl Kms {
         }
         let kms = Self {
             snapshot: Snapshot::load(&parts.store).await?,
+            contexts_bound_since: parts.store.contexts_bound_since(now).await?,
             store: parts.store,
             clock: parts.clock,
             instances,

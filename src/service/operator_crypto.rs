@@ -12,12 +12,12 @@ use super::authorize::Usable;
 use super::crypto::{algorithm_for, encrypts};
 use super::data_keys::data_key_length;
 use super::requests::{
-    Form, Operator, OperatorDecrypted, OperatorEncrypted, PublicKeyOf, ReEncryptSource, Reach, Signed, Verified,
+    Decrypted, Form, Operator, OperatorDecrypted, OperatorEncrypted, PublicKeyOf, ReEncryptSource, Reach, Signed, Verified,
 };
 use super::snapshot::KeyEntry;
 use crate::base::{Error, Kind, Result, SecretBytes};
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
-use crate::model::ciphertext::SelfContained;
+use crate::model::ciphertext::{Binding, SelfContained};
 use crate::model::{KeyId, KeyVersionId};
 use crate::tier::public_key::Validity;
 use crate::tier::{AAD_LIMIT, Decryption, Encryption, Iv, OaepHash, Sha256Digest, Share};
@@ -53,29 +53,53 @@ impl Kms {
         Ok(OperatorEncrypted { key: encrypted.key, version, ciphertext: blob })
     }
 
-    /// Decrypt: with the version that the blob names. Of several `aads` the one is meant that fits.
+    /// Decrypt: with the version that the blob names.
     ///
     /// # Errors
     /// As [`Kms::decrypt`]; [`Kind::KeyNotFound`] for a key that the blob names and that is not here; [`Kind::Undecryptable`] for all
     /// else that can be wrong with it.
-    pub async fn operator_decrypt(&self, operator: &Operator, aads: Vec<Vec<u8>>, ciphertext: &[u8]) -> Result<OperatorDecrypted> {
+    pub async fn operator_decrypt(&self, operator: &Operator, binding: Binding, ciphertext: &[u8]) -> Result<OperatorDecrypted> {
         let blob = SelfContained::parse_blob(ciphertext).ok_or_else(Error::undecryptable)?;
         let used = self.version_usable_by(operator, &blob.version)?;
         check_symmetric(&used)?;
-        let mut result = Err(Error::undecryptable());
-        // What is longer nobody encrypted with.
-        for aad in aads.into_iter().filter(|aad| aad.len() <= AAD_LIMIT) {
-            let how = Decryption::AesGcm { iv: blob.iv, aad };
-            match self.decrypt_with(&used, how, None, blob.ciphertext.clone()).await {
-                Err(error) if error.kind() == Kind::Undecryptable => {}
-                other => {
-                    result = other;
-                    break;
-                }
+        let decrypted = match self.open_blob(&used, &blob, binding.aads).await {
+            Err(error) if error.kind() == Kind::Undecryptable && self.tries_former(&used, &binding.former_aads)? => {
+                let decrypted = self.open_blob(&used, &blob, binding.former_aads).await?;
+                operator.trace.opens_unbound();
+                decrypted
             }
-        }
-        let decrypted = result?;
+            opened => opened?,
+        };
         Ok(OperatorDecrypted { key: decrypted.key, version: decrypted.version, plaintext: decrypted.plaintext })
+    }
+
+    /// What one of `aads` opens.
+    async fn open_blob(&self, used: &Usable, blob: &SelfContained, aads: Vec<Vec<u8>>) -> Result<Decrypted> {
+        // With what is longer nobody encrypted.
+        let aads = aads.into_iter().filter(|aad| aad.len() <= AAD_LIMIT);
+        let hows = aads.map(|aad| Decryption::AesGcm { iv: blob.iv, aad }).collect();
+        self.decrypt_by_first(used, hows, None, blob.ciphertext.clone()).await
+    }
+
+    /// Whether a ciphertext that does not open may be one of an earlier version of Keystead, which bound it to less than its context,
+    /// and is to be opened as such: when its key version is that old, and the operator of the installation allows it still.
+    fn tries_former(&self, used: &Usable, former_aads: &[Vec<u8>]) -> Result<bool> {
+        if former_aads.is_empty() || used.version.created >= self.contexts_bound_since {
+            return Ok(false);
+        }
+        let served = self.served(&used.entry.key.instance)?;
+        let allowed = served.unbound_until.is_some_and(|until| self.now() < until);
+        if !allowed {
+            served.told_of_unbound.call_once(|| {
+                tracing::warn!(
+                    instance = %served.instance.id,
+                    version = %used.version.id,
+                    "a ciphertext does not open with the EncryptionContext of the request. If an earlier version of Keystead made it, it \
+                     is bound to none: `unbound_until` of the instance, a date, lets such ciphertexts be opened until then"
+                );
+            });
+        }
+        Ok(allowed)
     }
 
     /// ReEncrypt: the plaintext does not leave the service. What an asymmetric key encrypted is bytes; the new blob decrypts to their
@@ -94,7 +118,7 @@ impl Kms {
         let destination = self.usable_by(operator, key)?;
         check_symmetric(&destination)?;
         let text = match source {
-            ReEncryptSource::Symmetric { aads } => self.operator_decrypt(operator, aads, &ciphertext).await?.plaintext,
+            ReEncryptSource::Symmetric(binding) => self.operator_decrypt(operator, binding, &ciphertext).await?.plaintext,
             ReEncryptSource::Asymmetric { key, version, algorithm } => {
                 encoded(&self.asymmetric_decrypt(operator, (key, &version), algorithm, ciphertext).await?.plaintext)
             }

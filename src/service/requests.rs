@@ -6,6 +6,7 @@ mod sessions;
 use crate::base::{SecretBytes, Timestamp};
 use crate::model::access::{AuthenticationMethod, ClientKey, NetworkRuleKind, Permission, ResourcePattern, Scope};
 use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MessageType, PaddingMode, SignatureAlgorithm};
+use crate::model::ciphertext::Binding;
 use crate::model::instance::ProtectionLevel;
 use crate::model::key::{CreatorType, Key, KeyAttributes, KeyState, Origin, StorageMechanism, SubjectPublicKeyInfo};
 use crate::model::operator::KeyPolicy;
@@ -90,8 +91,8 @@ pub struct Decrypt {
     pub padding: Option<PaddingMode>,
     /// The IV that [`Encrypted`] gave; empty for an algorithm without one.
     pub iv: Vec<u8>,
-    /// As in [`Encrypt`].
-    pub aad: Vec<u8>,
+    /// What the `aad` of [`Encrypt`] may have been, the likeliest first; at least one.
+    pub aads: Vec<Vec<u8>>,
     /// The ciphertext.
     pub ciphertext: Vec<u8>,
 }
@@ -107,8 +108,8 @@ pub struct AdvanceDecrypt {
     pub padding: Option<PaddingMode>,
     /// Checked against the blob's when it is given with one.
     pub iv: Vec<u8>,
-    /// As in [`Encrypt`].
-    pub aad: Vec<u8>,
+    /// As in [`Decrypt`].
+    pub aads: Vec<Vec<u8>>,
     /// The blob.
     pub ciphertext: Vec<u8>,
 }
@@ -409,11 +410,8 @@ pub struct OperatorEncrypted {
 
 /// What ReEncrypt decrypts with.
 pub enum ReEncryptSource<'a> {
-    /// The key version that the blob names, and the additional authenticated data of which one is meant.
-    Symmetric {
-        /// As for Decrypt.
-        aads: Vec<Vec<u8>>,
-    },
+    /// The key version that the blob names, bound to this.
+    Symmetric(Binding),
     /// As AsymmetricDecrypt.
     Asymmetric {
         /// Id, alias or ARN.

@@ -14,6 +14,7 @@ pub struct Trace {
     others: Mutex<Vec<KeyId>>,
     version: OnceLock<KeyVersionId>,
     issued: OnceLock<AccessKeyId>,
+    unbound: OnceLock<()>,
 }
 
 impl Trace {
@@ -40,6 +41,15 @@ impl Trace {
     /// The AccessKey that was handed out.
     pub fn issued(&self) -> Option<&AccessKeyId> {
         self.issued.get()
+    }
+
+    /// Whether what was decrypted was bound to less than the context that was given.
+    pub fn is_unbound(&self) -> bool {
+        self.unbound.get().is_some()
+    }
+
+    pub(super) fn opens_unbound(&self) {
+        let _ = self.unbound.set(());
     }
 
     pub(super) fn decided(&self, decision: Decision) {

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::SqlitePool;
 
-use crate::base::{Error, Kind, Result, SecretBytes, durable};
+use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, durable};
 
 pub use access::AccessTables;
 pub use access_changes::PolicyChange;
@@ -152,6 +152,27 @@ impl Store {
     pub async fn revision(&self) -> Result<u64> {
         let revision: i64 = sqlx::query_scalar("SELECT revision FROM installation").fetch_one(&self.pool).await.map_err(failed)?;
         Ok(revision.cast_unsigned())
+    }
+
+    /// Since when every EncryptionContext is read: since the first time that this is asked, which is `now` if it was not asked before.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn contexts_bound_since(&self, now: Timestamp) -> Result<Timestamp> {
+        let known = sqlx::query_scalar("SELECT contexts_bound_since FROM installation").fetch_one(&self.pool).await;
+        if let Some(since) = known.map_err(failed)? {
+            return Ok(Timestamp::from_unix(since));
+        }
+        let since: i64 = self
+            .write_unseen("note since when contexts are bound", |writing| {
+                Box::pin(async move {
+                    let statement = "UPDATE installation SET contexts_bound_since = COALESCE(contexts_bound_since, $1)
+                        RETURNING contexts_bound_since";
+                    Ok(sqlx::query_scalar(statement).bind(now.unix()).fetch_one(writing.connection).await?)
+                })
+            })
+            .await?;
+        Ok(Timestamp::from_unix(since))
     }
 
     /// Ends: statements that run are waited for.

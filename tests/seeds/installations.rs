@@ -64,6 +64,16 @@ impl Upgraded {
         of_door.len()
     }
 
+    /// A ciphertext of the OpenAPI without a context, and what it was made of.
+    fn unbound(&self, instance: &InstanceId) -> (&str, &str) {
+        let of_it = |call: &&Value| {
+            let is_decrypt = call["door"] == "OpenAPI" && call["operation"] == "Decrypt" && call["instance"] == instance.as_str();
+            is_decrypt && call["parameters"]["EncryptionContext"].is_null()
+        };
+        let call = self.calls.iter().find(of_it).unwrap();
+        (call["parameters"]["CiphertextBlob"].as_str().unwrap(), call["answer"]["Plaintext"].as_str().unwrap())
+    }
+
     fn over_the_openapi(&self, operation: &str, parameters: &Value) -> Value {
         let mut arguments = vec![operation.to_owned()];
         for (name, value) in parameters.as_object().unwrap() {
@@ -171,6 +181,35 @@ fn what_an_earlier_release_made_is_opened() {
         assert!(made > 0 && spoken > 0, "{made}, {spoken}");
         let (ended_well, log) = server.end();
         assert!(ended_well, "{log}");
+    }
+}
+
+/// Releases before contexts were read in every form ignored those that came flattened: what they made of them is bound to nothing.
+#[test]
+fn what_an_earlier_release_bound_to_nothing_opens_when_the_operator_allows_it_and_not_before() {
+    for seed in seeds() {
+        let upgraded = Upgraded::of(&seed);
+        let installation = &upgraded.installation;
+        let unbound: Vec<_> = [&installation.hardware, &installation.software].map(|instance| upgraded.unbound(instance)).into();
+        let open =
+            |(blob, _): &(&str, &str)| installation.api(&["Decrypt", "--CiphertextBlob", blob, "--EncryptionContext.tenant", "a"]);
+        let server = installation.serve_in([upgraded.softhsm()]);
+        for sealed in unbound.iter().chain(&unbound) {
+            assert_eq!(open(sealed).unwrap_err()["Code"], "InvalidParameter");
+        }
+        let (_, log) = server.end();
+        assert_eq!(log.matches("unbound_until").count(), unbound.len(), "once for each instance: {log}");
+
+        let path = installation.path("keystead.toml");
+        let configured = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, configured.replace("[[instance]]\n", "[[instance]]\nunbound_until = 2999-01-01\n")).unwrap();
+        let server = installation.serve_in([upgraded.softhsm()]);
+        for sealed in &unbound {
+            assert_eq!(open(sealed).unwrap()["Plaintext"], sealed.1);
+        }
+        assert!(server.end().0);
+        let found = installation.run(&["audit", "search", "--operation", "Decrypt", "--code", "OK"]);
+        assert_eq!(text(&found).matches(r#""context":"unbound""#).count(), unbound.len(), "{}", text(&found));
     }
 }
 

@@ -169,12 +169,12 @@ pub async fn bench() -> Bench {
 
 /// The same on given tiers, of which the first makes keys.
 pub async fn bench_on(tiers: [Arc<dyn Tier>; 2]) -> Bench {
-    bench_with(KINDS, tiers, Proxies::None, [(); 3].map(|()| Limits::default())).await
+    bench_with(KINDS, tiers, Proxies::None, [(); 3].map(|()| Limits::default()), None).await
 }
 
 /// The same with instances that are said to be of these kinds, whatever holds their keys. The first of each kind is a default one.
 pub async fn bench_of(kinds: [InstanceKind; 2]) -> Bench {
-    bench_with(kinds, software(), Proxies::None, [(); 3].map(|()| Limits::default())).await
+    bench_with(kinds, software(), Proxies::None, [(); 3].map(|()| Limits::default()), None).await
 }
 
 const KINDS: [InstanceKind; 2] = [InstanceKind::Software; 2];
@@ -183,14 +183,23 @@ fn software() -> [Arc<dyn Tier>; 2] {
     [(); 2].map(|()| Arc::new(SoftwareTier::new()) as Arc<dyn Tier>)
 }
 
+/// The same as if an earlier version of Keystead had made its keys, which bound ciphertexts to less than their contexts, and that was
+/// replaced in [`UPGRADE`] from now; such ciphertexts are opened until then.
+pub async fn bench_unbound_until(until: Duration) -> Bench {
+    bench_with(KINDS, software(), Proxies::None, [(); 3].map(|()| Limits::default()), Some(until)).await
+}
+
+/// See [`bench_unbound_until`].
+pub const UPGRADE: Duration = Duration::from_secs(3600);
+
 /// The same with something before all its listeners.
 pub async fn bench_behind(proxies: Proxies) -> Bench {
-    bench_with(KINDS, software(), proxies, [(); 3].map(|()| Limits::default())).await
+    bench_with(KINDS, software(), proxies, [(); 3].map(|()| Limits::default()), None).await
 }
 
 /// The same with limits at the first instance's endpoint, at the shared gateway, and at the Security Token Service.
 pub async fn bench_limited(limits: [Limits; 3]) -> Bench {
-    bench_with(KINDS, software(), Proxies::None, limits).await
+    bench_with(KINDS, software(), Proxies::None, limits, None).await
 }
 
 async fn bench_with(
@@ -198,10 +207,15 @@ async fn bench_with(
     tiers: [Arc<dyn Tier>; 2],
     proxies: Proxies,
     [at_instance, at_shared, at_sts]: [Limits; 3],
+    unbound_until: Option<Duration>,
 ) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::create(&directory.path().join("keystead.db"), &RootKey::generate()).await.unwrap();
     let clock = Arc::new(FixedClock::at(SystemClock.now()));
+    let unbound_until = unbound_until.map(|until| clock.now().after(until));
+    if unbound_until.is_some() {
+        store.contexts_bound_since(clock.now().after(UPGRADE)).await.unwrap();
+    }
     let authorities = certificates::new_authorities(clock.now()).unwrap();
     let roots = [&authorities.root_certificate].map(|der| CertificateDer::from(der.clone()));
     store
@@ -230,6 +244,7 @@ async fn bench_with(
         tier,
         key_quota: None,
         qps: at_instance.get(Group::Symmetric),
+        unbound_until,
     });
     let kms = Kms::start(Parts {
         store: store.clone(),

@@ -12,6 +12,7 @@ mod access_points_of_roles;
 mod audit;
 mod bodies;
 mod checks;
+mod contexts;
 mod key_versions;
 mod limits;
 mod matrix;

@@ -115,7 +115,7 @@ impl Importing {
             algorithm: None,
             padding: None,
             iv: sealed.iv.as_bytes().to_vec(),
-            aad: Vec::new(),
+            aads: vec![Vec::new()],
             ciphertext: sealed.ciphertext.clone(),
         };
         self.kms.decrypt(&self.bench.caller, request).await.is_ok_and(|opened| opened.plaintext.constant_time_eq(b"hello"))

@@ -70,6 +70,7 @@ fn parts(store: Store, instance: &InstanceId, clock: Arc<FixedClock>, tier: Arc<
             tier,
             key_quota: None,
             qps: None,
+            unbound_until: None,
         }],
         default_instances: DefaultInstances::new(vec![(InstanceKind::Software, instance.clone())]).unwrap(),
         pairs: Arc::new(SoftwareTier::new()),
@@ -195,7 +196,7 @@ async fn goes_there_and_back(bench: &Bench, key: &KeyId, algorithm: EncryptionAl
         algorithm: Some(algorithm),
         padding: None,
         iv: sealed.iv.as_bytes().to_vec(),
-        aad: Vec::new(),
+        aads: vec![Vec::new()],
         ciphertext: sealed.ciphertext,
     };
     let opened = bench.kms.decrypt(&bench.caller, decrypt).await.unwrap();
@@ -447,7 +448,8 @@ async fn a_key_whose_window_has_ended_is_destroyed_on_every_node() {
         assert_eq!(node.describe_key(&bench.operator, "alias/lost").unwrap_err().kind(), Kind::AliasNotFound);
         assert_eq!(node.describe_key(&bench.operator, saved.as_str()).unwrap().key.state, KeyState::Enabled);
     }
-    let request = AdvanceDecrypt { key: None, algorithm: None, padding: None, iv: Vec::new(), aad: Vec::new(), ciphertext: sealed };
+    let request =
+        AdvanceDecrypt { key: None, algorithm: None, padding: None, iv: Vec::new(), aads: vec![Vec::new()], ciphertext: sealed };
     assert!(kms.advance_decrypt(&bench.caller, request).await.is_err());
     kms.encrypt(&bench.caller, Form::Plain, encrypt(&saved)).await.unwrap();
     assert!(bench.store.key(&lost).await.unwrap().is_none());
@@ -470,7 +472,7 @@ async fn an_alias_is_as_good_as_the_id() {
         algorithm: None,
         padding: None,
         iv: Vec::new(),
-        aad: Vec::new(),
+        aads: vec![Vec::new()],
         ciphertext: sealed.ciphertext,
     };
     assert!(bench.kms.advance_decrypt(&bench.caller, request).await.unwrap().plaintext.constant_time_eq(b"hello"));

@@ -179,7 +179,8 @@ async fn a_key_is_rotated_when_its_time_comes_and_by_one_node() {
     assert_eq!((&old.version, &new.version), (&described.key.initial_version, &described.key.primary_version));
     assert_ne!(old.version, new.version);
     for ciphertext in [old.ciphertext, new.ciphertext] {
-        let request = AdvanceDecrypt { key: None, algorithm: None, padding: None, iv: Vec::new(), aad: Vec::new(), ciphertext };
+        let request =
+            AdvanceDecrypt { key: None, algorithm: None, padding: None, iv: Vec::new(), aads: vec![Vec::new()], ciphertext };
         assert!(two.advance_decrypt(&bench.caller, request).await.unwrap().plaintext.constant_time_eq(b"hello"));
     }
 

@@ -48,6 +48,7 @@ impl Token {
                 tier: Arc::clone(self) as _,
                 key_quota: None,
                 qps: None,
+                unbound_until: None,
             }],
             default_instances: DefaultInstances::new(vec![(InstanceKind::Hardware, bench.instance.clone())]).unwrap(),
             pairs: Arc::new(SoftwareTier::new()),

@@ -36,7 +36,7 @@ fn digest(call: &Call<'_>) -> Result<Sha256Digest> {
 }
 
 fn context(call: &Call<'_>, name: &str) -> Result<EncryptionContext> {
-    EncryptionContext::parse(name, call.parameters.optional(name))
+    EncryptionContext::read(call.parameters, name)
 }
 
 /// A recipient is an enclave of the cloud, to which answers are encrypted.
@@ -80,13 +80,19 @@ pub(super) async fn encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
 
 pub(super) async fn decrypt(call: &Call<'_>) -> Result<Vec<u8>> {
     refuse_recipient(call)?;
-    let aads = context(call, "EncryptionContext")?.candidates();
-    plaintext(call, &call.kms.operator_decrypt(call.operator, aads, &bytes(call, "CiphertextBlob")?).await?)
+    let binding = context(call, "EncryptionContext")?.binding();
+    plaintext(call, &call.kms.operator_decrypt(call.operator, binding, &bytes(call, "CiphertextBlob")?).await?)
 }
 
 pub(super) async fn re_encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
     let parameters = call.parameters;
+    let source_context = context(call, "SourceEncryptionContext")?;
     let source = match parameters.optional("SourceKeyId") {
+        Some(_) if !source_context.is_empty() => {
+            let text =
+                "The parameter SourceEncryptionContext belongs to a symmetric source, and SourceKeyId names an asymmetric one.";
+            return Err(Error::invalid(text));
+        }
         Some(key) => ReEncryptSource::Asymmetric {
             key,
             version: parameters.required_as("SourceKeyVersionId")?,
@@ -98,7 +104,7 @@ pub(super) async fn re_encrypt(call: &Call<'_>) -> Result<Vec<u8>> {
                     return Err(Error::invalid(format!("The parameter {name} belongs to SourceKeyId, which is missing.")));
                 }
             }
-            ReEncryptSource::Symmetric { aads: context(call, "SourceEncryptionContext")?.candidates() }
+            ReEncryptSource::Symmetric(source_context.binding())
         }
     };
     let source = (source, bytes(call, "CiphertextBlob")?);
@@ -205,7 +211,7 @@ fn from_base64(text: &SecretBytes) -> SecretBytes {
 }
 
 pub(super) async fn export_data_key(call: &Call<'_>) -> Result<Vec<u8>> {
-    let source = (context(call, "EncryptionContext")?.candidates(), &*bytes(call, "CiphertextBlob")?);
+    let source = (context(call, "EncryptionContext")?.binding(), &*bytes(call, "CiphertextBlob")?);
     let to = export_to(call)?;
     call.json(exported(&call.kms.export_data_key(call.operator, source, &to, from_base64).await?))
 }

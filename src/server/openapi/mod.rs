@@ -25,7 +25,7 @@ use crate::service::Kms;
 use crate::service::requests::{Operator, Page};
 use crate::wire::REGION;
 use crate::wire::openapi::answers::{AccountStatusAnswer, Answer, Done, ListAnswer, RegionItem, Regions};
-use crate::wire::openapi::{Action, CRYPTOGRAPHY, Parameters};
+use crate::wire::openapi::{Action, CRYPTOGRAPHY, Parameters, refuse_unread_contexts};
 
 /// One request of a known operator.
 #[derive(Clone, Copy)]
@@ -71,6 +71,7 @@ impl Call<'_> {
 
     /// One arm, one function.
     async fn permitted(&self, action: Action) -> Result<Vec<u8>> {
+        refuse_unread_contexts(self.parameters, action)?;
         match action {
             Action::CreateKey => keys::create_key(self).await,
             Action::DescribeKey => keys::describe_key(self),

@@ -9,7 +9,7 @@ pub mod xml;
 
 use std::str::FromStr;
 
-pub use encryption_context::EncryptionContext;
+pub use encryption_context::{EncryptionContext, aads_alike, refuse_unread_contexts};
 pub use json_parameters::{access_control_rules, filters};
 pub use parameters::Parameters;
 

@@ -273,6 +273,7 @@ async fn start(store: Store) -> Arc<Kms> {
             tier: Arc::new(SoftwareTier::new()),
             key_quota: None,
             qps: None,
+            unbound_until: None,
         }],
         default_instances: DefaultInstances::new(vec![(InstanceKind::Software, instance)]).expect("one"),
         pairs: Arc::new(SoftwareTier::new()),
