@@ -35,7 +35,13 @@ pub(super) fn start(filter: &str) -> Result<(), String> {
         flush(PANIC_LINES);
     }));
     let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_ansi(std::io::stderr().is_terminal()).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(lines)
+        .with_ansi(std::io::stderr().is_terminal())
+        // It would tell of them by `eprintln!`, which waits for the reader and panics without one.
+        .log_internal_errors(false)
+        .init();
     Ok(())
 }
 
