@@ -6,9 +6,12 @@ import json
 
 import pytest
 from alibabacloud_kms20160120 import models as openapi
+from alibabacloud_tea_openapi.models import OpenApiRequest, Params
+from alibabacloud_tea_openapi.utils import Utils
 from clients import kms
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from darabonba.runtime import RuntimeOptions
 from test_openapi import code_of
 
 TEXT = base64.b64encode(b"hello \xc3\xa9").decode()
@@ -65,7 +68,37 @@ def test_the_order_of_a_context_means_nothing(control, aes):
     assert control.decrypt(openapi.DecryptRequest(ciphertext_blob=sealed.ciphertext_blob, encryption_context=turned)).body.plaintext == TEXT
 
 
-@pytest.mark.parametrize("aad", [digest_of(CONTEXT), digest_of(CONTEXT).hex().encode(), json.dumps(CONTEXT, separators=(",", ":")).encode()])
+def test_a_flattened_context_is_that_of_json(control, aes):
+    """As npm's client sends it, and whoever calls the OpenAPI by its generic client."""
+
+    def call(action, **query):
+        how = Params(
+            action=action,
+            version="2016-01-20",
+            protocol="HTTPS",
+            pathname="/",
+            method="POST",
+            auth_type="AK",
+            style="RPC",
+            req_body_type="formData",
+            body_type="json",
+        )
+        query = Utils.query(query)
+        assert all(name != "EncryptionContext" for name in query)
+        return control.call_api(how, OpenApiRequest(query=query), RuntimeOptions())["body"]
+
+    blob = call("Encrypt", KeyId=aes[0], Plaintext=TEXT, EncryptionContext=CONTEXT)["CiphertextBlob"]
+    assert call("Decrypt", CiphertextBlob=blob, EncryptionContext=CONTEXT)["Plaintext"] == TEXT
+    assert control.decrypt(openapi.DecryptRequest(ciphertext_blob=blob, encryption_context=CONTEXT)).body.plaintext == TEXT
+    for other in [{}, {"purpose": "test"}]:
+        assert code_of(lambda: call("Decrypt", CiphertextBlob=blob, EncryptionContext=other)) == "InvalidParameter"
+
+
+# What the transfer clients send for the context: Java and Go, Python, Python's older mode.
+AADS = [digest_of(CONTEXT), digest_of(CONTEXT).hex().encode(), json.dumps(CONTEXT, separators=(",", ":")).encode()]
+
+
+@pytest.mark.parametrize("aad", AADS)
 def test_what_the_instance_encrypted_is_read_here(control, client, aes, aad):
     """As the three kinds of clients do it that were moved to the instance protocol."""
     sealed = client.advance_encrypt(kms.AdvanceEncryptRequest(key_id=aes[0], plaintext=TEXT.encode(), aad=aad))
@@ -73,10 +106,11 @@ def test_what_the_instance_encrypted_is_read_here(control, client, aes, aad):
     assert control.decrypt(openapi.DecryptRequest(ciphertext_blob=blob, encryption_context=CONTEXT)).body.plaintext == TEXT
 
 
-def test_what_is_encrypted_here_is_read_by_the_instance(control, client, aes):
+@pytest.mark.parametrize("aad", AADS)
+def test_what_is_encrypted_here_is_read_by_the_instance(control, client, aes, aad):
     sealed = control.encrypt(openapi.EncryptRequest(key_id=aes[0], plaintext=TEXT, encryption_context=CONTEXT)).body
     blob = b"$\x00\x02" + base64.b64decode(sealed.ciphertext_blob)
-    opened = client.advance_decrypt(kms.AdvanceDecryptRequest(ciphertext_blob=blob, aad=digest_of(CONTEXT)))
+    opened = client.advance_decrypt(kms.AdvanceDecryptRequest(ciphertext_blob=blob, aad=aad))
     assert opened.plaintext.decode() == TEXT
 
 
