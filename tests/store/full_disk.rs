@@ -107,6 +107,7 @@ async fn whichever_statement_finds_no_room_the_use_case_works_when_there_is_room
     let store = &bench.store;
     let mut disk = Disk::of(&bench).await;
     step!(disk, store.register_instance(&instance(), "a", InstanceKind::Hardware, NOW));
+    step!(disk, store.contexts_bound_since(NOW));
     let authorities = Authorities {
         root_certificate: vec![1],
         root_key: SecretBytes::new(SECRET.to_vec()),

@@ -362,6 +362,16 @@ async fn an_instance_keeps_its_kind() {
 }
 
 #[tokio::test]
+async fn contexts_are_bound_since_the_first_time_that_it_is_asked() {
+    let bench = bench().await;
+    assert_eq!(bench.store.contexts_bound_since(NOW).await.unwrap(), NOW);
+    let later = Timestamp::from_unix(NOW.unix() + 100);
+    for store in [bench.store.clone(), bench.again().await] {
+        assert_eq!(store.contexts_bound_since(later).await.unwrap(), NOW);
+    }
+}
+
+#[tokio::test]
 async fn a_new_administrator_replaces_the_former() {
     let bench = bench().await;
     let (first, second) = (access_key("administrator"), access_key("administrator"));
