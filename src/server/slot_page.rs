@@ -155,7 +155,12 @@ pub(super) fn remarks(of: &SlotStatus) -> Vec<String> {
             of.generator_failures
         )),
     };
-    generator.into_iter().collect()
+    let keys = of.failing_keys.iter().map(|id| {
+        format!(
+            "the token fails with the key {id} and serves others of its kind; look after this key, or make another version of it"
+        )
+    });
+    generator.into_iter().chain(keys).collect()
 }
 
 /// What whoever is called at night should do.

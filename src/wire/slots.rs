@@ -82,7 +82,7 @@ pub struct Slot {
 pub enum State {
     /// Calls go through.
     Serving,
-    /// One call at a time tries whether it is well again.
+    /// It is tried whether it is well again; callers are sent away until then.
     Probing,
     /// It is being mended.
     Recovering,
@@ -161,7 +161,7 @@ pub enum Need {
 pub enum Breaker {
     /// Calls go through.
     Closed,
-    /// One at a time does.
+    /// It is tried whether they do.
     HalfOpen,
     /// None does.
     Open,

@@ -17,6 +17,7 @@ mod bench;
 #[path = "../tier/unwrapping.rs"]
 mod unwrapping;
 
+mod blame;
 mod callers;
 mod calls;
 mod cancel;

@@ -20,6 +20,9 @@ pub const DEADLINE: Duration = Duration::from_millis(500);
 /// How long making a key may take here.
 pub const GENERATION_DEADLINE: Duration = Duration::from_millis(2_000);
 
+/// How long after a connection that took too long the next one is tried.
+const AGAIN: Duration = Duration::from_millis(300);
+
 /// The settings of a token of one's own, behind the faults.
 pub fn settings(label: &str) -> Settings {
     let uri = softhsm::uri(label).parse().unwrap();
@@ -34,7 +37,11 @@ pub async fn connect(settings: Settings) -> Arc<Pkcs11Tier> {
     for _ in 0..10 {
         match Pkcs11Tier::connect(settings.clone()).await {
             Ok(tier) => return Arc::new(tier),
-            Err(error) if error.kind() == Kind::Unavailable => println!("once more: {error}"),
+            Err(error) if error.kind() == Kind::Unavailable => {
+                println!("once more: {error}");
+                // The tests that took too long have the token until they end.
+                tokio::time::sleep(AGAIN).await;
+            }
             Err(error) => panic!("{error}"),
         }
     }

@@ -88,6 +88,7 @@ pub fn slot(state: SlotState, reason: &str) -> SlotStatus {
         logins: 2,
         written_off: 3,
         generator: Generator::Sound,
+        failing_keys: Vec::new(),
         generator_failures: 0,
     }
 }

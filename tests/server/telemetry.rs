@@ -93,6 +93,12 @@ async fn readiness_says_what_is_wrong_and_who_can_mend_it() {
     assert!(remark.contains("ok: serving; remark: random numbers of the token failed health tests 4 times"), "{remark}");
     let page = get(bench.telemetry, "/slots").await.1;
     assert!(page.contains("\"random numbers of the token failed health tests 4 times"), "{page}");
+    let named = || SlotStatus { failing_keys: vec!["key-a-1".to_owned()], ..slot(SlotState::Serving, "") };
+    puppet.say(vec![named()], Check::Works);
+    let (status, remark) = line(&bench).await;
+    assert_eq!(status, "200", "others are served");
+    assert!(remark.contains("ok: serving; remark: the token fails with the key key-a-1 and serves others"), "{remark}");
+    puppet.say(vec![failing()], Check::Works);
     let metrics = get(bench.telemetry, "/metrics").await.1;
     let sample = format!("keystead_hsm_random_failures_total{{instance=\"{}\",slot=\"0\"}} 4\n", bench.instance);
     assert!(metrics.contains(&sample), "{metrics}");

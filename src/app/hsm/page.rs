@@ -157,7 +157,7 @@ fn queue(of: &Slot, rates: Option<&Rates<'_>>) -> String {
 fn breaker(of: Breaker) -> &'static str {
     match of {
         Breaker::Closed => "closed: calls go through",
-        Breaker::HalfOpen => "half open: one call at a time goes through",
+        Breaker::HalfOpen => "half open: it is tried whether calls go through",
         Breaker::Open => "open: no call goes through",
     }
 }

@@ -3,8 +3,6 @@
 //! Made by `slot` and `supervisor` alone, for as long as the call runs. It knows handles and lengths, and tells a key that is gone
 //! from a login or a token that is; no algorithm.
 
-use std::sync::atomic::Ordering;
-
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Failure, RvError};
 use cryptoki::mechanism::MechanismType;
@@ -12,8 +10,8 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, SessionState};
 
 use super::call::{Functions, Mechanism};
-use super::canary::Canary;
 use super::handles::Known;
+use super::known_good::{Health, Subject};
 use super::pool::Life;
 use super::random::{Discovery, Drawn, GRAIN, Part};
 use super::rv::Level;
@@ -25,10 +23,22 @@ use crate::base::{Error, Kind, Result, SecretBytes};
 pub(super) enum Fault {
     /// A PKCS #11 function failed.
     Module(Failure),
+    /// One failed that was called for a key.
+    Key(Failure, Subject),
     /// No function failed, and yet this is broken.
     Broken(Level, &'static str),
     /// The input was refused, or the result did not hold.
     Ours(Error),
+}
+
+impl Fault {
+    /// Says what the function that failed was called for.
+    pub(super) fn at(self, subject: &Subject) -> Self {
+        match self {
+            Self::Module(failure) => Self::Key(failure, subject.clone()),
+            other @ (Self::Key(..) | Self::Broken(..) | Self::Ours(_)) => other,
+        }
+    }
 }
 
 impl From<Failure> for Fault {
@@ -46,7 +56,7 @@ impl From<Error> for Fault {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Module(failure) => rv::public(&failure),
+            Fault::Module(failure) | Fault::Key(failure, _) => rv::public(&failure),
             Fault::Broken(_, text) => super::condition::away().caused_by(text),
             Fault::Ours(error) => error,
         }
@@ -66,8 +76,12 @@ impl<'a> Calling<'a> {
         Self { slot, session, life }
     }
 
-    fn functions(&self) -> &Functions {
+    pub(super) fn functions(&self) -> &Functions {
         self.slot.functions()
+    }
+
+    pub(super) fn slot(&self) -> &Slot {
+        self.slot
     }
 
     /// The safe binding of the session.
@@ -171,29 +185,13 @@ impl<'a> Calling<'a> {
         }
     }
 
-    /// Whether a known ciphertext opens on this session. On a token that never made a canary random bytes must do.
-    pub(super) fn canary_lives(&self) -> bool {
-        let canary = *lock(&self.slot.canary);
-        if let Some(canary) = canary {
-            return canary.lives(self.functions(), self.session);
-        }
-        match Canary::hatch(self.functions(), self.session) {
-            Some(canary) => {
-                let lives = canary.lives(self.functions(), self.session);
-                canary.let_go(self.session);
-                lives
-            }
-            None => !self.slot.hatched.load(Ordering::Acquire) && self.ping().is_ok(),
-        }
-    }
-
     /// Random bytes, and the login is there. Of a token without a generator a known ciphertext opens instead.
     pub(super) fn ping(&self) -> Result<(), Fault> {
         let drawn = self.draw(GRAIN)?;
         self.check_login()?;
         let canary = *lock(&self.slot.canary);
         match (drawn.token, canary) {
-            (Part::None(_), Some(canary)) if !canary.lives(self.functions(), self.session) => {
+            (Part::None(_), Some(canary)) if canary.lives(self.functions(), self.session).is_err() => {
                 Err(Fault::Broken(Level::Session, "a known ciphertext does not open"))
             }
             (Part::None(_) | Part::Mixed | Part::LeftOut(..), _) => Ok(()),
@@ -233,11 +231,17 @@ impl<'a> Calling<'a> {
         Ok(output)
     }
 
-    /// Real operations: random bytes, a ciphertext that opens, the login, the token itself.
+    /// Real operations: random bytes, a block that is known, the login, the token itself, and what failed last of what must succeed.
     pub(super) fn check_health(&self) -> Result<(), Fault> {
         self.ping()?;
         self.functions().token(self.life.slot_id)?;
-        if self.canary_lives() { Ok(()) } else { Err(Fault::Broken(Level::Token, "a known ciphertext does not open")) }
+        expect_health(self.canary_health(), "a known block does not go through the token")?;
+        let doubted = *lock(&self.slot.doubted);
+        if doubted.is_some() {
+            expect_health(self.family_health(doubted), "an operation fails that must succeed")?;
+            *lock(&self.slot.doubted) = None;
+        }
+        Ok(())
     }
 
     /// Random bytes of the token and of the process.
@@ -273,5 +277,13 @@ impl<'a> Calling<'a> {
             return Err(Failure::Pkcs11(RvError::RandomNoRng, Function::GenerateRandom));
         }
         self.functions().random(self.session.handle(), block)
+    }
+}
+
+fn expect_health(health: Health, what: &'static str) -> Result<(), Fault> {
+    match health {
+        Health::Works => Ok(()),
+        Health::Fails => Err(Fault::Broken(Level::Token, what)),
+        Health::Unknown => Err(Fault::Broken(Level::Operation, "the token is too busy to say how it is")),
     }
 }

@@ -1,11 +1,12 @@
 //! A ciphertext that must open: tells a wrong ciphertext from a module that fails.
 //!
 //! SoftHSM and others answer a flipped byte as they answer a fault. The canary is one AES block under a key that lives in the
-//! login session; its decryption is the same C function that is in doubt.
+//! login session; it goes through the same C functions that are in doubt.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use cryptoki::error::Error as Failure;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
@@ -57,8 +58,11 @@ pub(super) struct Canary {
 }
 
 impl Canary {
-    /// Makes the key in `session`, which it lives as long as. `None` when the token does no AES-ECB, or fails.
-    pub(super) fn hatch(functions: &Functions, session: &Session) -> Option<Self> {
+    /// Makes the key in `session`, which it lives as long as.
+    ///
+    /// # Errors
+    /// The token does no AES-ECB, or fails.
+    pub(super) fn hatch(functions: &Functions, session: &Session) -> Result<Self, Failure> {
         let template = [
             Attribute::Class(ObjectClass::SECRET_KEY),
             Attribute::KeyType(KeyType::AES),
@@ -70,15 +74,10 @@ impl Canary {
             Attribute::Encrypt(true),
             Attribute::Decrypt(true),
         ];
-        let key = session.generate_key(&cryptoki::mechanism::Mechanism::AesKeyGen, &template).ok()?;
-        let mut ciphertext = [0; 16];
-        let written = functions.encrypt(session.handle(), key.handle(), Mechanism::AesEcb, &SONG, &mut ciphertext);
-        if written.is_ok_and(|written| written == 16) {
-            Some(Self { key, ciphertext })
-        } else {
+        let key = session.generate_key(&cryptoki::mechanism::Mechanism::AesKeyGen, &template)?;
+        encrypt(functions, session, key).map(|ciphertext| Self { key, ciphertext }).inspect_err(|_| {
             let _ = session.destroy_object(key);
-            None
-        }
+        })
     }
 
     /// Destroys the key.
@@ -86,10 +85,23 @@ impl Canary {
         let _ = session.destroy_object(self.key);
     }
 
-    /// Whether it opens on this session.
-    pub(super) fn lives(&self, functions: &Functions, session: &Session) -> bool {
+    /// Whether the block becomes what it was, and that the block, on this session.
+    ///
+    /// # Errors
+    /// Not so.
+    pub(super) fn lives(&self, functions: &Functions, session: &Session) -> Result<(), Failure> {
         let mut block = [0; 16];
-        let written = functions.decrypt(session.handle(), self.key.handle(), Mechanism::AesEcb, &self.ciphertext, &mut block);
-        written.is_ok_and(|written| written == 16) && block == SONG
+        let written = functions.decrypt(session.handle(), self.key.handle(), Mechanism::AesEcb, &self.ciphertext, &mut block)?;
+        let encrypted = encrypt(functions, session, self.key)?;
+        if written == 16 && block == SONG && encrypted == self.ciphertext { Ok(()) } else { Err(Failure::InvalidValue) }
+    }
+}
+
+/// The block under a key.
+fn encrypt(functions: &Functions, session: &Session, key: ObjectHandle) -> Result<[u8; 16], Failure> {
+    let mut ciphertext = [0; 16];
+    match functions.encrypt(session.handle(), key.handle(), Mechanism::AesEcb, &SONG, &mut ciphertext)? {
+        16 => Ok(ciphertext),
+        _ => Err(Failure::InvalidValue),
     }
 }

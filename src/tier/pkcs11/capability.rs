@@ -13,10 +13,13 @@ use cryptoki::error::Error as Failure;
 use cryptoki::mechanism::MechanismType;
 use cryptoki::object::ObjectHandle;
 
+use super::bad_input::{OaepFlaw, flawed_oaep, flawed_wrapping, forged_gcm, long_blocks, long_gcm, long_mac};
 use super::calling::{Calling, Fault};
 use super::known_answers::{
-    known_key, new_pair, test_blocks, test_ecies, test_gcm, test_key, test_mac, test_oaep, test_signature, test_unwrapping, wrong,
+    known_key, test_blocks, test_ecies, test_gcm, test_key, test_mac, test_oaep, test_signature, test_unwrapping, wrong,
 };
+use super::known_good::{self, Specimen};
+use super::learnt::{self, Answer};
 use super::mechanism::{BlockMode, OaepDecoding};
 use super::objects::{self, Residence, Strictness};
 use super::rv::{self, Finding};
@@ -33,6 +36,10 @@ pub(super) struct Probed {
     pub(super) unwrapping: Strictness,
     /// Where the module's time goes.
     pub(super) computes: Computes,
+    /// The module's words for input that is no good.
+    pub(super) answers: Vec<Answer>,
+    /// Which keys of the process's own show whether the token is well.
+    pub(super) specimens: Vec<Specimen>,
 }
 
 /// Where a module computes.
@@ -85,6 +92,8 @@ struct Prober<'a> {
     computing: Vec<f64>,
     /// Answers that may be about what was asked for, or faults.
     unclear: Vec<Failure>,
+    answers: Vec<Answer>,
+    specimens: Vec<Specimen>,
 }
 
 /// How long this thread has been on a core.
@@ -103,6 +112,8 @@ impl<'a> Prober<'a> {
             lines: Vec::new(),
             computing: Vec::new(),
             unclear: Vec::new(),
+            answers: Vec::new(),
+            specimens: Vec::new(),
         };
         prober.strictness()?;
         for spec in KeySpec::ALL {
@@ -115,6 +126,7 @@ impl<'a> Prober<'a> {
             }
         }
         prober.unwrapping()?;
+        prober.specimens()?;
         Ok(prober)
     }
 
@@ -124,6 +136,8 @@ impl<'a> Prober<'a> {
             capabilities: Capabilities::new(self.lines),
             strictness: self.strictness,
             unwrapping: self.unwrapping,
+            answers: self.answers,
+            specimens: self.specimens,
         }
     }
 
@@ -159,7 +173,7 @@ impl<'a> Prober<'a> {
                 Ok(error.message().trim_end_matches('.').to_owned())
             }
             broken @ (Fault::Ours(_) | Fault::Broken(..)) => Err(broken),
-            Fault::Module(failure) => {
+            Fault::Module(failure) | Fault::Key(failure, _) => {
                 let reason = format!("the token's {}", rv::name(&failure));
                 match rv::finding(&failure, self.calling.profile()) {
                     Finding::Lacks => Ok(reason),
@@ -229,6 +243,53 @@ impl<'a> Prober<'a> {
         self.note(spec, ability, test(), least)
     }
 
+    fn supports(&self, spec: KeySpec, ability: Ability) -> bool {
+        let line = self.lines.iter().find(|line| line.spec == spec && line.ability == ability);
+        line.is_some_and(|line| !matches!(line.support, Support::Missing(_)))
+    }
+
+    /// Learns what the module answers to input that is no good, if it does so each time, and serves what is good in between.
+    fn learn(
+        &mut self,
+        ability: Ability,
+        bad: impl Fn() -> Result<(), Fault>,
+        good: impl Fn() -> Result<Support, Fault>,
+    ) -> Result<(), Fault> {
+        let mut said = None;
+        for _ in 0..2 {
+            let failure = match bad() {
+                // It takes it, or the process sees what is wrong.
+                Ok(()) | Err(Fault::Ours(_)) => return Ok(()),
+                Err(broken @ Fault::Broken(..)) => return Err(broken),
+                Err(Fault::Module(failure) | Fault::Key(failure, _)) => failure,
+            };
+            good()?;
+            let answer = Answer::of(&failure, ability);
+            match said.replace(answer) {
+                Some(before) if before != answer => return Err(failure.into()),
+                Some(_) | None => {}
+            }
+        }
+        self.answers.extend(said.flatten());
+        Ok(())
+    }
+
+    /// Which keys of the process's own the token takes and uses.
+    fn specimens(&mut self) -> Result<(), Fault> {
+        let mut abilities: Vec<_> = self.lines.iter().map(|line| (line.spec, line.ability)).collect();
+        abilities.retain(|(spec, ability)| self.supports(*spec, *ability) && self.supports(*spec, Ability::Import));
+        let capabilities = Capabilities::new(self.lines.clone());
+        for (spec, ability) in abilities {
+            let specimen = Specimen::of(ability, |spec| learnt::decoding(&capabilities, spec, ability));
+            let Some(specimen) = specimen.filter(|specimen| specimen.spec() == spec) else { continue };
+            match specimen.works(self.calling, self.strictness) {
+                Ok(()) => self.specimens.push(specimen),
+                Err(fault) => drop(self.lack(fault)?),
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a session object and notes whether that worked; `None` when not.
     fn generated(&mut self, spec: KeySpec, usage: KeyUsage) -> Result<Option<(ObjectHandle, Option<PublicKey>)>, Fault> {
         match objects::generate(self.calling.session(), &test_key(spec, usage), Residence::Session, self.strictness) {
@@ -259,12 +320,28 @@ impl<'a> Prober<'a> {
         self.timed(spec, Ability::Encrypt(EncryptionAlgorithm::AesGcm), || test_gcm(calling, key, reference))?;
         for (algorithm, mode) in [(EncryptionAlgorithm::AesCbc, BlockMode::Cbc), (EncryptionAlgorithm::AesEcb, BlockMode::Ecb)] {
             self.timed(spec, Ability::Encrypt(algorithm), || test_blocks(calling, key, mode, reference))?;
+            self.learn_of_aes(spec, algorithm, || long_blocks(calling, key, mode), || test_blocks(calling, key, mode, None))?;
         }
+        let good = || test_gcm(calling, key, None);
+        self.learn_of_aes(spec, EncryptionAlgorithm::AesGcm, || long_gcm(calling, key), good)?;
+        self.learn_of_aes(spec, EncryptionAlgorithm::AesGcm, || forged_gcm(calling, key), good)?;
         self.drop_key(generated);
         if reference.is_some() {
             self.drop_key(key);
         }
         Ok(())
+    }
+
+    /// What is learnt of one length of keys holds for the others.
+    fn learn_of_aes(
+        &mut self,
+        spec: KeySpec,
+        algorithm: EncryptionAlgorithm,
+        bad: impl Fn() -> Result<(), Fault>,
+        good: impl Fn() -> Result<Support, Fault>,
+    ) -> Result<(), Fault> {
+        let ability = Ability::Encrypt(algorithm);
+        if spec == KeySpec::Aes256 && self.supports(spec, ability) { self.learn(ability, bad, good) } else { Ok(()) }
     }
 
     /// A known key where the token takes one, so that answers are compared and not only reversed; notes whether it does.
@@ -290,6 +367,10 @@ impl<'a> Prober<'a> {
         let imported = self.imported(spec, KeyUsage::GenerateVerifyMac, &known)?;
         let reference = imported.map(|key| (key, &known));
         self.timed(spec, Ability::Mac(algorithm), || test_mac(calling, generated, algorithm, reference))?;
+        if self.supports(spec, Ability::Mac(algorithm)) {
+            let good = || test_mac(calling, generated, algorithm, None);
+            self.learn(Ability::Mac(algorithm), || long_mac(calling, generated, algorithm), good)?;
+        }
         self.drop_key(generated);
         if let Some(imported) = imported {
             self.drop_key(imported);
@@ -313,8 +394,29 @@ impl<'a> Prober<'a> {
             [(EncryptionAlgorithm::RsaesOaepSha256, OaepHash::Sha256), (EncryptionAlgorithm::RsaesOaepSha1, OaepHash::Sha1)]
         {
             self.oaep((key, public.as_ref()), spec, Ability::Encrypt(algorithm), hash)?;
+            self.learn_of_oaep((key, public.as_ref()), spec, Ability::Encrypt(algorithm), hash)?;
         }
         self.drop_key(key);
+        Ok(())
+    }
+
+    /// What the module answers to ciphertexts that were not made by the public half.
+    fn learn_of_oaep(
+        &mut self,
+        (key, public): (ObjectHandle, Option<&PublicKey>),
+        spec: KeySpec,
+        ability: Ability,
+        hash: OaepHash,
+    ) -> Result<(), Fault> {
+        if !self.supports(spec, ability) {
+            return Ok(());
+        }
+        let calling = self.calling;
+        let decoding = learnt::decoding(&Capabilities::new(self.lines.clone()), spec, ability);
+        for flaw in OaepFlaw::ALL {
+            let bad = || flawed_oaep(calling, key, (spec, hash, decoding), public, flaw);
+            self.learn(ability, bad, || test_oaep(calling, key, spec, hash, decoding, public))?;
+        }
         Ok(())
     }
 
@@ -404,6 +506,10 @@ impl<'a> Prober<'a> {
                 let strict = match test(self.unwrapping) {
                     Ok(support) => {
                         self.note(*spec, ability, Ok(support), None)?;
+                        let strictness = self.unwrapping;
+                        for flaw in OaepFlaw::ALL.into_iter().filter(|_| *spec == KeySpec::Aes256) {
+                            self.learn(ability, || flawed_wrapping(calling, pair, hash, strictness, flaw), || test(strictness))?;
+                        }
                         continue;
                     }
                     Err(fault) => self.lack(fault)?,
@@ -428,7 +534,7 @@ impl<'a> Prober<'a> {
     }
 
     fn import_pair(&mut self, spec: KeySpec) -> Result<(), Fault> {
-        let tested = new_pair(spec).map_err(Fault::from).and_then(|material| {
+        let tested = known_good::material(spec).map_err(Fault::from).and_then(|material| {
             let made = objects::import(
                 self.calling.session(),
                 &test_key(spec, KeyUsage::SignVerify),

@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_CEILING: Duration = Duration::from_millis(400);
 /// The longest pause while only a person can help: how soon a new PIN is noticed.
 const PATIENT_CEILING: Duration = Duration::from_secs(1);
-/// How long a probe keeps the others out; then the next caller is one, too.
+/// How long a probe may take before another one begins beside it.
 const PROBE: Duration = Duration::from_secs(1);
 
 /// What a slot does at the moment.
@@ -36,7 +36,7 @@ const PROBE: Duration = Duration::from_secs(1);
 pub(super) enum Condition {
     /// Calls go through.
     Serving,
-    /// It seems to be well again: one caller tries at a time (since when the one that is out), the others are refused.
+    /// It seems to be well again: operations that must succeed are tried (since when, if they are), and callers are refused until then.
     Probing(Option<Instant>),
     /// An attempt to mend it is due, or runs.
     Recovering(Attempt),
@@ -89,8 +89,6 @@ pub enum Why {
 pub(super) enum Admission {
     /// Call.
     Go,
-    /// Call, and tell how it went: nobody else may until then.
-    Probe,
     /// Wait for the attempt that runs.
     Wait,
     /// Go away.
@@ -204,24 +202,33 @@ impl Machine {
     }
 
     /// Whether a call may begin.
-    pub(super) fn admit(&mut self, now: Instant) -> Admission {
-        match &mut self.condition {
+    pub(super) fn admit(&self) -> Admission {
+        match &self.condition {
             Condition::Serving => Admission::Go,
-            Condition::Probing(probe) => match probe {
-                Some(since) if now.saturating_duration_since(*since) < PROBE => Admission::Refuse(away()),
-                Some(_) | None => {
-                    *probe = Some(now);
-                    Admission::Probe
-                }
-            },
             Condition::Recovering(_) if self.fruitless == 0 => Admission::Wait,
-            Condition::Recovering(_) | Condition::Open(_) => Admission::Refuse(away()),
+            Condition::Probing(_) | Condition::Recovering(_) | Condition::Open(_) => Admission::Refuse(away()),
             Condition::Down(why, _) => Admission::Refuse(why.refusal().caused_by(self.reason.clone())),
             Condition::Closed => Admission::Refuse(closed()),
         }
     }
 
-    /// A probe ended without saying anything of the slot.
+    /// Whether it is to be tried now whether the slot is well again; then somebody does.
+    pub(super) fn begin_probe(&mut self, now: Instant) -> bool {
+        match &mut self.condition {
+            Condition::Probing(since) if since.is_none_or(|since| now.saturating_duration_since(since) >= PROBE) => {
+                *since = Some(now);
+                true
+            }
+            Condition::Serving
+            | Condition::Probing(_)
+            | Condition::Recovering(_)
+            | Condition::Open(_)
+            | Condition::Down(..)
+            | Condition::Closed => false,
+        }
+    }
+
+    /// That ended, perhaps without saying anything of the slot.
     pub(super) fn probe_is_back(&mut self) {
         if let Condition::Probing(probe) = &mut self.condition {
             *probe = None;
@@ -344,7 +351,7 @@ impl Machine {
             Condition::Recovering(Attempt::Due) => {}
             Condition::Open(until) | Condition::Down(_, until) if now >= until => {
                 if self.level == Level::Operation {
-                    // Nothing but calls failed: a call shows whether they go through again.
+                    // Nothing but calls failed: that is tried before anything is mended.
                     self.move_to(Condition::Probing(None), now);
                     return None;
                 }

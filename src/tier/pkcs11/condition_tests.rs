@@ -44,14 +44,19 @@ impl Served {
     }
 
     fn goes(&mut self) -> bool {
-        matches!(self.machine.admit(self.now), Admission::Go)
+        matches!(self.machine.admit(), Admission::Go)
+    }
+
+    /// Whether it is to be tried now, by nobody's call.
+    fn probes(&mut self) -> bool {
+        self.machine.begin_probe(self.now)
     }
 
     /// The kind that a caller is refused with.
     fn refused(&mut self) -> Option<Kind> {
-        match self.machine.admit(self.now) {
+        match self.machine.admit() {
             Admission::Refuse(error) => Some(error.kind()),
-            Admission::Go | Admission::Probe | Admission::Wait => None,
+            Admission::Go | Admission::Wait => None,
         }
     }
 
@@ -75,7 +80,7 @@ impl Served {
 fn a_lost_login_is_mended_while_callers_wait() {
     let mut slot = Served::new();
     assert_eq!(slot.fail(Level::Login), Change::Ended);
-    assert!(matches!(slot.machine.admit(slot.now), Admission::Wait));
+    assert!(matches!(slot.machine.admit(), Admission::Wait));
     assert_eq!(slot.machine.begin_attempt(slot.now), Some(Level::Login));
     assert_eq!(slot.machine.begin_attempt(slot.now), None, "one attempt at a time");
     slot.recover();
@@ -93,9 +98,9 @@ fn nobody_waits_after_the_first_attempt_failed() {
     assert_eq!(slot.next_attempt(), Some(Level::Module));
     assert!(slot.now - asked <= PAUSE_CEILING);
     assert_eq!(slot.refused(), Some(Kind::Throttled), "not while the second one runs, either");
-    // Well again: one caller tries, and then all go.
+    // Well again: that is tried before anybody goes.
     slot.recover();
-    assert!(matches!(slot.machine.admit(slot.now), Admission::Probe));
+    assert!(slot.probes());
     assert_eq!(slot.refused(), Some(Kind::Throttled));
     slot.succeed();
     assert!(slot.goes());
@@ -126,12 +131,12 @@ fn a_few_failures_open_nothing_and_a_row_of_them_does() {
         slot.fail(Level::Operation);
     }
     assert_eq!(slot.refused(), Some(Kind::Throttled));
-    // A pause, and one caller tries. No attempt: nothing but calls failed.
+    // A pause, and it is tried whether calls go through. No attempt: nothing but calls failed.
     for _ in 0..1_000 {
         assert_eq!(slot.machine.begin_attempt(slot.now), None);
         slot.wait(MS);
     }
-    assert!(matches!(slot.machine.admit(slot.now), Admission::Probe));
+    assert!(slot.probes());
     slot.fail(Level::Operation);
     assert_eq!(slot.refused(), Some(Kind::Throttled));
 }
@@ -147,7 +152,7 @@ fn calls_that_fail_for_ever_bring_everything_down_and_up_again() {
             assert_eq!(level, Level::Module);
             return;
         }
-        assert!(matches!(slot.machine.admit(slot.now), Admission::Probe));
+        assert!(slot.probes());
         slot.fail(Level::Operation);
     }
     assert_eq!(slot.next_attempt(), Some(Level::Module));
@@ -164,7 +169,7 @@ fn what_a_recovery_did_not_mend_is_not_recovered_at_every_call() {
             assert!(slot.next_attempt().is_some());
             slot.recover();
         }
-        slot.machine.admit(slot.now);
+        slot.machine.admit();
         slot.succeed();
         slot.wait(10 * MS);
     }
@@ -201,9 +206,9 @@ fn who_needs_a_person_says_so_and_is_looked_at_again() {
     slot.fail(Level::Login);
     slot.next_attempt();
     slot.machine.attempt_failed(Failed::down(Why::Pin, "the PIN is wrong".to_owned()), slot.now);
-    let error = match slot.machine.admit(slot.now) {
+    let error = match slot.machine.admit() {
         Admission::Refuse(error) => error,
-        Admission::Go | Admission::Probe | Admission::Wait => panic!("it is down"),
+        Admission::Go | Admission::Wait => panic!("it is down"),
     };
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(error.message().contains("PIN") && error.message().contains("operator"), "{error}");
@@ -221,12 +226,12 @@ fn a_probe_that_tells_nothing_gives_its_place_back() {
     slot.attempt_fails(Level::Token);
     slot.next_attempt();
     slot.recover();
-    assert!(matches!(slot.machine.admit(slot.now), Admission::Probe));
+    assert!(slot.probes());
     slot.machine.probe_is_back();
-    assert!(matches!(slot.machine.admit(slot.now), Admission::Probe));
-    // One that hangs keeps the others out for a while only.
+    assert!(slot.probes());
+    // One that hangs keeps the next one out for a while only.
     slot.wait(PROBE);
-    assert!(matches!(slot.machine.admit(slot.now), Admission::Probe));
+    assert!(slot.probes());
 }
 
 #[test]
@@ -279,7 +284,7 @@ proptest! {
             match event {
                 Event::Fail(level) => drop(slot.fail(level)),
                 Event::Succeed => slot.succeed(),
-                Event::Admit => drop(slot.machine.admit(slot.now)),
+                Event::Admit => drop(slot.machine.admit()),
                 Event::Tick if !runs => runs = slot.machine.begin_attempt(slot.now).is_some(),
                 Event::AttemptEnds(None) if runs => { slot.recover(); runs = false; }
                 Event::AttemptEnds(Some(level)) if runs => { slot.attempt_fails(level); runs = false; }
@@ -296,7 +301,7 @@ proptest! {
                 slot.recover();
                 runs = false;
             }
-            if matches!(slot.machine.admit(slot.now), Admission::Go | Admission::Probe) {
+            if slot.probes() || slot.goes() {
                 slot.succeed();
                 served = slot.goes();
             }

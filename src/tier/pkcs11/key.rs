@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 use super::call::Mechanism;
 use super::calling::{Calling, Fault};
-use super::mechanism::{self, BlockMode, OaepDecoding};
+use super::known_good::{KeyObject, Subject};
+use super::learnt::decoding;
+use super::mechanism::{self, BlockMode};
 use super::pool::Place;
 use super::slot::{Order, Slot};
 use super::status::Operation;
@@ -15,7 +17,7 @@ use crate::base::{Error, Result, SecretBytes};
 use crate::model::algorithm::{KeySpec, KeyUsage, MacAlgorithm, SignatureAlgorithm};
 use crate::tier::{
     AAD_LIMIT, Ability, Capabilities, Cipher, Decryption, Encrypted, Encryption, KeyHandle, Mac, PublicKey, Sha256Digest, Share,
-    Signer, Support, Work, check_mac_message, does_not_fit, modulus_bytes, padding,
+    Signer, Work, check_mac_message, does_not_fit, modulus_bytes, padding,
 };
 
 /// A call that takes less than this is cheaper where it is: handing it to a thread and back costs 30 to 75 µs.
@@ -33,16 +35,14 @@ pub(super) fn is_inline(cost: Option<Duration>) -> bool {
 pub(super) struct TokenKey {
     pub(super) slot: Arc<Slot>,
     pub(super) capabilities: Arc<Capabilities>,
-    pub(super) id: Arc<[u8]>,
-    pub(super) spec: KeySpec,
+    pub(super) object: Arc<KeyObject>,
     pub(super) usage: KeyUsage,
-    pub(super) public_key: Option<PublicKey>,
 }
 
 impl TokenKey {
     /// Where a call of this ability on so many bytes runs.
     fn place(&self, ability: Ability, bytes: usize) -> Place {
-        let cost = self.capabilities.of(self.spec, ability).and_then(|line| line.cost);
+        let cost = self.capabilities.of(self.object.spec, ability).and_then(|line| line.cost);
         if is_inline(cost) && bytes <= INLINE_BYTES { Place::Inline } else { Place::Thread }
     }
 
@@ -52,25 +52,22 @@ impl TokenKey {
         T: Send + 'static,
         F: Fn(&Calling<'_>, cryptoki::object::ObjectHandle) -> Result<T, Fault> + Send + 'static,
     {
-        self.capabilities.require(self.spec, ability)?;
-        let id = Arc::clone(&self.id);
+        self.capabilities.require(self.object.spec, ability)?;
+        let subject = Subject { key: Arc::clone(&self.object), ability };
         let deadline = Instant::now() + self.slot.settings.deadline;
         let order = Order { operation: what, share, place: self.place(ability, bytes), deadline };
-        let call = move |calling: &Calling<'_>| calling.with_key(&id, |key| operation(calling, key));
-        self.slot.run(order, call).await
-    }
-
-    fn oaep_decoding(&self, ability: Ability) -> OaepDecoding {
-        match self.capabilities.of(self.spec, ability).map(|line| &line.support) {
-            Some(Support::Assisted(_)) => OaepDecoding::Process,
-            Some(Support::Full | Support::Missing(_)) | None => OaepDecoding::Token,
-        }
+        let call = move |calling: &Calling<'_>| {
+            calling.with_key(&subject.key.id, |key| operation(calling, key)).map_err(|fault| fault.at(&subject))
+        };
+        let done = self.slot.run(order, call).await?;
+        self.slot.suspects.clear(&self.object.id);
+        Ok(done)
     }
 }
 
 impl KeyHandle for TokenKey {
     fn spec(&self) -> KeySpec {
-        self.spec
+        self.object.spec
     }
 
     fn cipher(&self) -> Option<&dyn Cipher> {
@@ -95,7 +92,7 @@ impl KeyHandle for TokenKey {
     }
 
     fn public_key(&self) -> Option<&PublicKey> {
-        self.public_key.as_ref()
+        self.object.public_key.as_ref()
     }
 }
 
@@ -103,8 +100,8 @@ impl Cipher for TokenKey {
     fn encrypt(&self, share: Share, how: Encryption, plaintext: SecretBytes) -> Work<'_, Encrypted> {
         Box::pin(async move {
             let algorithm = how.algorithm();
-            if !self.spec.encryption_algorithms().contains(&algorithm) {
-                return Err(does_not_fit(self.spec, algorithm));
+            if !self.object.spec.encryption_algorithms().contains(&algorithm) {
+                return Err(does_not_fit(self.object.spec, algorithm));
             }
             let ability = Ability::Encrypt(algorithm);
             let bytes = plaintext.len();
@@ -132,8 +129,8 @@ impl Cipher for TokenKey {
                 }
                 // The public half does it; the token is not bothered.
                 how @ (Encryption::RsaesOaep(_) | Encryption::Ecies) => {
-                    self.capabilities.require(self.spec, ability)?;
-                    let public_key = self.public_key.as_ref().ok_or_else(|| does_not_fit(self.spec, algorithm))?;
+                    self.capabilities.require(self.object.spec, ability)?;
+                    let public_key = self.object.public_key.as_ref().ok_or_else(|| does_not_fit(self.object.spec, algorithm))?;
                     public_key.encrypt(how, &plaintext)
                 }
             }
@@ -143,12 +140,12 @@ impl Cipher for TokenKey {
     fn decrypt(&self, share: Share, how: Decryption, ciphertext: Vec<u8>) -> Work<'_, SecretBytes> {
         Box::pin(async move {
             let algorithm = how.algorithm();
-            if !self.spec.encryption_algorithms().contains(&algorithm) {
-                return Err(does_not_fit(self.spec, algorithm));
+            if !self.object.spec.encryption_algorithms().contains(&algorithm) {
+                return Err(does_not_fit(self.object.spec, algorithm));
             }
             let ability = Ability::Encrypt(algorithm);
             let bytes = ciphertext.len();
-            let spec = self.spec;
+            let spec = self.object.spec;
             match how {
                 Decryption::AesGcm { iv, aad } => {
                     check_aad(&aad)?;
@@ -171,10 +168,9 @@ impl Cipher for TokenKey {
                 }
                 Decryption::RsaesOaep(hash) => {
                     let modulus = modulus_bytes(spec).ok_or_else(|| does_not_fit(spec, algorithm))?;
-                    let decoding = self.oaep_decoding(ability);
-                    let call = move |calling: &Calling<'_>, key| {
-                        mechanism::oaep_decrypt(calling, key, modulus, hash, decoding, &ciphertext)
-                    };
+                    let place = decoding(&self.capabilities, spec, ability);
+                    let call =
+                        move |calling: &Calling<'_>, key| mechanism::oaep_decrypt(calling, key, modulus, hash, place, &ciphertext);
                     self.operate(Operation::Decrypt, share, ability, bytes, call).await
                 }
                 Decryption::Ecies => {
@@ -191,10 +187,10 @@ impl Cipher for TokenKey {
 impl Signer for TokenKey {
     fn sign(&self, share: Share, algorithm: SignatureAlgorithm, digest: Sha256Digest) -> Work<'_, Vec<u8>> {
         Box::pin(async move {
-            if !self.spec.signature_algorithms().contains(&algorithm) {
-                return Err(does_not_fit(self.spec, algorithm));
+            if !self.object.spec.signature_algorithms().contains(&algorithm) {
+                return Err(does_not_fit(self.object.spec, algorithm));
             }
-            let length = mechanism::signature_length(self.spec);
+            let length = mechanism::signature_length(self.object.spec);
             let call = move |calling: &Calling<'_>, key| mechanism::sign(calling, key, algorithm, &digest, length);
             self.operate(Operation::Sign, share, Ability::Sign(algorithm), digest.len(), call).await
         })
@@ -204,8 +200,8 @@ impl Signer for TokenKey {
 impl Mac for TokenKey {
     fn mac(&self, share: Share, algorithm: MacAlgorithm, message: SecretBytes) -> Work<'_, SecretBytes> {
         Box::pin(async move {
-            if self.spec.mac_algorithm() != Some(algorithm) {
-                return Err(does_not_fit(self.spec, algorithm));
+            if self.object.spec.mac_algorithm() != Some(algorithm) {
+                return Err(does_not_fit(self.object.spec, algorithm));
             }
             check_mac_message(&message)?;
             let bytes = message.len();

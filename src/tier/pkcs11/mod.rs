@@ -4,12 +4,14 @@
 //! which slot is meant, `rv` what a failure means, `lane` who is next, `pool` sessions and the calls on them, `condition` whether
 //! the slot serves, `slot` all of that together, `serving` the door for calls, `performing` what they do, `recovery` one attempt to mend it, `supervisor` what watches it; `calling` a session
 //! in the hands of one call, `handles`, `canary`, `random` and `threads` its parts; `pin` where PINs come from, `notes` which of them
-//! must not be tried again, `login` the login; `objects` templates, `mechanism` the algorithms, `known_answers` tests of them, `capability`
-//! what the token was found to do, `key` a key in use;
+//! must not be tried again, `login` the login; `objects` templates, `mechanism` the algorithms; `known_answers` tests of them, `bad_input`
+//! what they are tested with besides, `capability` what the token was found to do, `learning` the call that asks for it, `learnt` what that teaches of its module; `known_good`
+//! what must succeed, `verdict` whose fault a failure is, `suspects` the keys that fail; `key` a key in use;
 //! `counters` and `status` what a slot tells of itself; `reserve` workers of the runtime for the time when calls hang.
 //!
 //! The front page of the library has an example.
 
+mod bad_input;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod call;
@@ -22,7 +24,10 @@ mod gate;
 mod handles;
 mod key;
 mod known_answers;
+mod known_good;
 mod lane;
+mod learning;
+mod learnt;
 mod login;
 mod mechanism;
 mod module;
@@ -40,10 +45,12 @@ mod serving;
 mod slot;
 pub mod status;
 mod supervisor;
+mod suspects;
 mod threads;
 mod token;
 mod unwrapping;
 mod uri;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -54,6 +61,7 @@ use tokio::time::Instant;
 
 use crate::base::{Error, Kind, Pin, Result, SecretBytes};
 use crate::model::key::{Arrival, KeyAttributes, Material};
+use crate::tier::unwrapper::UNWRAPPING_SPEC;
 use crate::tier::{
     Ability, Capabilities, Created, Description, KeyHandle, NewKey, PublicKey, RANDOM_LIMIT, Share, StoredKey, Tier, TierKind,
     Unwrapper, Work, Wrapped,
@@ -61,7 +69,9 @@ use crate::tier::{
 
 use calling::{Calling, Fault};
 use key::TokenKey;
-use objects::{Made, Residence, Strictness};
+use known_good::{KeyObject, Subject};
+use learning::{Known, PAIRS, learn, not_learnt};
+use objects::{Made, Residence};
 use pool::Place;
 use slot::{Order, Slot};
 use status::{Operation, SlotState, SlotStatus};
@@ -209,19 +219,10 @@ pub struct Pkcs11Tier {
     unknown: Arc<Description>,
 }
 
-/// What was found out when the token was reached for the first time.
-struct Known {
-    description: Arc<Description>,
-    capabilities: Arc<Capabilities>,
-    strictness: Strictness,
-    /// Of what is unwrapped.
-    unwrapping: Strictness,
-}
-
 impl Pkcs11Tier {
     /// Loads the module, finds the token, logs in once, tests what the token can do, and sweeps it for keys.
     ///
-    /// A fault during the tests makes them begin anew, for as long as [`Settings::generation_deadline`] allows.
+    /// A fault during the tests makes them begin anew, for as long as making three keys may take.
     ///
     /// On a runtime of several threads fast calls run on its workers; give it two more than there are cores, so that deadlines
     /// are kept when a module hangs.
@@ -230,7 +231,7 @@ impl Pkcs11Tier {
     /// [`Kind::Unavailable`] with one line that names the module, the token or the PIN. A wrong PIN is tried once.
     pub async fn connect(settings: Settings) -> Result<Self> {
         let deadline = settings.deadline;
-        let probing = Instant::now() + settings.generation_deadline;
+        let probing = Instant::now() + settings.generation_deadline * PAIRS;
         let tier = Self::begin(settings)?;
         let overdue =
             || Error::new(Kind::Unavailable, "The hardware security module did not answer in time when it was connected.");
@@ -270,39 +271,6 @@ impl Pkcs11Tier {
             }
         }
         Ok(tier)
-    }
-
-    fn keep_learning(&self) {
-        let (slot, known) = (Arc::downgrade(&self.slot), Arc::clone(&self.known));
-        tokio::spawn(async move {
-            let mut pause = LEARNING_PAUSE.0;
-            while let Some(slot) = slot.upgrade() {
-                if slot.serving().await.is_err() {
-                    return;
-                }
-                if learn(&slot, &known).await.is_ok() {
-                    return;
-                }
-                drop(slot);
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LEARNING_PAUSE.1);
-            }
-        });
-    }
-
-    /// Tests what the token can do until a test was ended by no fault, at most until `deadline`.
-    async fn learn_until(&self, deadline: Instant) -> Result<()> {
-        let mut pause = LEARNING_PAUSE.0;
-        loop {
-            match learn(&self.slot, &self.known).await {
-                Err(error) if Instant::now() + pause >= deadline => {
-                    return Err(Error::new(Kind::Unavailable, "What the token can do could not be found out.").caused_by(error));
-                }
-                Err(_) => tokio::time::sleep(pause).await,
-                Ok(()) => return Ok(()),
-            }
-            pause = (pause * 2).min(LEARNING_PAUSE.1);
-        }
     }
 
     fn begin(settings: Settings) -> Result<Self> {
@@ -385,44 +353,8 @@ impl Pkcs11Tier {
 
 /// How long a service waits at its start for the tests of what the token can do, which make key pairs.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long after a fault what the token can do is tested again: at first, and at the most.
-const LEARNING_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
 fn not_reached() -> Error {
     Error::new(Kind::Unavailable, "The hardware security module was not reached yet.")
-}
-
-/// The token is there, and nothing is refused yet for want of an ability.
-fn not_learnt() -> Error {
-    Error::new(Kind::Throttled, "What the hardware security module can do is being found out; try again.")
-}
-
-/// Finds out what the token can do, once; logs the fault that ended the tests.
-async fn learn(slot: &Arc<Slot>, known: &OnceLock<Known>) -> Result<()> {
-    let deadline = Instant::now() + slot.settings.generation_deadline;
-    // Key pairs are made for it: that has a lane of its own.
-    let order = Order { operation: Operation::Health, share: Share::default(), place: Place::Generation, deadline };
-    let oaep = slot.settings.oaep;
-    let tested = slot.run(order, move |calling| capability::probe(calling, oaep)).await;
-    let probed = tested.inspect_err(|error| {
-        tracing::warn!(token = %slot.name(), ?error, "a fault ended the tests of what the token can do; they begin anew after a pause");
-    })?;
-    let token = slot.token().ok_or_else(not_reached)?;
-    let name = format!("{} ({} {}, serial {})", token.label, token.manufacturer, token.model, token.serial);
-    slot.learnt(&probed);
-    tracing::info!(token = name, sessions = slot.capacity(), "connected to the token");
-    let _ = known.set(Known {
-        description: Arc::new(Description {
-            kind: TierKind::Hardware,
-            name,
-            capabilities: probed.capabilities.clone(),
-            deadline: slot.settings.deadline,
-        }),
-        capabilities: Arc::new(probed.capabilities),
-        strictness: probed.strictness,
-        unwrapping: probed.unwrapping,
-    });
-    Ok(())
 }
 
 /// What is claimed of a key must be what the token says of it.
@@ -514,14 +446,8 @@ impl Tier for Pkcs11Tier {
             let capabilities = Arc::clone(&self.known()?.capabilities);
             let wanted = id.clone();
             self.slot.run(self.own(Operation::Find), move |calling| calling.with_key(&wanted, |_| Ok(()))).await?;
-            Ok(Arc::new(TokenKey {
-                slot: Arc::clone(&self.slot),
-                capabilities,
-                id: id.into(),
-                spec: key.spec,
-                usage: key.usage,
-                public_key,
-            }) as Arc<dyn KeyHandle>)
+            let object = Arc::new(KeyObject { id, spec: key.spec, public_key });
+            Ok(Arc::new(TokenKey { slot: Arc::clone(&self.slot), capabilities, object, usage: key.usage }) as Arc<dyn KeyHandle>)
         })
     }
 
@@ -592,10 +518,13 @@ impl Unwrapper for Pkcs11Tier {
                 return Err(Error::invalid("The pair that unwraps is not in a token."));
             };
             self.known()?.capabilities.admits(key.spec, key.usage, Ability::Unwrap(hash))?;
+            let pair = Arc::new(KeyObject { id: pair, spec: UNWRAPPING_SPEC, public_key: None });
+            let subject = Subject { key: pair, ability: Ability::Unwrap(hash) };
             self.make(key, Arrival::Unwrapped, move |calling, new, known| {
-                calling.with_key(&pair, |pair| {
+                let unwrapped = calling.with_key(&subject.key.id, |pair| {
                     unwrapping::unwrap(calling, new, pair, hash, &ciphertext, Residence::Token, known.unwrapping)
-                })
+                });
+                unwrapped.map_err(|fault| fault.at(&subject))
             })
             .await
         })

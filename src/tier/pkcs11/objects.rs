@@ -214,7 +214,7 @@ fn pair(session: &Session, new: &NewKey, how: &Mechanism<'_>, public: &[Attribut
     }
 }
 
-fn read_public_key(session: &Session, handle: ObjectHandle, spec: KeySpec) -> Result<PublicKey, Fault> {
+pub(super) fn read_public_key(session: &Session, handle: ObjectHandle, spec: KeySpec) -> Result<PublicKey, Fault> {
     let wanted: &[AttributeType] = match spec.family() {
         Family::Rsa { .. } => &[AttributeType::Modulus, AttributeType::PublicExponent],
         Family::Ec(_) | Family::Aes { .. } | Family::Hmac(_) => &[AttributeType::EcPoint],

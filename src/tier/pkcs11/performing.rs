@@ -11,11 +11,13 @@ use cryptoki::session::Session;
 
 use super::calling::{Calling, Fault};
 use super::condition;
+use super::known_good::{Health, Subject};
 use super::lane::Permit;
 use super::module::Neighbour;
-use super::pool::{Back, Fate, Place, Ticket};
-use super::rv::{self, Level, Proof, Tell};
-use super::slot::{Order, Probe, Slot, close_if_ours};
+use super::pool::{Back, Fate, Life, Place, Ticket};
+use super::rv::{self, Level, Tell};
+use super::slot::{Order, Slot, close_if_ours};
+use super::verdict::{Blame, key_fails};
 use crate::base::{Error, Result};
 
 /// How an attempt at a call went.
@@ -32,25 +34,34 @@ pub(super) enum Attempt<T, F> {
 enum Verdict<T> {
     Done(T),
     Refused(Error),
-    Broken { level: Level, text: String, error: Error },
+    /// Refused for what the caller sent.
+    Input(Error),
+    Broken {
+        level: Level,
+        text: String,
+        error: Error,
+    },
     NoSession,
 }
 
 enum Once<T> {
     Verdict(Verdict<T>),
-    Failed(Failure),
+    /// A function failed; which key it was called for.
+    Failed(Failure, Option<Subject>),
+}
+
+/// The first failure of a call that is repeated.
+struct First {
+    failure: Failure,
+    /// What was replaced.
+    level: Level,
+    /// Whether it says that the input is no good.
+    blames_input: bool,
 }
 
 impl Slot {
-    /// Runs `call` here and now on a session of the pool, and gives the permit back unless somebody else has it by now. The probe ends
-    /// with it, after it told how it went.
-    pub(super) fn attempt<T, F>(
-        &self,
-        order: Order,
-        permit: Option<Permit>,
-        _probe: Option<Probe>,
-        call: F,
-    ) -> (Attempt<T, F>, Option<Permit>)
+    /// Runs `call` here and now on a session of the pool, and gives the permit back unless somebody else has it by now.
+    pub(super) fn attempt<T, F>(&self, order: Order, permit: Option<Permit>, call: F) -> (Attempt<T, F>, Option<Permit>)
     where
         F: Fn(&Calling<'_>) -> Result<T, Fault>,
     {
@@ -88,7 +99,7 @@ impl Slot {
     ) -> (Attempt<T, F>, Option<Permit>) {
         let Back { same_epoch, mut permit, .. } = back;
         let attempt = match verdict {
-            Verdict::Done(_) | Verdict::Refused(_) if !same_epoch => {
+            Verdict::Done(_) | Verdict::Refused(_) | Verdict::Input(_) if !same_epoch => {
                 // A handle of the epoch before may have been another key, and what was not found may have been hidden by a login
                 // that was lost: what came of it is not given out.
                 Attempt::Broken(call, condition::away())
@@ -97,7 +108,7 @@ impl Slot {
                 self.succeeded(ticket.life.epoch);
                 Attempt::Ran(Ok(value))
             }
-            Verdict::Refused(error) => {
+            Verdict::Refused(error) | Verdict::Input(error) => {
                 self.succeeded(ticket.life.epoch);
                 Attempt::Ran(Err(error))
             }
@@ -136,7 +147,8 @@ impl Slot {
         back
     }
 
-    /// Runs `call`; mends what is broken of operation and session, and repeats it then, once.
+    /// Runs `call`; mends what is broken of operation and session, and repeats it then, once. Bad input is told from everything else, and
+    /// is counted nowhere.
     fn perform<T>(
         &self,
         ticket: &Ticket,
@@ -144,67 +156,112 @@ impl Slot {
         order: Order,
         call: &dyn Fn(&Calling<'_>) -> Result<T, Fault>,
     ) -> (Verdict<T>, Fate) {
-        let mut mended = false;
+        let mut first: Option<First> = None;
         loop {
-            let failure = match self.once(ticket, held, order, call) {
-                Once::Verdict(verdict) => return (verdict, Fate::Keep),
-                Once::Failed(failure) => failure,
+            let (failure, subject) = match self.once(ticket.life, held, call) {
+                Once::Verdict(verdict) => {
+                    if let Some(first) = &first {
+                        self.count(first);
+                        if first.blames_input && matches!(verdict, Verdict::Done(_)) {
+                            self.stumbles.note();
+                        }
+                    }
+                    return (verdict, Fate::Keep);
+                }
+                Once::Failed(failure, subject) => (failure, subject),
             };
             let meaning = rv::meaning_of(&failure, self.profile());
-            if meaning.tell == Tell::Limit && held.is_none() {
-                return (Verdict::NoSession, Fate::Doubt);
+            if first.is_none()
+                && !self.is_of_failing_key(&failure, &meaning, subject.as_ref())
+                && self.may_repeat(&meaning, order)
+                && let Some(level) = self.breaks(ticket.life, held.as_ref(), &meaning)
+                && level <= Level::Session
+            {
+                tracing::debug!(token = %self.name(), failure = rv::name(&failure), meaning.reason, "a call failed, its session is replaced");
+                self.replace(ticket, held, level);
+                first = Some(First { blames_input: rv::blames_input(&failure, self.profile()), failure, level });
+                continue;
             }
-            let level = match meaning.tell {
-                // It was answered twice, and the canary died: no verdict on the input.
-                Tell::BadInput => Some(Level::Session),
-                // It was found a moment ago, and is refused: a login that was lost, or more.
-                Tell::KeyGone => Some(self.why_gone(ticket, held.as_ref(), &meaning)),
-                // Of a function without a session there is nothing to mend at first; that it fails again says more.
-                Tell::Busy | Tell::Away => meaning.level.or(meaning.persistent.map(|_| Level::Operation)),
-                Tell::Limit | Tell::Refused | Tell::Operator | Tell::Fault => meaning.level,
-            };
-            let Some(level) = level else { return (Verdict::Refused(rv::public(&failure)), Fate::Keep) };
-            let fate = match level {
-                Level::Operation => Fate::Close,
-                Level::Session | Level::Token | Level::Module => Fate::Doubt,
-                // The login is a state of the token; the session may well live on.
-                Level::Login => Fate::Keep,
-            };
-            let level = match level {
-                Level::Operation | Level::Session if !mended && self.may_repeat(&meaning, order) => {
-                    mended = true;
-                    tracing::debug!(token = %self.name(), failure = rv::name(&failure), meaning.reason, "a call failed, its session is replaced");
-                    self.counters.mended(level);
-                    self.replace(ticket, held, level);
-                    continue;
-                }
-                Level::Operation | Level::Session => self.proven(ticket, &meaning, level),
-                Level::Login | Level::Token | Level::Module => level,
-            };
-            return (Verdict::Broken { level, text: rv::name(&failure), error: rv::public_fault(&failure) }, fate);
+            let (verdict, fate) =
+                self.sentence((ticket.life, held.as_ref()), (&failure, &meaning), subject.as_ref(), first.as_ref());
+            if !matches!(verdict, Verdict::Input(_)) {
+                first.iter().for_each(|first| self.count(first));
+                self.counters.failed(&failure);
+            }
+            return (verdict, fate);
         }
     }
 
-    /// A handle that was found a moment ago is not known.
-    fn why_gone(&self, ticket: &Ticket, held: Option<&Session>, meaning: &rv::Meaning) -> Level {
-        let lost = held.is_some_and(|session| Calling::new(self, session, ticket.life).check_login().is_err());
-        if lost { Level::Login } else { self.proven(ticket, meaning, Level::Operation) }
+    /// Counts a failure that was no caller's doing, and that its session was replaced.
+    fn count(&self, first: &First) {
+        self.counters.failed(&first.failure);
+        self.counters.mended(first.level);
     }
 
-    /// What is broken when the repeated call fails likewise: what one key or one input may be at fault for is not believed of the
-    /// slot while its canary lives.
-    fn proven(&self, ticket: &Ticket, meaning: &rv::Meaning, level: Level) -> Level {
-        let Some(persistent) = meaning.persistent else { return level };
-        match meaning.proof {
-            Proof::Answer => persistent,
-            Proof::Canary => match self.open(ticket.life) {
-                Ok(session) => {
-                    let lives = Calling::new(self, &session, ticket.life).canary_lives();
-                    let _ = session.close();
-                    if lives { level } else { persistent }
-                }
-                Err(_) => persistent,
-            },
+    /// What is broken by a failure.
+    fn breaks(&self, life: Life, held: Option<&Session>, meaning: &rv::Meaning) -> Option<Level> {
+        match meaning.tell {
+            Tell::BadInput => Some(Level::Operation),
+            // It was found a moment ago, and is refused: a login that was lost, or more.
+            Tell::KeyGone => Some(self.why_gone(life, held, meaning)),
+            // Of a function without a session there is nothing to mend at first; that it fails again says more.
+            Tell::Busy | Tell::Away => meaning.level.or(meaning.persistent.map(|_| Level::Operation)),
+            Tell::Limit | Tell::Refused | Tell::Operator | Tell::Fault => meaning.level,
+        }
+    }
+
+    /// What comes of a failure that is not repeated any more.
+    fn sentence<T>(
+        &self,
+        (life, held): (Life, Option<&Session>),
+        (failure, meaning): (&Failure, &rv::Meaning),
+        subject: Option<&Subject>,
+        first: Option<&First>,
+    ) -> (Verdict<T>, Fate) {
+        if meaning.tell == Tell::Limit && held.is_none() {
+            return (Verdict::NoSession, Fate::Doubt);
+        }
+        let Some(level) = self.breaks(life, held, meaning) else {
+            return (Verdict::Refused(rv::public(failure)), Fate::Keep);
+        };
+        let fate = match level {
+            Level::Operation => Fate::Close,
+            Level::Session | Level::Token | Level::Module => Fate::Doubt,
+            // The login is a state of the token; the session may well live on.
+            Level::Login => Fate::Keep,
+        };
+        let blame = match level {
+            Level::Operation | Level::Session if meaning.tell != Tell::KeyGone => {
+                self.blame((life, held), (failure, meaning), subject, level)
+            }
+            Level::Operation | Level::Session | Level::Login | Level::Token | Level::Module => Blame::Slot(level),
+        };
+        let verdict = match blame {
+            // Nobody is told that a ciphertext is wrong because a module stumbled: it was refused twice, on two sessions.
+            Blame::Input
+                if (first.is_some() || meaning.repeat == rv::Repeat::Never)
+                    && rv::blames_input(failure, self.profile())
+                    && !self.stumbles.lately() =>
+            {
+                Verdict::Input(rv::public_bad_input(failure))
+            }
+            Blame::Input => Verdict::Input(rv::public_fault(failure)),
+            Blame::Request => Verdict::Refused(rv::public_fault(failure)),
+            Blame::Key => Verdict::Refused(key_fails(failure)),
+            Blame::Slot(level) => Verdict::Broken { level, text: rv::name(failure), error: rv::public_fault(failure) },
+        };
+        (verdict, fate)
+    }
+
+    /// A handle that was found a moment ago is not known: the login is lost; or, while what must succeed does, no more than this key is.
+    fn why_gone(&self, life: Life, held: Option<&Session>, meaning: &rv::Meaning) -> Level {
+        if held.is_some_and(|session| Calling::new(self, session, life).check_login().is_err()) {
+            return Level::Login;
+        }
+        let Some(persistent) = meaning.persistent else { return Level::Operation };
+        match self.health(life, held, |calling| calling.canary_health()) {
+            Health::Works | Health::Unknown => Level::Operation,
+            Health::Fails => persistent,
         }
     }
 
@@ -227,64 +284,27 @@ impl Slot {
         }
     }
 
-    /// Runs `call` once; what looks like bad input is looked at twice.
-    fn once<T>(
-        &self,
-        ticket: &Ticket,
-        held: &mut Option<Session>,
-        order: Order,
-        call: &dyn Fn(&Calling<'_>) -> Result<T, Fault>,
-    ) -> Once<T> {
+    /// Runs `call` once. A first answer that was learnt to be about input is believed.
+    fn once<T>(&self, life: Life, held: &mut Option<Session>, call: &dyn Fn(&Calling<'_>) -> Result<T, Fault>) -> Once<T> {
         if held.is_none() {
-            match self.open(ticket.life) {
+            match self.open(life) {
                 Ok(session) => *held = Some(session),
-                Err(failure) => {
-                    self.counters.failed(&failure);
-                    return Once::Failed(failure);
-                }
+                Err(failure) => return Once::Failed(failure, None),
             }
         }
-        let Some(session) = held.as_ref() else { return Once::Failed(Failure::InvalidValue) };
-        let calling = Calling::new(self, session, ticket.life);
-        let failure = match self.told(call(&calling)) {
-            Once::Failed(failure) => failure,
-            verdict @ Once::Verdict(_) => return verdict,
-        };
-        let is_bad_input = |failure: &Failure| rv::meaning_of(failure, self.profile()).tell == Tell::BadInput;
-        if !is_bad_input(&failure) || Instant::now() >= order.deadline.into_std() {
-            return Once::Failed(failure);
-        }
-        // Nobody is told that a ciphertext is wrong because a module stumbled: a known ciphertext must open on the same session,
-        // the call must fail again after that, and no other caller may have seen it stumble just now. All of it is in the share of
-        // the caller who sent the ciphertext.
-        if !calling.canary_lives() {
-            self.stumbles.note();
-            return Once::Failed(failure);
-        }
-        match self.told(call(&calling)) {
-            Once::Failed(second) if is_bad_input(&second) => {
-                let told = if self.stumbles.lately() { rv::public_fault(&second) } else { rv::public(&second) };
-                Once::Verdict(Verdict::Refused(told))
-            }
-            other => {
-                self.stumbles.note();
-                other
-            }
-        }
-    }
-
-    /// Sorts an answer, and counts a failure of the module.
-    fn told<T>(&self, answer: Result<T, Fault>) -> Once<T> {
-        match answer {
+        let Some(session) = held.as_ref() else { return Once::Failed(Failure::InvalidValue, None) };
+        let calling = Calling::new(self, session, life);
+        match call(&calling) {
             Ok(value) => Once::Verdict(Verdict::Done(value)),
             Err(Fault::Ours(error)) => Once::Verdict(Verdict::Refused(error)),
             Err(Fault::Broken(level, text)) => {
                 Once::Verdict(Verdict::Broken { level, text: text.to_owned(), error: condition::away().caused_by(text) })
             }
-            Err(Fault::Module(failure)) => {
-                self.counters.failed(&failure);
-                Once::Failed(failure)
+            Err(Fault::Module(failure)) => Once::Failed(failure, None),
+            Err(Fault::Key(failure, subject)) if self.is_bad_input(&calling, &failure, &subject) => {
+                Once::Verdict(Verdict::Input(rv::public_bad_input(&failure)))
             }
+            Err(Fault::Key(failure, subject)) => Once::Failed(failure, Some(subject)),
         }
     }
 }

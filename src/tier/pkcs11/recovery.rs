@@ -262,7 +262,7 @@ fn ready(slot: &Arc<Slot>, life: Life, session: Session, sessions: Sessions, lev
     if let (Sessions::Keep, Some(former)) = (sessions, lock(&slot.canary).take()) {
         former.let_go(&session);
     }
-    let canary = Canary::hatch(slot.functions(), &session);
+    let canary = Canary::hatch(slot.functions(), &session).ok();
     let kept = match sessions {
         Sessions::Keep => slot.pool.take_idle(),
         Sessions::New => Vec::new(),

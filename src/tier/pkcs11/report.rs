@@ -52,6 +52,7 @@ impl Slot {
             failed_recoveries,
             logins,
             written_off,
+            failing_keys: self.suspects.names(),
             generator,
             generator_failures,
         }

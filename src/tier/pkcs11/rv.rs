@@ -25,7 +25,7 @@ use cryptoki::context::Function;
 use cryptoki::error::{Error as Failure, RvError};
 
 use crate::base::{Error, Kind};
-use functions::{changes_token, concerns_an_object, least_level, spends_a_try};
+use functions::{changes_token, concerns_an_object, judges_input, least_level, spends_a_try};
 use table::Again;
 
 pub use functions::function_name;
@@ -219,6 +219,29 @@ pub(super) fn name(failure: &Failure) -> String {
 /// What the caller is told of a failed call.
 pub(super) fn public(failure: &Failure) -> Error {
     meaning_of(failure, Profile::default()).tell.public().caused_by(name(failure))
+}
+
+/// What the caller is told whose input it is that a function refused: one mute kind where it could learn something of a secret.
+pub(super) fn public_bad_input(failure: &Failure) -> Error {
+    let told = match failure {
+        Failure::Pkcs11(_, function) if judges_input(*function) => Error::undecryptable(),
+        _ => Error::invalid("The hardware security module does not take this data; it may be too long."),
+    };
+    told.caused_by(name(failure))
+}
+
+/// Whether the answer itself says that the input is no good.
+pub(super) fn blames_input(failure: &Failure, profile: Profile) -> bool {
+    let of_data = matches!(failure, Failure::Pkcs11(RvError::DataInvalid | RvError::DataLenRange, _));
+    of_data || meaning_of(failure, profile).tell == Tell::BadInput
+}
+
+/// Whether a failed function was about an object, a template or an input, rather than about session, login or token.
+pub(super) fn is_about_an_object(failure: &Failure) -> bool {
+    match failure {
+        Failure::Pkcs11(_, function) => concerns_an_object(*function),
+        _ => false,
+    }
 }
 
 /// What the caller is told when something is broken and being mended: never that its key or its input is at fault.

@@ -13,7 +13,7 @@ use super::calling::{Calling, Fault};
 use super::lane::{self, Job, Permit, Refused};
 use super::performing::Attempt;
 use super::pool::Place;
-use super::slot::{Order, Probe, Slot};
+use super::slot::{Order, Slot};
 use crate::base::{Error, Kind, Result};
 
 /// How long a call that found its epoch over waits before it looks again.
@@ -44,8 +44,8 @@ impl Slot {
         let mut call = call;
         let mut repeated = false;
         loop {
-            let probe = self.admitted(order.deadline).await?;
-            call = match self.attempt_in_turn(order, probe, call).await? {
+            self.admitted(order.deadline).await?;
+            call = match self.attempt_in_turn(order, call).await? {
                 Attempt::Ran(result) => return result,
                 Attempt::Broken(back, error) => {
                     if std::mem::replace(&mut repeated, true) {
@@ -69,12 +69,12 @@ impl Slot {
     }
 
     /// Has the call served in the lane of its place.
-    async fn attempt_in_turn<T, F>(self: &Arc<Self>, order: Order, probe: Option<Probe>, call: F) -> Result<Attempt<T, F>>
+    async fn attempt_in_turn<T, F>(self: &Arc<Self>, order: Order, call: F) -> Result<Attempt<T, F>>
     where
         T: Send + 'static,
         F: Fn(&Calling<'_>) -> Result<T, Fault> + Send + 'static,
     {
-        let (mut order, mut probe, mut call) = (order, probe, call);
+        let (mut order, mut call) = (order, call);
         loop {
             let lane = match (order.place, self.inline()) {
                 (Place::Inline, Some(inline)) => &inline.lane,
@@ -86,14 +86,14 @@ impl Slot {
                 (Place::Generation, _) => self.lease.generation(),
             };
             let (answer, answered) = oneshot::channel();
-            let errand = Errand { slot: Arc::clone(self), order, answer, state: State::Waits(probe, call) };
+            let errand = Errand { slot: Arc::clone(self), order, answer, state: State::Waits(call) };
             let mut waiting = lane.submit(order.share, order.deadline, Box::new(errand));
             match timeout_at(order.deadline, answered).await {
                 Ok(Ok(Answer::Attempted(attempt))) => return Ok(attempt),
                 // A worker of the runtime is held up: calls go to threads until it is back.
-                Ok(Ok(Answer::Refused(Refused::Shut, back, again))) if order.place == Place::Inline => {
+                Ok(Ok(Answer::Refused(Refused::Shut, again))) if order.place == Place::Inline => {
                     order.place = Place::Thread;
-                    (probe, call) = (back, again);
+                    call = again;
                 }
                 Ok(Ok(Answer::Refused(why, ..))) => return Err(told(why)),
                 Ok(Err(gone)) => return Err(Error::internal(gone)),
@@ -114,7 +114,7 @@ struct Errand<T, F> {
 
 /// How far it is.
 enum State<T, F> {
-    Waits(Option<Probe>, F),
+    Waits(F),
     Ran(Attempt<T, F>),
     /// It has nothing to tell: its thread panicked in the call.
     Gone,
@@ -123,7 +123,7 @@ enum State<T, F> {
 /// What a caller is told; what it may need again comes back.
 enum Answer<T, F> {
     Attempted(Attempt<T, F>),
-    Refused(Refused, Option<Probe>, F),
+    Refused(Refused, F),
 }
 
 impl<T, F> Job for Errand<T, F>
@@ -152,9 +152,9 @@ where
     }
 
     fn run(&mut self, permit: Permit) -> Option<Permit> {
-        let State::Waits(probe, call) = std::mem::replace(&mut self.state, State::Gone) else { return Some(permit) };
+        let State::Waits(call) = std::mem::replace(&mut self.state, State::Gone) else { return Some(permit) };
         self.slot.counters.waited(permit.waited());
-        let (attempt, permit) = self.slot.attempt(self.order, Some(permit), probe, call);
+        let (attempt, permit) = self.slot.attempt(self.order, Some(permit), call);
         self.state = State::Ran(attempt);
         permit
     }
@@ -167,8 +167,8 @@ where
     }
 
     fn refuse(self: Box<Self>, why: Refused) {
-        if let State::Waits(probe, call) = self.state {
-            let _ = self.answer.send(Answer::Refused(why, probe, call));
+        if let State::Waits(call) = self.state {
+            let _ = self.answer.send(Answer::Refused(why, call));
         }
     }
 }

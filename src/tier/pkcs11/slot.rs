@@ -22,7 +22,9 @@ use super::condition::{self, Admission, Change, Condition, Machine};
 use super::counters::Counters;
 use super::handles::Handles;
 use super::key;
+use super::known_good::Vouchers;
 use super::lane::Lane;
+use super::learnt::Learnt;
 use super::module::{Lease, Neighbour};
 use super::notes::LoginNotesInMemory;
 use super::pin::Asked;
@@ -31,11 +33,12 @@ use super::random::Random;
 use super::rv::{Level, Profile};
 use super::status::Operation;
 use super::supervisor::Watch;
+use super::suspects::Suspects;
 use super::threads::Threads;
 use super::token::TokenSummary;
 use super::{Oversubscription, Settings};
 use crate::base::{Error, Kind, Result};
-use crate::tier::Share;
+use crate::tier::{Ability, Share};
 
 /// Spare workers of the runtime beyond those that inline calls may hold: they fire the deadlines when all of those hang.
 pub(super) const SPARE_WORKERS: usize = 2;
@@ -93,6 +96,10 @@ pub(super) struct Slot {
     pub(super) handles: Mutex<Handles>,
     pub(super) canary: Mutex<Option<Canary>>,
     pub(super) stumbles: Stumbles,
+    pub(super) vouchers: Vouchers,
+    pub(super) suspects: Suspects,
+    /// Of whose family an operation failed last that must succeed.
+    pub(super) doubted: Mutex<Option<Ability>>,
     /// Whether the token ever made one.
     pub(super) hatched: AtomicBool,
     /// Ids of objects that nobody was told of and that are still to be destroyed.
@@ -106,6 +113,8 @@ pub(super) struct Slot {
     /// Calls on workers of the runtime that were written off and are not back.
     pub(super) hung_inline: AtomicUsize,
     pub(super) watch: Watch,
+    /// What the tests of the token taught, once they ended.
+    learnt: OnceLock<Learnt>,
     /// How calls are spread, once that is known.
     spread: OnceLock<Spread>,
     sessions: Arc<Lane>,
@@ -138,6 +147,10 @@ impl Slot {
             handles: Mutex::default(),
             canary: Mutex::default(),
             stumbles: Stumbles::default(),
+            vouchers: Vouchers::default(),
+            suspects: Suspects::default(),
+            doubted: Mutex::default(),
+            learnt: OnceLock::new(),
             hatched: AtomicBool::new(false),
             orphans: Mutex::default(),
             counters: Counters::default(),
@@ -197,8 +210,20 @@ impl Slot {
         }
     }
 
-    /// Spreads calls as fits what was found out of the module.
-    pub(super) fn learnt(&self, probed: &Probed) {
+    /// What the tests of the token taught; nothing before they ended.
+    pub(super) fn learnt(&self) -> Option<&Learnt> {
+        self.learnt.get()
+    }
+
+    /// Keeps what the tests taught, and spreads calls as fits the module.
+    pub(super) fn learn(&self, probed: &Probed) {
+        let _ = self.learnt.set(Learnt {
+            answers: probed.answers.clone(),
+            specimens: probed.specimens.clone(),
+            capabilities: probed.capabilities.clone(),
+            strictness: probed.strictness,
+            unwrapping: probed.unwrapping,
+        });
         let inline = probed.capabilities.iter().any(|line| key::is_inline(line.cost));
         let _ = self
             .spread
@@ -253,17 +278,16 @@ impl Slot {
     }
 
     /// Waits while the first attempt to recover runs.
-    pub(super) async fn admitted(self: &Arc<Self>, deadline: tokio::time::Instant) -> Result<Option<Probe>> {
+    pub(super) async fn admitted(&self, deadline: tokio::time::Instant) -> Result<()> {
         if self.calm.load(Ordering::Acquire) {
-            return Ok(None);
+            return Ok(());
         }
         let mut changed = self.changed.subscribe();
         loop {
             changed.mark_unchanged();
-            let admission = lock(&self.machine).admit(Instant::now());
+            let admission = lock(&self.machine).admit();
             match admission {
-                Admission::Go => return Ok(None),
-                Admission::Probe => return Ok(Some(Probe(Arc::clone(self)))),
+                Admission::Go => return Ok(()),
                 Admission::Refuse(error) => return Err(error),
                 Admission::Wait => {
                     timeout_at(deadline, changed.changed()).await.map_err(|_| condition::away())?.map_err(Error::internal)?;
@@ -439,18 +463,6 @@ impl Neighbour for Slot {
 pub(super) fn close_if_ours(session: Session, slot_id: u64) {
     if session.get_session_info().is_ok_and(|info| u64::from(info.slot_id()) == slot_id) {
         let _ = session.close();
-    }
-}
-
-/// The one caller that tries whether the slot is well again.
-pub(super) struct Probe(Arc<Slot>);
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        self.0.change(|machine, _| {
-            machine.probe_is_back();
-            Change::None
-        });
     }
 }
 

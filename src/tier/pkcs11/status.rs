@@ -102,7 +102,7 @@ impl Outcome {
 pub enum SlotState {
     /// Calls go through.
     Serving,
-    /// One call at a time tries whether it is well again (the breaker is half open).
+    /// Operations that must succeed try whether it is well again (the breaker is half open).
     Probing,
     /// It is being mended.
     Recovering,
@@ -221,6 +221,8 @@ pub struct SlotStatus {
     pub logins: u64,
     /// Calls given up so far.
     pub written_off: u64,
+    /// CKA_IDs of keys that the token fails with while it serves others of their kind.
+    pub failing_keys: Vec<String>,
     /// The token's random number generator.
     pub generator: Generator,
     /// Draws of it that failed a health test so far, and were left out.

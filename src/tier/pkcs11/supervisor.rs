@@ -158,7 +158,10 @@ impl Slot {
             });
             match due {
                 Some(level) => self.begin_attempt(level, now),
-                None => self.chores(now),
+                None => {
+                    self.probe();
+                    self.chores(now);
+                }
             }
         }
     }
@@ -333,6 +336,34 @@ impl Slot {
         }
     }
 
+    /// Tries whether the slot is well again, by operations that must succeed: no caller's call has to fail for it.
+    fn probe(self: &Arc<Self>) {
+        let mut due = false;
+        self.change(|machine, now| {
+            due = machine.begin_probe(now);
+            Change::None
+        });
+        if !due {
+            return;
+        }
+        let ended = |slot: &Self| {
+            slot.change(|machine, _| {
+                machine.probe_is_back();
+                Change::None
+            });
+        };
+        let slot = Arc::clone(self);
+        let job = move || {
+            // How it went is told to the condition as that of any call is.
+            let _ = slot.attempt(slot.own_order(), None, |calling: &Calling<'_>| calling.check_health());
+            ended(&slot);
+            None
+        };
+        if self.threads.run(Box::new(job)).is_err() {
+            ended(self);
+        }
+    }
+
     /// What is done for a slot that serves: keeping sessions alive, asking again for refused ones, destroying what nobody owns.
     fn chores(self: &Arc<Self>, now: Instant) {
         if !self.look(|machine| matches!(machine.condition(), Condition::Serving)) {
@@ -397,7 +428,7 @@ impl Slot {
                 return;
             }
             let call = |calling: &Calling<'_>| calling.destroy(&id);
-            match self.attempt(self.own_order(), None, None, call).0 {
+            match self.attempt(self.own_order(), None, call).0 {
                 Attempt::Ran(Ok(())) => {
                     lock(&self.orphans).retain(|other| *other != id);
                     lock(&self.watch.cleaning).reset();
@@ -469,7 +500,7 @@ impl Slot {
             Ok(()) => (Fate::Keep, None),
             Err(Fault::Ours(_)) => (Fate::Close, None),
             Err(Fault::Broken(level, text)) => (Fate::Keep, Some((level, text.to_owned()))),
-            Err(Fault::Module(failure)) => {
+            Err(Fault::Module(failure) | Fault::Key(failure, _)) => {
                 self.counters.failed(&failure);
                 match rv::meaning_of(&failure, self.profile()).level {
                     None | Some(Level::Operation) => (Fate::Close, None),

@@ -1,0 +1,97 @@
+//! Finding out what a token can do: once, by a call of the service itself. A fault ends it, and it begins anew after a pause.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::objects::Strictness;
+use super::pool::Place;
+use super::slot::{Order, Slot};
+use super::status::Operation;
+use super::{Pkcs11Tier, capability, not_reached};
+use crate::base::{Error, Kind, Result};
+use crate::tier::{Capabilities, Description, Share, TierKind};
+
+/// RSA pairs that the tests of what the token can do make, each of which may take as long as a caller's key.
+pub(super) const PAIRS: u32 = 3;
+/// How long after a fault what the token can do is tested again: at first, and at the most.
+const LEARNING_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// What was found out when the token was reached for the first time.
+pub(super) struct Known {
+    pub(super) description: Arc<Description>,
+    pub(super) capabilities: Arc<Capabilities>,
+    pub(super) strictness: Strictness,
+    /// Of what is unwrapped.
+    pub(super) unwrapping: Strictness,
+}
+
+impl Pkcs11Tier {
+    /// Tests it in the background until a test was ended by no fault.
+    pub(super) fn keep_learning(&self) {
+        let (slot, known) = (Arc::downgrade(&self.slot), Arc::clone(&self.known));
+        tokio::spawn(async move {
+            let mut pause = LEARNING_PAUSE.0;
+            while let Some(slot) = slot.upgrade() {
+                if slot.serving().await.is_err() {
+                    return;
+                }
+                if learn(&slot, &known).await.is_ok() {
+                    return;
+                }
+                drop(slot);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LEARNING_PAUSE.1);
+            }
+        });
+    }
+
+    /// Tests what the token can do until a test was ended by no fault, at most until `deadline`.
+    pub(super) async fn learn_until(&self, deadline: Instant) -> Result<()> {
+        let mut pause = LEARNING_PAUSE.0;
+        loop {
+            match learn(&self.slot, &self.known).await {
+                Err(error) if Instant::now() + pause >= deadline => {
+                    return Err(Error::new(Kind::Unavailable, "What the token can do could not be found out.").caused_by(error));
+                }
+                Err(_) => tokio::time::sleep(pause).await,
+                Ok(()) => return Ok(()),
+            }
+            pause = (pause * 2).min(LEARNING_PAUSE.1);
+        }
+    }
+}
+
+/// The token is there, and nothing is refused yet for want of an ability.
+pub(super) fn not_learnt() -> Error {
+    Error::new(Kind::Throttled, "What the hardware security module can do is being found out; try again.")
+}
+
+/// Finds out what the token can do, once; logs the fault that ended the tests.
+pub(super) async fn learn(slot: &Arc<Slot>, known: &OnceLock<Known>) -> Result<()> {
+    let deadline = Instant::now() + slot.settings.generation_deadline * PAIRS;
+    // Key pairs are made for it: that has a lane of its own.
+    let order = Order { operation: Operation::Health, share: Share::default(), place: Place::Generation, deadline };
+    let oaep = slot.settings.oaep;
+    let tested = slot.run(order, move |calling| capability::probe(calling, oaep)).await;
+    let probed = tested.inspect_err(|error| {
+        tracing::warn!(token = %slot.name(), ?error, "a fault ended the tests of what the token can do; they begin anew after a pause");
+    })?;
+    let token = slot.token().ok_or_else(not_reached)?;
+    let name = format!("{} ({} {}, serial {})", token.label, token.manufacturer, token.model, token.serial);
+    slot.learn(&probed);
+    tracing::info!(token = name, sessions = slot.capacity(), "connected to the token");
+    let _ = known.set(Known {
+        description: Arc::new(Description {
+            kind: TierKind::Hardware,
+            name,
+            capabilities: probed.capabilities.clone(),
+            deadline: slot.settings.deadline,
+        }),
+        capabilities: Arc::new(probed.capabilities),
+        strictness: probed.strictness,
+        unwrapping: probed.unwrapping,
+    });
+    Ok(())
+}
