@@ -104,15 +104,15 @@ impl EncryptionContext {
         if self.written == Written::Not {
             return Binding { aads, former_aads };
         }
-        // Of a context without pairs it is the SHA-256 of nothing.
+        // The transfer clients hash an empty text for a context without pairs.
         let joined = self.joined();
         let of_transfer_clients = [sha256(&joined).to_vec(), sha256_hex(joined.as_bytes()).into_bytes()];
-        // An ambiguous one the gateway once derived as they do.
+        // Earlier versions of the gateway derived ambiguous contexts as the transfer clients do.
         if self.is_ambiguous() { &mut former_aads } else { &mut aads }.extend(of_transfer_clients);
         match &self.written {
             Written::Not => {}
             Written::Json(text) => aads.push(text.clone().into_bytes()),
-            // The gateway did not read it.
+            // Earlier versions of the gateway did not read this form.
             Written::Flattened => former_aads.push(Vec::new()),
         }
         aads.push(self.as_json().into_bytes());
@@ -137,13 +137,13 @@ impl EncryptionContext {
     }
 }
 
-/// The AADs by which a ciphertext may have been encrypted that a transfer client opens with this one, which comes first: the same
-/// context, as the gateway and the other transfer clients derive it.
+/// The AADs that the gateway and the transfer clients derive from the context from which one of them derived `aad`. That comes first; it
+/// is the only one where it has none of their forms.
 pub fn aads_alike(aad: Vec<u8>) -> Vec<Vec<u8>> {
     let mut alike = Vec::new();
     if let Some(hash) = <[u8; 32]>::try_from(aad.as_slice()).ok().or_else(|| from_lower_hex(&aad)) {
         alike.extend([hash.to_vec(), hex(&hash).into_bytes()]);
-        // Of a context without pairs, which binds nothing at the gateway.
+        // The hash of a context without pairs, which binds nothing at the gateway.
         if hash == sha256("") {
             alike.push(Vec::new());
         }
