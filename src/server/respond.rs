@@ -163,6 +163,8 @@ pub(super) enum Refusal {
     ApiName(String),
     /// A header or parameter of this name is absent.
     Missing(&'static str),
+    /// OpenAPI: the parameter of this name says another thing than the header that stands for it.
+    Contradictory(&'static str),
     /// Instance protocol: a header of this name is unusable, or given twice.
     Unusable(String),
     /// The body is not the message of the operation.
@@ -231,6 +233,11 @@ impl From<Refusal> for Failure {
             }
             Refusal::ApiName(is) => (StatusCode::BAD_REQUEST, "InvalidApiName", format!("The ApiName \"{is}\" is invalid.")),
             Refusal::Missing(name) => (StatusCode::BAD_REQUEST, "MissingParameter", format!("The parameter {name} is missing.")),
+            Refusal::Contradictory(name) => (
+                StatusCode::BAD_REQUEST,
+                "InvalidParameter",
+                format!("The parameter {name} says one thing, and the header that stands for it another."),
+            ),
             Refusal::Unusable(name) => (StatusCode::BAD_REQUEST, "InvalidParam", format!("The Param {name} is invalid.")),
             Refusal::Malformed(message) => (StatusCode::BAD_REQUEST, "InvalidParameter", message),
             Refusal::Skewed => (

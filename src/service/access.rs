@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::keys::check_description;
 use super::requests::{
     CreateAccessPoint, CreateClientKey, CreateNetworkRule, CreatePolicy, CreatedClientKey, Operator, Page, Paged,
 };
@@ -25,6 +26,7 @@ impl Kms {
     /// # Errors
     /// [`Kind::ResourceExists`]; [`Kind::InvalidParameter`] for what is no address, or too many of them.
     pub async fn create_network_rule(&self, _: &Operator, request: CreateNetworkRule) -> Result<NetworkRule> {
+        check_description("Description", &request.description)?;
         check_length("SourcePrivateIp", request.sources.len())?;
         let sources = request.sources.iter().map(|text| parse_source(text)).collect::<Result<_>>()?;
         let rule = NetworkRule {
@@ -50,6 +52,7 @@ impl Kms {
         sources: Option<Vec<String>>,
         description: Option<&str>,
     ) -> Result<()> {
+        check_description("Description", description.unwrap_or_default())?;
         if let Some(sources) = &sources {
             check_length("SourcePrivateIp", sources.len())?;
             sources.iter().try_for_each(|text| parse_source(text).map(drop))?;
@@ -94,6 +97,7 @@ impl Kms {
     /// # Errors
     /// [`Kind::ResourceExists`], [`Kind::InstanceNotFound`], [`Kind::ResourceNotFound`] for a rule, [`Kind::InvalidParameter`].
     pub async fn create_policy(&self, _: &Operator, request: CreatePolicy) -> Result<Policy> {
+        check_description("Description", &request.description)?;
         check_resources(&request.resources)?;
         check_permissions(&request.permissions, &request.scope)?;
         if let Scope::Instance(instance) = &request.scope {
@@ -119,6 +123,7 @@ impl Kms {
     /// # Errors
     /// [`Kind::ResourceNotFound`], [`Kind::InvalidParameter`] as [`Kms::create_policy`].
     pub async fn update_policy(&self, operator: &Operator, name: &Name, change: &PolicyChange) -> Result<()> {
+        check_description("Description", change.description.as_deref().unwrap_or_default())?;
         let policy = self.describe_policy(operator, name)?;
         if let Some(resources) = &change.resources {
             check_resources(resources)?;
@@ -180,6 +185,7 @@ impl Kms {
     /// [`Kind::ResourceExists`], [`Kind::ResourceNotFound`] for a policy or the role, [`Kind::InvalidParameter`] for more than three
     /// policies.
     pub async fn create_access_point(&self, _: &Operator, request: CreateAccessPoint) -> Result<AccessPoint> {
+        check_description("Description", &request.description)?;
         self.check_policies(&request.policies)?;
         let callers = match request.method {
             AuthenticationMethod::ClientKey => Callers::ClientKeys,
@@ -206,6 +212,7 @@ impl Kms {
         policies: Option<Vec<Name>>,
         description: Option<&str>,
     ) -> Result<()> {
+        check_description("Description", description.unwrap_or_default())?;
         if let Some(policies) = &policies {
             self.check_policies(policies)?;
         }

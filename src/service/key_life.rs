@@ -64,7 +64,7 @@ impl Kms {
     /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound), [`Kind::KeyPendingDeletion`](crate::base::Kind::KeyPendingDeletion), [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter).
     pub async fn set_deletion_protection(&self, operator: &Operator, key: &str, protection: DeletionProtection) -> Result<()> {
         if let DeletionProtection::Enabled(why) = &protection {
-            check_description(why)?;
+            check_description("DeletionProtectionDescription", why)?;
         }
         self.change(operator, "given its protection", &key_id(resource_of(key))?, |key| key.protect(protection.clone())).await
     }
@@ -74,7 +74,7 @@ impl Kms {
     /// # Errors
     /// [`Kind::KeyNotFound`](crate::base::Kind::KeyNotFound), [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter).
     pub async fn update_key_description(&self, operator: &Operator, key: &str, description: &str) -> Result<()> {
-        check_description(description)?;
+        check_description("Description", description)?;
         let describe = |key: &mut Key| {
             description.clone_into(&mut key.description);
             Ok(())

@@ -35,7 +35,7 @@ impl Kms {
     pub async fn create_key(self: &Arc<Self>, operator: &Operator, request: CreateKey) -> Result<KeyDescription> {
         let served = self.home_of_new_key(request.instance.as_ref(), request.protection_level)?;
         check_storage(served, request.storage_mechanism)?;
-        check_description(&request.description)?;
+        check_description("Description", &request.description)?;
         let spec = request.spec.unwrap_or(KeySpec::Aes256);
         let usage = fitting_usage(spec, request.usage)?;
         let origin = request.origin.unwrap_or(Origin::Service);
@@ -279,12 +279,12 @@ fn check_storage(served: &Served, asked: Option<StorageMechanism>) -> Result<()>
     }
 }
 
-/// The limit of the API.
-pub(super) fn check_description(text: &str) -> Result<()> {
+/// The limit of the API for keys, and ours for whatever else is described by the parameter.
+pub(super) fn check_description(parameter: &str, text: &str) -> Result<()> {
     if text.chars().count() <= DESCRIPTION {
         Ok(())
     } else {
-        Err(Error::invalid(format!("The parameter Description has at most {DESCRIPTION} characters.")))
+        Err(Error::invalid(format!("The parameter {parameter} has at most {DESCRIPTION} characters.")))
     }
 }
 

@@ -55,6 +55,22 @@ def test_keys(control, client, instance, spec):
         assert client.verify(request).value is True
 
 
+@pytest.mark.parametrize("level, kind", [("HSM", "Hardware"), ("SOFTWARE", "Software")])
+def test_a_key_is_where_its_protection_level_says(control, level, kind):
+    made = control.create_key(openapi.CreateKeyRequest(protection_level=level)).body.key_metadata
+    home = next(one["instance_id"] for one in QUICKSTART["instances"] if one["kind"] == kind)
+    assert (made.protection_level, made.dkmsinstance_id) == (level, home)
+    other = next(one["instance_id"] for one in QUICKSTART["instances"] if one["kind"] != kind)
+    request = openapi.CreateKeyRequest(protection_level=level, dkmsinstance_id=other)
+    assert code_of(control.create_key, request) == "Unsupported.ProtectionLevel"
+
+
+def test_instances_are_found_by_their_names(control):
+    filters = json.dumps([{"Key": "InstanceName", "Values": ["software"]}])
+    listed = control.list_kms_instances(openapi.ListKmsInstancesRequest(filters=filters)).body.kms_instances.kms_instance
+    assert [one.kms_instance_id for one in listed] == [one["instance_id"] for one in QUICKSTART["instances"] if one["kind"] == "Software"]
+
+
 def test_a_key_without_an_instance_goes_to_the_default_one(control):
     made = control.create_key(openapi.CreateKeyRequest()).body.key_metadata
     assert (made.key_spec, made.dkmsinstance_id) == ("Aliyun_AES_256", QUICKSTART["instances"][0]["instance_id"])

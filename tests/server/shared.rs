@@ -201,6 +201,18 @@ async fn what_is_wrong_with_a_request_has_its_code() {
         code(&ask(&bench, "ListKeys", &[("Filters", "[{\"Key\":\"Color\",\"Values\":[\"red\"]}]")]).await),
         (400, "InvalidParameter".to_owned())
     );
+    for said in [("Action", "DescribeKey"), ("Version", "2015-04-01"), ("SecurityToken", "a")] {
+        let answer = acs3(&bench, "ListKeys", &[said], |headers| set(headers, "x-acs-security-token", "b")).await;
+        assert_eq!(code(&answer), (400, "InvalidParameter".to_owned()), "a header says something else than {said:?}");
+    }
+    assert_eq!(ask(&bench, "ListKeys", &[("Action", "ListKeys"), ("Version", "2016-01-20")]).await.status, 200);
+    // Nothing that names a context is ignored.
+    for context in [("SourceEncryptionContext", "{\"a\":\"b\"}"), ("SourceEncryptionContext.a", "b")] {
+        let answer = ask(&bench, "ReEncrypt", &[("SourceKeyId", bench.rsa_encrypt.as_str()), context]).await;
+        let text = answer.json()["Message"].as_str().unwrap().to_owned();
+        assert_eq!(code(&answer), (400, "InvalidParameter".to_owned()));
+        assert!(text.contains("SourceEncryptionContext"), "{text}");
+    }
     // Not every header that decides is signed.
     let answer = acs3(&bench, "ListKeys", &[], |headers| headers.retain(|(name, _)| name != "x-acs-date")).await;
     assert_eq!(code(&answer), (400, "MissingParameter".to_owned()));

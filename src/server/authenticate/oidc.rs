@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::openapi::{Signed, header};
+use super::openapi::Signed;
 use crate::base::{Result, excerpt};
 use crate::server::respond::{Failure, Refusal};
 use crate::service::requests::FederatedCaller;
@@ -18,22 +18,17 @@ const TOKEN: &str = "OIDCToken";
 impl Signed<'_> {
     /// Whether it is of the one operation whose requests need no signature. A signature that is there all the same says nothing.
     pub(in crate::server) fn has_token_instead(&self) -> bool {
-        self.said("Action", "x-acs-action") == Some(ASSUME_ROLE_WITH_OIDC)
+        matches!(self.said("Action", "x-acs-action"), Ok(Some(ASSUME_ROLE_WITH_OIDC)))
     }
 
     /// Who calls, as the token says. Requests may be sent again: a token is good as often as it is used, until it expires.
     pub(in crate::server) fn check_token(&self, kms: &Kms, source: IpAddr, trace: Arc<Trace>) -> Result<FederatedCaller, Failure> {
-        let version = self.said("Version", "x-acs-version").ok_or(Refusal::Missing("Version"))?;
+        let version = self.said("Version", "x-acs-version")?.ok_or(Refusal::Missing("Version"))?;
         if version != VERSION {
             return Err(Refusal::UnknownVersion { is: excerpt(version).to_owned(), served: VERSION }.into());
         }
         // A file that a person wrote ends with a line feed.
         let identity = kms.verify_oidc_token(self.all.required(PROVIDER)?, self.all.required(TOKEN)?.trim_ascii_end())?;
         Ok(FederatedCaller { identity, source, trace })
-    }
-
-    /// What a parameter says, or a header, as in ACS3.
-    fn said(&self, parameter: &str, in_header: &str) -> Option<&str> {
-        self.all.optional(parameter).or_else(|| header(self.request, in_header))
     }
 }

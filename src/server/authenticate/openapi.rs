@@ -141,8 +141,18 @@ impl Signed<'_> {
     /// What a parameter says; in ACS3 and ACS4, which sign headers, a header may say it instead. RPC clients send the headers, too, but do
     /// not sign them: there they mean nothing.
     fn named(&self, authorization: Option<&str>, parameter: &'static str, in_header: &str) -> Result<&str, Refusal> {
-        let named = self.all.optional(parameter).or_else(|| authorization.and_then(|_| header(self.request, in_header)));
-        named.ok_or(Refusal::Missing(parameter))
+        authorization
+            .map_or_else(|| Ok(self.all.optional(parameter)), |_| self.said(parameter, in_header))?
+            .ok_or(Refusal::Missing(parameter))
+    }
+
+    /// What a parameter says, or a header. Whoever says two things is not understood as one of them.
+    pub(super) fn said(&self, parameter: &'static str, in_header: &str) -> Result<Option<&str>, Refusal> {
+        match (self.all.optional(parameter), header(self.request, in_header)) {
+            (Some(said), Some(other)) if said != other => Err(Refusal::Contradictory(parameter)),
+            (Some(said), _) | (None, Some(said)) => Ok(Some(said)),
+            (None, None) => Ok(None),
+        }
     }
 
     /// The AccessKey that signed in the headers, and the nonce.
@@ -153,7 +163,7 @@ impl Signed<'_> {
         let nonce = header(self.request, "x-acs-signature-nonce").ok_or(Refusal::Missing("x-acs-signature-nonce"))?;
         let hash = header(self.request, "x-acs-content-sha256").ok_or(Refusal::Missing("x-acs-content-sha256"))?;
         check_date(date, kms.now())?;
-        let token = self.all.optional(TOKEN).or_else(|| header(self.request, TOKEN_HEADER));
+        let token = self.said(TOKEN, TOKEN_HEADER)?;
         let credential = Credential::find(kms, parsed.credential, token)?;
         let mut headers = Vec::new();
         for name in &parsed.signed_headers {

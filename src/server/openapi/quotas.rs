@@ -1,7 +1,7 @@
 //! The OpenAPI's operation on the quotas of instances.
 
 use super::Call;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, excerpt};
 use crate::service::{QuotaResource, QuotaUse};
 use crate::wire::openapi::answers::quotas::{QuotaInfo, QuotaInfosAnswer};
 
@@ -11,7 +11,7 @@ const TYPES: [&str; 4] = ["key", "secret", "qps", "vpc"];
 pub(super) fn get_kms_instance_quota_infos(call: &Call<'_>) -> Result<Vec<u8>> {
     let wanted = call.parameters.optional("ResourceType");
     if let Some(wanted) = wanted.filter(|wanted| !TYPES.contains(wanted)) {
-        let text = format!("The ResourceType {wanted:?} is not known; it is key, secret, qps or vpc.");
+        let text = format!("The ResourceType {:?} is not known; it is key, secret, qps or vpc.", excerpt(wanted));
         return Err(Error::invalid(text));
     }
     let instance = call.parameters.required_as("KmsInstanceId")?;

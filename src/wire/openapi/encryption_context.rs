@@ -18,6 +18,7 @@ use crate::model::ciphertext::Binding;
 use crate::wire::signing::{hex, percent_encode, sha256_hex};
 
 use super::Parameters;
+pub(super) use reading::contexts_of;
 pub use reading::refuse_unread_contexts;
 use reading::{Given, given};
 

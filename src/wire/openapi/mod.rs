@@ -9,6 +9,7 @@ pub mod xml;
 
 use std::str::FromStr;
 
+use encryption_context::contexts_of;
 pub use encryption_context::{EncryptionContext, aads_alike, refuse_unread_contexts};
 pub use json_parameters::{access_control_rules, filters};
 pub use parameters::Parameters;
@@ -156,9 +157,10 @@ impl Action {
         CRYPTOGRAPHY.contains(&self) && self != Self::ReEncrypt
     }
 
-    /// The parameters that it reads in parts, such as `ResourceId.1` and `Tag.1.Key`. Every other one is one text.
+    /// The parameters that it reads in parts, such as `ResourceId.1`, `Tag.1.Key` and `EncryptionContext.a`. Every other one is one text.
     pub fn read_in_parts(self) -> &'static [&'static str] {
-        READ_IN_PARTS.iter().find(|(actions, _)| actions.contains(&self)).map_or(&[], |(_, names)| names)
+        let lists = LISTS_IN_PARTS.iter().find(|(actions, _)| actions.contains(&self));
+        lists.map_or_else(|| contexts_of(self), |(_, names)| names)
     }
 
     /// What the operation leaves behind.
@@ -255,12 +257,10 @@ pub const CRYPTOGRAPHY: &[Action] = &[
     Action::VerifyMac,
 ];
 
-/// Which operations read which parameters in parts; the first line that names an operation holds.
-const READ_IN_PARTS: &[(&[Action], &[&str])] = &[
+/// Which operations read which lists in parts.
+const LISTS_IN_PARTS: &[(&[Action], &[&str])] = &[
     (&[Action::TagResources, Action::ListTagResources], &["ResourceId", "Tag"]),
     (&[Action::UntagResources], &["ResourceId", "TagKey"]),
-    (&[Action::ReEncrypt], &["SourceEncryptionContext", "DestinationEncryptionContext"]),
-    (CRYPTOGRAPHY, &["EncryptionContext"]),
 ];
 
 /// The operations of the API that are not served, and are refused as such; what is in neither list is no operation.

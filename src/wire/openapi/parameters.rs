@@ -56,7 +56,7 @@ impl Parameters {
             None => Ok(()),
             Some((name, _)) => {
                 let (name, whole) = (excerpt(name), excerpt(name.split('.').next().unwrap_or_default()));
-                Err(Error::invalid(format!("The parameter {name:?} is not read; the operation takes {whole:?} in one part.")))
+                Err(Error::invalid(format!("The parameter {name:?} is not read: {whole:?} is one text, if the operation has it.")))
             }
         }
     }

@@ -65,18 +65,23 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Refuses what names a context that the operation does not read: of an operation without one, of another name, or in another spelling.
-///
-/// # Errors
-/// [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter), naming the parameter and what the operation reads.
-pub fn refuse_unread_contexts(parameters: &Parameters, action: Action) -> Result<()> {
-    let read: &[&str] = if action == Action::ReEncrypt {
+/// The names of the contexts that the operation reads.
+pub(in crate::wire::openapi) fn contexts_of(action: Action) -> &'static [&'static str] {
+    if action == Action::ReEncrypt {
         &["SourceEncryptionContext", "DestinationEncryptionContext"]
     } else if WITH_CONTEXT.contains(&action) {
         &["EncryptionContext"]
     } else {
         &[]
-    };
+    }
+}
+
+/// Refuses what names a context that the operation does not read: of an operation without one, of another name, or in another spelling.
+///
+/// # Errors
+/// [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter), naming the parameter and what the operation reads.
+pub fn refuse_unread_contexts(parameters: &Parameters, action: Action) -> Result<()> {
+    let read = contexts_of(action);
     let is_read = |name: &str| read.iter().any(|context| name == *context || part_of(name, context).is_some());
     let unread = parameters.pairs().iter().find(|(name, value)| {
         // An empty text has no pairs; the value of a pair may be empty.
