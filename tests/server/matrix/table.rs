@@ -13,8 +13,9 @@ type Line = [&'static str; 6];
 
 /// The instance protocol. Its callers have client keys; what those may is bound to one instance and to the policies' addresses.
 const INSTANCE_PROTOCOL: &[Line] = &[
-    // It is not spoken at the shared gateway, which looks for the name of an operation.
-    ["any", "shared gateway", "any", "any", "any", "400 MissingParameter"],
+    // It is not spoken at the shared gateway, which looks for the name of an operation, and reads no body but a form.
+    ["GetSecretValue", "shared gateway", "any", "any", "any", "400 MissingParameter"],
+    ["any", "shared gateway", "any", "any", "any", "400 InvalidParameter"],
     // Who is calling comes before everything that a request is about.
     ["any", "any", "none", "any", "any", "400 MissingParameter"],
     ["any", "any", "wrong signature", "any", "any", "401 SignatureNotMatch"],
