@@ -6,6 +6,7 @@ use super::keys::check_description;
 use super::requests::{
     CreateAccessPoint, CreateClientKey, CreateNetworkRule, CreatePolicy, CreatedClientKey, Operator, Page, Paged,
 };
+use super::snapshot::Changed;
 use super::{Kms, certificates};
 use crate::base::{Error, Kind, Result, Timestamp, random};
 use crate::model::access::{
@@ -37,7 +38,7 @@ impl Kms {
             description: request.description,
         };
         self.store.create_network_rule(&rule).await?;
-        self.refresh().await?;
+        self.follow(Changed::NetworkRule(&rule.name)).await;
         Ok(rule)
     }
 
@@ -58,7 +59,8 @@ impl Kms {
             sources.iter().try_for_each(|text| parse_source(text).map(drop))?;
         }
         self.store.update_network_rule(name, sources.as_deref(), description).await?;
-        self.refresh().await
+        self.follow(Changed::NetworkRule(name)).await;
+        Ok(())
     }
 
     /// DescribeNetworkRule.
@@ -66,7 +68,7 @@ impl Kms {
     /// # Errors
     /// [`Kind::ResourceNotFound`].
     pub fn describe_network_rule(&self, _: &Operator, name: &Name) -> Result<NetworkRule> {
-        self.snapshot.access().network_rules.get(name).cloned().ok_or_else(|| gone("network rule", name))
+        self.snapshot.access().network_rules.get(name).cloned().ok_or_else(|| self.gone("network_rules", "network rule", name))
     }
 
     /// ListNetworkRules, by name.
@@ -83,7 +85,7 @@ impl Kms {
     /// [`Kind::ResourceNotFound`].
     pub async fn delete_network_rule(&self, _: &Operator, name: &Name) -> Result<()> {
         self.store.delete_network_rule(name).await?;
-        self.refresh().await?;
+        self.follow(Changed::NetworkRule(name)).await;
         let access = self.snapshot.access();
         let policies = access.policies_with_rule(name);
         if !policies.is_empty() {
@@ -114,7 +116,7 @@ impl Kms {
             description: request.description,
         };
         self.store.create_policy(&policy).await?;
-        self.refresh().await?;
+        self.follow(Changed::Policy(&policy.name)).await;
         Ok(policy)
     }
 
@@ -135,7 +137,8 @@ impl Kms {
             self.check_rules(rules)?;
         }
         self.store.update_policy(name, change).await?;
-        self.refresh().await
+        self.follow(Changed::Policy(name)).await;
+        Ok(())
     }
 
     /// The rules that a policy names must exist.
@@ -144,7 +147,7 @@ impl Kms {
         let access = self.snapshot.access();
         match rules.iter().find(|rule| !access.network_rules.contains_key(rule)) {
             None => Ok(()),
-            Some(rule) => Err(gone("network rule", rule)),
+            Some(rule) => Err(self.gone("network_rules", "network rule", rule)),
         }
     }
 
@@ -153,7 +156,7 @@ impl Kms {
     /// # Errors
     /// [`Kind::ResourceNotFound`].
     pub fn describe_policy(&self, _: &Operator, name: &Name) -> Result<Policy> {
-        self.snapshot.access().policies.get(name).cloned().ok_or_else(|| gone("policy", name))
+        self.snapshot.access().policies.get(name).cloned().ok_or_else(|| self.gone("policies", "policy", name))
     }
 
     /// ListPolicies, by name.
@@ -170,7 +173,7 @@ impl Kms {
     /// [`Kind::ResourceNotFound`].
     pub async fn delete_policy(&self, _: &Operator, name: &Name) -> Result<()> {
         self.store.delete_policy(name).await?;
-        self.refresh().await?;
+        self.follow(Changed::Policy(name)).await;
         let access = self.snapshot.access();
         let access_points = access.access_points_with_policy(name);
         if !access_points.is_empty() {
@@ -197,7 +200,7 @@ impl Kms {
         let access_point =
             AccessPoint { name: request.name, callers, policies: request.policies, description: request.description };
         self.store.create_access_point(&access_point).await?;
-        self.refresh().await?;
+        self.follow(Changed::AccessPoint(&access_point.name)).await;
         Ok(access_point)
     }
 
@@ -217,7 +220,8 @@ impl Kms {
             self.check_policies(policies)?;
         }
         self.store.update_access_point(name, policies.as_deref(), description).await?;
-        self.refresh().await
+        self.follow(Changed::AccessPoint(name)).await;
+        Ok(())
     }
 
     /// The policies of an access point: different ones, not too many, and they exist.
@@ -230,7 +234,7 @@ impl Kms {
         let access = self.snapshot.access();
         match policies.iter().find(|policy| !access.policies.contains_key(policy)) {
             None => Ok(()),
-            Some(policy) => Err(gone("policy", policy)),
+            Some(policy) => Err(self.gone("policies", "policy", policy)),
         }
     }
 
@@ -239,7 +243,12 @@ impl Kms {
     /// # Errors
     /// [`Kind::ResourceNotFound`].
     pub fn describe_access_point(&self, _: &Operator, name: &Name) -> Result<AccessPoint> {
-        self.snapshot.access().access_points.get(name).cloned().ok_or_else(|| gone("application access point", name))
+        self.snapshot
+            .access()
+            .access_points
+            .get(name)
+            .cloned()
+            .ok_or_else(|| self.gone("access_points", "application access point", name))
     }
 
     /// ListApplicationAccessPoints, by name.
@@ -255,7 +264,8 @@ impl Kms {
     /// [`Kind::ResourceNotFound`].
     pub async fn delete_access_point(&self, _: &Operator, name: &Name) -> Result<()> {
         self.store.delete_access_point(name).await?;
-        self.refresh().await
+        self.follow(Changed::AccessPoint(name)).await;
+        Ok(())
     }
 
     /// CreateClientKey: the private key is seen this once.
@@ -288,7 +298,7 @@ impl Kms {
             created: now,
         };
         self.store.create_client_key(&client_key).await?;
-        self.refresh().await?;
+        self.follow(Changed::ClientKey(&client_key.id)).await;
         Ok(CreatedClientKey { client_key, private_key: made.pkcs12 })
     }
 
@@ -298,7 +308,8 @@ impl Kms {
     /// [`Kind::ResourceNotFound`].
     pub fn describe_client_key(&self, _: &Operator, id: &ClientKeyId) -> Result<ClientKey> {
         let found = self.snapshot.access().client_keys.iter().find(|key| key.id == *id).cloned();
-        found.ok_or_else(|| Error::new(Kind::ResourceNotFound, format!("There is no client key {id}.")))
+        let absent = || Error::new(Kind::ResourceNotFound, format!("There is no client key {id}."));
+        found.ok_or_else(|| self.snapshot.unusable.or("client_keys", id.as_str(), absent))
     }
 
     /// ListClientKeys of one access point, or of all.
@@ -319,7 +330,13 @@ impl Kms {
     /// [`Kind::ResourceNotFound`].
     pub async fn delete_client_key(&self, _: &Operator, id: &ClientKeyId) -> Result<()> {
         self.store.delete_client_key(id).await?;
-        self.refresh().await
+        self.follow(Changed::ClientKey(id)).await;
+        Ok(())
+    }
+
+    fn gone(&self, table: &'static str, what: &str, name: &Name) -> Error {
+        let absent = || Error::new(Kind::ResourceNotFound, format!("There is no {what} {name}."));
+        self.snapshot.unusable.or(table, name.as_str(), absent)
     }
 }
 
@@ -330,10 +347,6 @@ pub(super) fn no_role(name: &Name) -> Error {
          `keystead role create {name}`."
     );
     Error::new(Kind::ResourceNotFound, text)
-}
-
-fn gone(what: &str, name: &Name) -> Error {
-    Error::new(Kind::ResourceNotFound, format!("There is no {what} {name}."))
 }
 
 fn check_length(parameter: &str, length: usize) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::Kms;
 use super::requests::{AliasOf, Operator, Page, Paged};
+use super::snapshot::Changed;
 use crate::base::{Error, Kind, Result, excerpt};
 use crate::model::algorithm::KeySpec;
 use crate::model::key::Key;
@@ -18,7 +19,8 @@ impl Kms {
             return key_id(name);
         }
         let alias: Alias = name.parse().map_err(|_| unknown_alias(name))?;
-        self.snapshot.access().aliases.get(&alias).cloned().ok_or_else(|| unknown_alias(name))
+        let known = self.snapshot.access().aliases.get(&alias).cloned();
+        known.ok_or_else(|| self.snapshot.unusable.or("aliases", alias.as_str(), || unknown_alias(name)))
     }
 
     /// The same for the audit: nothing for what is neither.
@@ -37,7 +39,8 @@ impl Kms {
     /// [`Kind::AliasExists`], [`Kind::KeyNotFound`], [`Kind::StateForbids`] for a key that waits for its deletion.
     pub async fn create_alias(&self, _: &Operator, alias: &Alias, key: &str) -> Result<()> {
         self.store.create_alias(alias, &key_id(key)?, Key::takes_alias).await?;
-        self.refresh().await
+        self.follow(Changed::Alias(alias)).await;
+        Ok(())
     }
 
     /// UpdateAlias: binds it to another key.
@@ -50,7 +53,8 @@ impl Kms {
             Err(_) => key.state.usable(key.id.as_str()),
         };
         self.store.update_alias(alias, &key_id(key)?, agrees).await?;
-        self.refresh().await
+        self.follow(Changed::Alias(alias)).await;
+        Ok(())
     }
 
     /// DeleteAlias: the key stays.
@@ -59,7 +63,8 @@ impl Kms {
     /// [`Kind::AliasNotFound`].
     pub async fn delete_alias(&self, _: &Operator, alias: &Alias) -> Result<()> {
         self.store.delete_alias(alias).await?;
-        self.refresh().await
+        self.follow(Changed::Alias(alias)).await;
+        Ok(())
     }
 
     /// ListAliases, by name; with a key those of that key alone (ListAliasesByKeyId).

@@ -85,8 +85,10 @@ impl Kms {
     fn permitted(&self, caller: &Caller, id: &KeyId) -> Result<Arc<KeyEntry>> {
         caller.trace.means(id.clone());
         self.permit(caller, Permission::CryptoServiceKeyUser, Resource::Key(id))?;
-        let entry = self.snapshot.key(id).filter(|entry| entry.key.instance == caller.instance);
-        let entry = entry.ok_or_else(|| no_key(id))?;
+        let entry = self.known(id)?;
+        if entry.key.instance != caller.instance {
+            return Err(no_key(id));
+        }
         entry.key.usable(self.now())?;
         Ok(entry)
     }

@@ -5,9 +5,11 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use super::Kms;
+use super::snapshot::Changed;
 use crate::base::supervisor::{Supervisor, Told};
 use crate::base::{Error, Result};
 use crate::model::InstanceId;
+use crate::store::UnusableRow;
 
 /// How often the change counter is looked at: a change made elsewhere holds here after twice that at the most.
 pub const REFRESH: Duration = Duration::from_millis(250);
@@ -116,6 +118,21 @@ impl Kms {
     /// The store fails.
     pub async fn refresh(&self) -> Result<()> {
         self.snapshot.refresh(&self.store).await
+    }
+
+    /// After a change that was committed: it holds here when this returns.
+    pub(super) async fn follow(&self, changed: Changed<'_>) {
+        self.snapshot.follow(&self.store, changed).await;
+    }
+
+    /// How long ago what is in memory was last known to be what the store has.
+    pub fn snapshot_age(&self) -> Duration {
+        self.snapshot.age()
+    }
+
+    /// The rows of the store that cannot be used.
+    pub fn unusable_rows(&self) -> Vec<UnusableRow> {
+        self.snapshot.unusable.all()
     }
 
     /// An outage of the store is logged when it begins and when it ends.

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use super::Kms;
-use super::snapshot::KeyEntry;
+use super::snapshot::{Changed, KeyEntry};
 use crate::base::{Error, Kind, Result, Timestamp};
 use crate::model::KeyId;
 use crate::model::alert::Alert;
@@ -37,12 +37,15 @@ impl Kms {
 
     async fn expire(&self, id: &KeyId, now: Timestamp) -> Result<()> {
         match self.store.erase_material(id, |key| key.expire_material(now)).await {
-            Ok(_) => tracing::info!(key = %id, "key material has expired"),
+            Ok(_) => {
+                self.follow(Changed::Key(id)).await;
+                tracing::info!(key = %id, "key material has expired");
+                Ok(())
+            }
             // It was imported again, or another node was faster: the snapshot is older.
-            Err(error) if matches!(error.kind(), Kind::StateForbids | Kind::KeyNotFound) => {}
-            Err(error) => return Err(error),
+            Err(error) if matches!(error.kind(), Kind::StateForbids | Kind::KeyNotFound) => self.refresh().await,
+            Err(error) => Err(error),
         }
-        self.refresh().await
     }
 
     /// First the key is given up in the store, then its material, then the row: what a crash or a token that is away leaves in between
@@ -74,7 +77,7 @@ impl Kms {
             Err(error) if error.kind() == Kind::KeyNotFound => {}
             Err(error) => return Err(error),
         }
-        self.refresh().await?;
+        self.follow(Changed::Key(id)).await;
         tracing::info!(key = %id, "a key was destroyed, its window has ended");
         Ok(())
     }

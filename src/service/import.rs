@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Kms;
 use super::aliases::key_id;
 use super::requests::{ImportKeyMaterial, ImportParameters, Operator};
+use super::snapshot::Changed;
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, random};
 use crate::model::algorithm::{Family, KeySpec, KeyUsage, PaddingMode, WrappingAlgorithm};
 use crate::model::key::{Key, Material, SubjectPublicKeyInfo};
@@ -94,7 +95,7 @@ impl Kms {
             }
         };
         tokio::spawn(taken).await.map_err(Error::internal)??;
-        self.refresh().await?;
+        self.follow(Changed::Key(&id)).await;
         tracing::info!(key = %id, by = %operator.access_key, "key material was imported");
         Ok(())
     }
@@ -197,7 +198,7 @@ impl Kms {
     pub async fn delete_key_material(&self, operator: &Operator, key: &str) -> Result<()> {
         let id = key_id(key)?;
         self.store.erase_material(&id, Key::delete_material).await?;
-        self.refresh().await?;
+        self.follow(Changed::Key(&id)).await;
         tracing::info!(key = %id, by = %operator.access_key, "key material was deleted");
         self.destroy_erased_of(&id).await
     }

@@ -4,6 +4,7 @@ use super::Kms;
 use super::aliases::{key_id, resource_of};
 use super::keys::check_description;
 use super::requests::Operator;
+use super::snapshot::Changed;
 use crate::base::{Error, Result, Timestamp};
 use crate::model::KeyId;
 use crate::model::alert::Alert;
@@ -109,7 +110,7 @@ impl Kms {
         if let Some((alert, raised)) = raised {
             self.alerts.told(&alert, raised);
         }
-        self.refresh().await?;
+        self.follow(Changed::Key(id)).await;
         tracing::info!(key = %id, what, state = key.state.name(), by = %operator.access_key, "a key was changed");
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Kms;
 use super::aliases::{key_id, resource_of};
 use super::requests::Operator;
+use super::snapshot::Changed;
 use crate::base::{Error, Kind, Result, excerpt};
 use crate::model::operator::KeyPolicy;
 
@@ -34,7 +35,7 @@ impl Kms {
                 Ok(())
             })
             .await?;
-        self.refresh().await?;
+        self.follow(Changed::Key(&id)).await;
         tracing::info!(key = %id, by = %operator.access_key, "a key policy was set");
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Kms;
 use super::requests::{Operator, Page, Paged, VersionOf};
-use super::snapshot::VersionEntry;
+use super::snapshot::{Changed, VersionEntry};
 use crate::base::{Error, Kind, Result, random};
 use crate::model::KeyVersionId;
 use crate::model::key::Key;
@@ -34,9 +34,7 @@ impl Kms {
         let (kms, key) = (Arc::clone(self), key.clone());
         let made = tokio::spawn(async move {
             let made = kms.make_version(key, takes_another).await?;
-            if let Err(error) = kms.refresh().await {
-                tracing::warn!(version = %made.version, ?error, "a key version was created and is used here as soon as the store answers");
-            }
+            kms.follow(Changed::Key(&made.version.key())).await;
             Ok::<_, Error>(made)
         });
         let made = made.await.map_err(Error::internal)??;

@@ -18,7 +18,7 @@ use crate::model::key::{
 };
 use crate::model::tags::Tags;
 use crate::model::{Alias, InstanceId, KeyId, KeyVersionId};
-use crate::store::{ErasedObject, KeyIntent, KeyVersion, ObjectOrder};
+use crate::store::{ErasedObject, KeyIntent, KeyRow, KeyVersion, ObjectOrder};
 use crate::tier::{Ability, Capability, Created, NewKey, Support, Tier, Work};
 
 /// The most characters of a description (the API's limit).
@@ -92,7 +92,7 @@ impl Kms {
             return Err(error);
         }
         let id = key.id.clone();
-        self.snapshot.put_key(key, vec![kept], tags);
+        self.snapshot.put_key(KeyRow { key, versions: vec![kept], unusable_versions: Vec::new(), tags });
         tracing::info!(key = %id, "a key was created");
         let entry = self.known(&id)?;
         self.description(&entry)
@@ -155,7 +155,12 @@ impl Kms {
     }
 
     pub(super) fn known(&self, id: &KeyId) -> Result<Arc<KeyEntry>> {
-        self.snapshot.key(id).ok_or_else(|| no_key(id))
+        self.snapshot.key(id).ok_or_else(|| self.no_key(id))
+    }
+
+    /// That there is no such key, or that it cannot be used.
+    pub(super) fn no_key(&self, id: &KeyId) -> Error {
+        self.snapshot.unusable.or("keys", id.as_str(), || no_key(id))
     }
 
     fn description(&self, entry: &KeyEntry) -> Result<KeyDescription> {

@@ -35,6 +35,7 @@ mod sessions;
 mod snapshot;
 mod tags;
 mod trace;
+mod unusable;
 mod unwrapping;
 
 use std::collections::{BTreeSet, HashMap};
@@ -54,7 +55,7 @@ use crate::tier::Tier;
 use certificates::AuthorityMaterial;
 use snapshot::Snapshot;
 
-pub use crate::store::RefusedOrder;
+pub use crate::store::{RefusedOrder, UnusableRow};
 pub use access::FIVE_YEARS;
 pub use alerts::{AlertCounts, AlertReceiver};
 pub use background::REFRESH;

@@ -45,7 +45,10 @@ impl Kms {
         let alias = match subject {
             // At the endpoint of an instance an alias of a key of another one is like one that there is not.
             Subject::Key(text) if is_alias(text) => Some(self.resolve(text).and_then(|id| {
-                let reached = self.reached(operator, &id).map_err(|error| unknown_alias(text).caused_by(error));
+                let reached = self.reached(operator, &id).map_err(|error| match error.kind() {
+                    Kind::KeyNotFound => unknown_alias(text).caused_by(error),
+                    _ => error,
+                });
                 reached.map(|_| id)
             })),
             Subject::Everything | Subject::Key(_) | Subject::Named(..) => None,
@@ -73,7 +76,12 @@ impl Kms {
             operator.trace.means(id.clone());
         }
         let resource = alias.as_ref().map_or_else(|| named.clone(), |id| format!("key/{id}"));
-        let entry = key.as_ref().and_then(|id| self.reached(operator, id).ok());
+        let (entry, unusable) = match key.as_ref().map(|id| self.reached(operator, id)) {
+            Some(Ok(entry)) => (Some(entry), None),
+            // Its policy and its tags, which may deny, are not known: nobody is permitted anything.
+            Some(Err(error)) if error.kind() != Kind::KeyNotFound => (None, Some(error)),
+            Some(Err(_)) | None => (None, None),
+        };
         let untagged = Tags::default();
         let demand = Demand {
             action,
@@ -106,6 +114,9 @@ impl Kms {
             None => Some("the AccessKey, its owner or the role is gone".to_owned()),
         };
         let Some(why) = refused else {
+            if let Some(error) = unusable {
+                return Err(error);
+            }
             return unknown.map_or_else(|| Ok(alias.map_or(Permitted::AsNamed, Permitted::Key)), Err);
         };
         let shown = match subject {

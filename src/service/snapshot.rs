@@ -1,13 +1,17 @@
 //! What the cryptographic path reads: keys, access and operators in memory, as of some value of the store's change counter.
 
+mod following;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::last_use::LastUse;
+use super::unusable::{UnusableRows, cannot_be_used};
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::access::{AccessPoint, Callers, ClientKey, Directory, NetworkRule, Policy};
 use crate::model::algorithm::KeySpec;
@@ -15,10 +19,13 @@ use crate::model::key::{Key, KeyAttributes, Material, SubjectPublicKeyInfo};
 use crate::model::oidc::OidcProvider;
 use crate::model::operator::{AccessKeyInfo, Identity, Role};
 use crate::model::session::Session;
-use crate::model::tags::{TaggedResource, Tags};
+use crate::model::tags::Tags;
 use crate::model::{AccessKeyId, Alias, ClientKeyId, KeyId, KeyVersionId, Name};
-use crate::store::{KeyVersion, Store};
+use crate::store::{AccessRows, KeyRow, KeyVersion, Rows, Store, UnusableRow};
 use crate::tier::{KeyHandle, PublicKey, StoredKey, Tier};
+
+pub(super) use following::Changed;
+use following::Unread;
 
 /// The most AES-GCM encryptions under one key version with random IVs (SP 800-38D, section 8.3).
 pub(super) const ENCRYPTIONS: u64 = 1 << 32;
@@ -57,11 +64,15 @@ pub(super) struct Snapshot {
     access: ArcSwap<Access>,
     keys: RwLock<HashMap<KeyId, Arc<KeyEntry>>>,
     revision: AtomicU64,
+    /// When it was last known to be what the store has.
+    current: std::sync::Mutex<Instant>,
+    pub(super) unusable: UnusableRows,
     /// One refresh at a time: a slow one must not put an older state over a newer.
-    refreshing: Mutex<()>,
+    refreshing: Mutex<Unread>,
 }
 
 /// What decides about access.
+#[derive(Clone, Default)]
 pub(super) struct Access {
     pub(super) network_rules: HashMap<Name, NetworkRule>,
     pub(super) policies: HashMap<Name, Policy>,
@@ -82,6 +93,7 @@ pub(super) struct KeyEntry {
     pub(super) key: Key,
     pub(super) tags: Tags,
     versions: Vec<Arc<VersionEntry>>,
+    unusable_versions: Vec<KeyVersionId>,
 }
 
 /// A version with its material, opened at its first use.
@@ -151,52 +163,36 @@ fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 }
 
 impl Snapshot {
-    /// Reads everything.
+    /// Reads everything that can be used.
     pub(super) async fn load(store: &Store) -> Result<Self> {
         // The counter first: what is written in between is read again by the next refresh.
         let revision = store.revision().await?;
-        let access = load_access(store, None).await?;
-        let mut tags = store.tags_of_keys().await?;
-        let keys = store.keys().await?.into_iter().map(|(key, versions)| {
-            let tags = tags.remove(&key.id).unwrap_or_default();
-            (key.id.clone(), Arc::new(KeyEntry::new(key, versions, tags)))
-        });
+        let unusable = UnusableRows::default();
+        let access = load_access(store, None, &unusable).await?;
+        let Rows { usable, unusable: of_keys } = store.key_rows().await?;
+        let keys = usable.into_iter().map(|row| (row.key.id.clone(), Arc::new(KeyEntry::new(row))));
+        let keys = RwLock::new(keys.collect());
+        unusable.keys_were_read(of_keys);
         Ok(Self {
             access: ArcSwap::from_pointee(access),
-            keys: RwLock::new(keys.collect()),
+            keys,
             revision: AtomicU64::new(revision),
-            refreshing: Mutex::new(()),
+            current: std::sync::Mutex::new(Instant::now()),
+            unusable,
+            refreshing: Mutex::default(),
         })
     }
 
-    /// Reads again what was written since, if anything was.
-    pub(super) async fn refresh(&self, store: &Store) -> Result<()> {
-        let _one_at_a_time = self.refreshing.lock().await;
-        let read = self.revision.load(Ordering::Acquire);
-        let revision = store.revision().await?;
-        if revision == read {
-            return Ok(());
-        }
-        let access = load_access(store, Some(&self.access.load_full())).await?;
-        self.access.store(Arc::new(access));
-        for id in store.keys_deleted_since(read).await? {
-            self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        }
-        for id in store.keys_since(read).await? {
-            if let Some((key, versions)) = store.key(&id).await? {
-                let tags = store.tags(&TaggedResource::Key(id)).await?;
-                self.put_key(key, versions, tags);
-            }
-        }
-        self.revision.store(revision, Ordering::Release);
-        Ok(())
+    /// How long ago it was last known to be what the store has.
+    pub(super) fn age(&self) -> Duration {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Adds a key or replaces what is known of it; versions that are there keep their counts, and their handles if they have the same
     /// material.
-    pub(super) fn put_key(&self, key: Key, versions: Vec<KeyVersion>, tags: Tags) {
+    pub(super) fn put_key(&self, row: KeyRow) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        let mut entry = KeyEntry::new(key, versions, tags);
+        let mut entry = KeyEntry::new(row);
         if let Some(known) = keys.get(&entry.key.id) {
             for version in &mut entry.versions {
                 if let Some(known) = known.version(&version.id) {
@@ -233,20 +229,20 @@ impl Snapshot {
 }
 
 /// Reads anew; uses of client keys that the store does not know yet are taken over from what was known.
-async fn load_access(store: &Store, known: Option<&Access>) -> Result<Access> {
-    let tables = store.access().await?;
-    let identities = store.identities().await?;
-    let roles = store.roles().await?;
-    let oidc_providers = store.oidc_providers().await?;
-    let access_keys = store.access_keys().await?.into_iter().map(|key| KnownAccessKey { info: key.info, secret: key.secret });
-    let aliases = store.aliases().await?;
+async fn load_access(store: &Store, known: Option<&Access>, unusable: &UnusableRows) -> Result<Access> {
+    let AccessRows { tables, identities, roles, oidc_providers, access_keys, aliases, unusable: mut found } =
+        store.access_rows().await?;
+    let mut verified_keys = HashMap::new();
+    for key in &tables.client_keys {
+        match verified(key, known.and_then(|known| known.verified.get(key.id.as_str()))) {
+            Ok(verified) => drop(verified_keys.insert(key.id.to_string(), Arc::new(verified))),
+            Err(row) => found.push(row),
+        }
+    }
+    unusable.access_was_read(found);
+    let access_keys = access_keys.into_iter().map(|key| KnownAccessKey { info: key.info, secret: key.secret });
     Ok(Access {
-        verified: tables
-            .client_keys
-            .iter()
-            .filter_map(|key| verified(key, known.and_then(|known| known.verified.get(key.id.as_str()))))
-            .map(|key| (key.id.to_string(), Arc::new(key)))
-            .collect(),
+        verified: verified_keys,
         network_rules: tables.network_rules.into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
         policies: tables.policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         access_points: tables.access_points.into_iter().map(|point| (point.name.clone(), point)).collect(),
@@ -259,17 +255,17 @@ async fn load_access(store: &Store, known: Option<&Access>) -> Result<Access> {
     })
 }
 
-/// A certificate that does not parse verifies nothing, and is logged.
-fn verified(client_key: &ClientKey, known: Option<&Arc<VerifiedClientKey>>) -> Option<VerifiedClientKey> {
+/// A certificate that does not parse verifies nothing.
+fn verified(client_key: &ClientKey, known: Option<&Arc<VerifiedClientKey>>) -> Result<VerifiedClientKey, UnusableRow> {
     let parsed = x509_parser::parse_x509_certificate(&client_key.certificate).ok().and_then(|(_, certificate)| {
         let spki = SubjectPublicKeyInfo::from_der(certificate.public_key().raw.to_vec());
         PublicKey::from_spki(KeySpec::Rsa2048, &spki).ok()
     });
     let Some(public_key) = parsed else {
-        tracing::error!(client_key = %client_key.id, "the certificate of the client key does not parse");
-        return None;
+        let why = "its certificate does not parse".to_owned();
+        return Err(UnusableRow { table: "client_keys", row: client_key.id.to_string(), why });
     };
-    Some(VerifiedClientKey {
+    Ok(VerifiedClientKey {
         id: client_key.id.clone(),
         access_point: client_key.access_point.clone(),
         not_before: client_key.not_before,
@@ -280,8 +276,9 @@ fn verified(client_key: &ClientKey, known: Option<&Arc<VerifiedClientKey>>) -> O
 }
 
 impl KeyEntry {
-    fn new(key: Key, versions: Vec<KeyVersion>, tags: Tags) -> Self {
-        Self { key, tags, versions: versions.into_iter().map(|version| Arc::new(VersionEntry::new(version))).collect() }
+    fn new(KeyRow { key, versions, unusable_versions, tags }: KeyRow) -> Self {
+        let versions = versions.into_iter().map(|version| Arc::new(VersionEntry::new(version))).collect();
+        Self { key, tags, versions, unusable_versions }
     }
 
     pub(super) fn version(&self, id: &KeyVersionId) -> Option<Arc<VersionEntry>> {
@@ -299,7 +296,12 @@ impl KeyEntry {
 
     /// A version that the key names.
     pub(super) fn named_version(&self, id: &KeyVersionId) -> Result<Arc<VersionEntry>> {
-        self.version(id).ok_or_else(|| Error::new(Kind::KeyVersionNotFound, format!("There is no key version {id}.")))
+        self.version(id).ok_or_else(|| {
+            if self.unusable_versions.contains(id) {
+                return cannot_be_used(id.as_str());
+            }
+            Error::new(Kind::KeyVersionNotFound, format!("There is no key version {id}."))
+        })
     }
 }
 

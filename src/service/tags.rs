@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Kms;
 use super::aliases::key_id;
 use super::requests::{Operator, TagFilter, TagPage, TagRow, Untag};
-use super::snapshot::KeyEntry;
+use super::snapshot::{Changed, KeyEntry};
 use crate::base::{Error, Kind, Result};
 use crate::model::KeyId;
 use crate::model::tags::{TagKey, TaggedResource, Tags};
@@ -62,7 +62,7 @@ impl Kms {
         change: impl Fn(&mut Tags) -> Result<()> + Send + Sync,
     ) -> Result<()> {
         self.store.change_tags(resources, change).await?;
-        self.refresh().await?;
+        self.follow(Changed::Keys(resources)).await;
         for resource in resources {
             tracing::info!(r#type = resource.resource_type().name(), id = resource.id(), what, by = %operator.access_key, "tags were changed");
         }

@@ -2,6 +2,7 @@
 
 use sqlx::{Row, SqliteConnection};
 
+use super::rows::{Rows, UnusableRow, number, parsed, text};
 use super::transaction::{Fault, is_taken};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result, Timestamp};
@@ -149,19 +150,26 @@ impl Store {
         .await
     }
 
-    /// All that decides about access, as of one moment.
+    /// The access points with what they name, and their client keys, as of one moment. What cannot be used of them is logged.
     ///
     /// # Errors
     /// The database fails.
     pub async fn access(&self) -> Result<AccessTables> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
-        Ok(AccessTables {
-            network_rules: network_rules(&mut transaction).await?,
-            policies: policies(&mut transaction).await?,
-            access_points: access_points(&mut transaction).await?,
-            client_keys: client_keys(&mut transaction).await?,
-        })
+        let mut unusable = Vec::new();
+        let tables = access_tables(&mut transaction, &mut unusable).await?;
+        self.told.tell(unusable);
+        Ok(tables)
     }
+}
+
+pub(super) async fn access_tables(connection: &mut SqliteConnection, unusable: &mut Vec<UnusableRow>) -> Result<AccessTables> {
+    Ok(AccessTables {
+        network_rules: network_rules(connection).await?.split(unusable),
+        policies: policies(connection).await?.split(unusable),
+        access_points: access_points(connection).await?.split(unusable),
+        client_keys: client_keys(connection).await?.split(unusable),
+    })
 }
 
 /// A list of texts as the JSON text of its column.
@@ -266,73 +274,64 @@ async fn insert_client_key(connection: &mut SqliteConnection, key: &ClientKey) -
     Ok(())
 }
 
-async fn network_rules(connection: &mut SqliteConnection) -> Result<Vec<NetworkRule>> {
+async fn network_rules(connection: &mut SqliteConnection) -> Result<Rows<NetworkRule>> {
     let statement = "SELECT name, kind, sources, description FROM network_rules ORDER BY name";
-    let rows: Vec<(String, String, String, String)> = sqlx::query_as(statement).fetch_all(connection).await.map_err(failed)?;
-    rows.into_iter()
-        .map(|(name, kind, sources, description)| {
-            let sources_text = texts(&sources)?;
-            let sources = sources_text.iter().map(|text| parse_source(text).map_err(corrupt)).collect::<Result<_>>()?;
-            let name = name.parse().map_err(corrupt)?;
-            Ok(NetworkRule { name, kind: kind.parse().map_err(corrupt)?, sources, sources_text, description })
-        })
-        .collect()
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    Ok(Rows::read("network_rules", &rows, |row| {
+        let sources_text = texts(&text(row, "sources")?)?;
+        let sources = sources_text.iter().map(|text| parse_source(text).map_err(corrupt)).collect::<Result<_>>()?;
+        let (name, kind) = (parsed(row, "name")?, parsed(row, "kind")?);
+        Ok(NetworkRule { name, kind, sources, sources_text, description: text(row, "description")? })
+    }))
 }
 
-async fn policies(connection: &mut SqliteConnection) -> Result<Vec<Policy>> {
+async fn policies(connection: &mut SqliteConnection) -> Result<Rows<Policy>> {
     let statement = "SELECT name, scope, permissions, resources, rules, rules_text, description FROM policies ORDER BY name";
     let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let text = |column: &str| row.try_get::<String, _>(column).map_err(failed);
-            Ok(Policy {
-                name: text("name")?.parse().map_err(corrupt)?,
-                scope: text("scope")?.parse().map_err(corrupt)?,
-                permissions: items(&text("permissions")?)?,
-                resources: items::<ResourcePattern>(&text("resources")?)?.into_iter().collect(),
-                rules: items(&text("rules")?)?,
-                rules_text: text("rules_text")?,
-                description: text("description")?,
-            })
+    Ok(Rows::read("policies", &rows, |row| {
+        Ok(Policy {
+            name: parsed(row, "name")?,
+            scope: parsed(row, "scope")?,
+            permissions: items(&text(row, "permissions")?)?,
+            resources: items::<ResourcePattern>(&text(row, "resources")?)?.into_iter().collect(),
+            rules: items(&text(row, "rules")?)?,
+            rules_text: text(row, "rules_text")?,
+            description: text(row, "description")?,
         })
-        .collect()
+    }))
 }
 
-async fn access_points(connection: &mut SqliteConnection) -> Result<Vec<AccessPoint>> {
+async fn access_points(connection: &mut SqliteConnection) -> Result<Rows<AccessPoint>> {
     let statement = "SELECT name, method, role_id, policies, description FROM access_points ORDER BY name";
-    let rows: Vec<(String, String, Option<String>, String, String)> =
-        sqlx::query_as(statement).fetch_all(connection).await.map_err(failed)?;
-    rows.into_iter()
-        .map(|(name, method, role, policies, description)| {
-            let callers = match (method.parse().map_err(corrupt)?, role) {
-                (AuthenticationMethod::ClientKey, None) => Callers::ClientKeys,
-                (AuthenticationMethod::RamRole, Some(role)) => Callers::SessionsOf(role.parse().map_err(corrupt)?),
-                (AuthenticationMethod::ClientKey, Some(_)) | (AuthenticationMethod::RamRole, None) => {
-                    return Err(Error::internal("an access point whose method does not fit its role"));
-                }
-            };
-            Ok(AccessPoint { name: name.parse().map_err(corrupt)?, callers, policies: items(&policies)?, description })
-        })
-        .collect()
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    Ok(Rows::read("access_points", &rows, |row| {
+        let role: Option<String> = row.try_get("role_id").map_err(failed)?;
+        let callers = match (parsed(row, "method")?, role) {
+            (AuthenticationMethod::ClientKey, None) => Callers::ClientKeys,
+            (AuthenticationMethod::RamRole, Some(role)) => Callers::SessionsOf(role.parse().map_err(corrupt)?),
+            (AuthenticationMethod::ClientKey, Some(_)) | (AuthenticationMethod::RamRole, None) => {
+                return Err(Error::internal("an access point whose method does not fit its role"));
+            }
+        };
+        let (name, policies) = (parsed(row, "name")?, items(&text(row, "policies")?)?);
+        Ok(AccessPoint { name, callers, policies, description: text(row, "description")? })
+    }))
 }
 
-async fn client_keys(connection: &mut SqliteConnection) -> Result<Vec<ClientKey>> {
+async fn client_keys(connection: &mut SqliteConnection) -> Result<Rows<ClientKey>> {
     let statement =
         "SELECT id, access_point, certificate, not_before, not_after, created, last_used FROM client_keys ORDER BY created, id";
     let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let text = |name| row.try_get::<String, _>(name).map_err(failed);
-            let date = |name| row.try_get(name).map(Timestamp::from_unix).map_err(failed);
-            Ok(ClientKey {
-                id: text("id")?.parse().map_err(corrupt)?,
-                access_point: text("access_point")?.parse().map_err(corrupt)?,
-                certificate: row.try_get("certificate").map_err(failed)?,
-                not_before: date("not_before")?,
-                not_after: date("not_after")?,
-                created: date("created")?,
-                last_used: row.try_get::<Option<i64>, _>("last_used").map_err(failed)?.map(Timestamp::from_unix),
-            })
+    Ok(Rows::read("client_keys", &rows, |row| {
+        let date = |column| number(row, column).map(Timestamp::from_unix);
+        Ok(ClientKey {
+            id: parsed(row, "id")?,
+            access_point: parsed(row, "access_point")?,
+            certificate: row.try_get("certificate").map_err(failed)?,
+            not_before: date("not_before")?,
+            not_after: date("not_after")?,
+            created: date("created")?,
+            last_used: row.try_get::<Option<i64>, _>("last_used").map_err(failed)?.map(Timestamp::from_unix),
         })
-        .collect()
+    }))
 }

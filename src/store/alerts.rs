@@ -6,7 +6,9 @@
 use std::collections::HashSet;
 
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
+use super::rows::{Rows, number, parsed, text};
 use super::transaction::Fault;
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Result, Timestamp};
@@ -73,14 +75,14 @@ impl Store {
     /// The database fails.
     pub async fn queue_unsent(&self, stands: impl Fn(&Alert) -> bool) -> Result<(u64, u64)> {
         let statement = "SELECT id, event, at, resource, content, remembered_until FROM alerts WHERE unsent <> 0 ORDER BY at, id";
-        let rows: Vec<AlertRow> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
-        if rows.is_empty() {
+        let rows = sqlx::query(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        let unsent = self.told.usable(Rows::read("alerts", &rows, alert));
+        if unsent.is_empty() {
             return Ok((0, 0));
         }
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let mut queued = 0;
-        for row in rows {
-            let alert = alert(row)?;
+        for alert in unsent {
             // Another node may have been faster.
             let statement = if stands(&alert) {
                 "UPDATE alerts SET unsent = 0, queued = (SELECT COALESCE(MAX(queued), 0) + 1 FROM alerts)
@@ -114,10 +116,10 @@ impl Store {
             sqlx::query_as("SELECT number, ends_at FROM alert_attempts").fetch_optional(&mut *transaction).await.map_err(failed)?;
         let last = row.map(attempt).transpose()?;
         let Some(next) = claim(last) else { return Ok(None) };
-        let statement = "SELECT id, event, at, resource, content, remembered_until FROM alerts WHERE queued IS NOT NULL
-            ORDER BY queued LIMIT 1";
-        let row: Option<AlertRow> = sqlx::query_as(statement).fetch_optional(&mut *transaction).await.map_err(failed)?;
-        let Some(row) = row else { return Ok(None) };
+        let Some(waiting) = self.first_of_queue(&mut transaction).await? else {
+            transaction.commit().await.map_err(failed)?;
+            return Ok(None);
+        };
         let statement = "INSERT INTO alert_attempts (id, number, ends_at) VALUES (1, $1, $2)
             ON CONFLICT (id) DO UPDATE SET number = excluded.number, ends_at = excluded.ends_at";
         sqlx::query(statement)
@@ -127,7 +129,24 @@ impl Store {
             .await
             .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
-        Ok(Some((alert(row)?, next)))
+        Ok(Some((waiting, next)))
+    }
+
+    /// The alert that waits longest. One that cannot be used is logged and waits no longer: the others would wait for it.
+    async fn first_of_queue(&self, connection: &mut SqliteConnection) -> Result<Option<Alert>> {
+        loop {
+            let statement = "SELECT id, event, at, resource, content, remembered_until FROM alerts WHERE queued IS NOT NULL
+                ORDER BY queued LIMIT 1";
+            let rows = sqlx::query(statement).fetch_all(&mut *connection).await.map_err(failed)?;
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            if let Some(alert) = self.told.usable(Rows::read("alerts", &rows, alert)).pop() {
+                return Ok(Some(alert));
+            }
+            let statement = "UPDATE alerts SET queued = NULL WHERE queued = (SELECT MIN(queued) FROM alerts)";
+            sqlx::query(statement).execute(&mut *connection).await.map_err(failed)?;
+        }
     }
 
     /// An alert was not taken: the others go before it.
@@ -207,16 +226,14 @@ async fn drop_oldest(connection: &mut SqliteConnection) -> Result<u64, Fault> {
     Ok(sqlx::query(statement).bind(i64::from(ALERT_QUEUE)).execute(connection).await?.rows_affected())
 }
 
-type AlertRow = (String, String, i64, String, String, i64);
-
-fn alert((id, event, at, resource, content, remembered_until): AlertRow) -> Result<Alert> {
+fn alert(row: &SqliteRow) -> Result<Alert> {
     Ok(Alert {
-        id,
-        event: event.parse().map_err(corrupt)?,
-        at: Timestamp::from_unix(at),
-        resource,
-        content: serde_json::from_str(&content).map_err(corrupt)?,
-        remembered_until: Timestamp::from_unix(remembered_until),
+        id: text(row, "id")?,
+        event: parsed(row, "event")?,
+        at: Timestamp::from_unix(number(row, "at")?),
+        resource: text(row, "resource")?,
+        content: serde_json::from_str(&text(row, "content")?).map_err(corrupt)?,
+        remembered_until: Timestamp::from_unix(number(row, "remembered_until")?),
     })
 }
 

@@ -1,8 +1,11 @@
 //! Aliases: names that point to keys.
 
+use sqlx::SqliteConnection;
+
 use super::key_life::locked;
+use super::rows::{Rows, parsed};
 use super::transaction::is_taken;
-use super::{Store, corrupt, failed};
+use super::{Store, failed};
 use crate::base::{Error, Kind, Result};
 use crate::model::key::Key;
 use crate::model::{Alias, KeyId};
@@ -66,15 +69,20 @@ impl Store {
         .await
     }
 
-    /// All aliases with their keys, by name.
+    /// All aliases with their keys, by name; those that cannot be used are logged.
     ///
     /// # Errors
     /// The database fails.
     pub async fn aliases(&self) -> Result<Vec<(Alias, KeyId)>> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT name, key_id FROM aliases ORDER BY name").fetch_all(&self.pool).await.map_err(failed)?;
-        rows.iter().map(|(alias, key)| Ok((alias.parse().map_err(corrupt)?, key.parse().map_err(corrupt)?))).collect()
+        let mut connection = self.pool.acquire().await.map_err(failed)?;
+        Ok(self.told.usable(aliases(&mut connection).await?))
     }
+}
+
+pub(super) async fn aliases(connection: &mut SqliteConnection) -> Result<Rows<(Alias, KeyId)>> {
+    let statement = "SELECT name, key_id FROM aliases ORDER BY name";
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    Ok(Rows::read("aliases", &rows, |row| Ok((parsed(row, "name")?, parsed(row, "key_id")?))))
 }
 
 fn unknown(alias: &Alias) -> Error {

@@ -2,6 +2,7 @@
 
 use sqlx::SqliteConnection;
 
+use super::Store;
 use super::alerts::{Raised, Sending, insert_alert};
 use super::import::drop_of_key;
 use super::keys::{KEY_COLUMNS, const_format, interval_column, key_of};
@@ -9,7 +10,6 @@ use super::orders;
 use super::seal::Sealer;
 use super::tags::delete_tags;
 use super::transaction::{Fault, Writing};
-use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result, Timestamp};
 use crate::model::KeyId;
 use crate::model::alert::Alert;
@@ -77,19 +77,6 @@ impl Store {
             })
         })
         .await
-    }
-
-    /// The keys that were deleted after the change counter showed `revision`.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn keys_deleted_since(&self, revision: u64) -> Result<Vec<KeyId>> {
-        let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM deleted_keys WHERE revision > $1")
-            .bind(revision.cast_signed())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
-        ids.iter().map(|id| id.parse().map_err(corrupt)).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use sqlx::{FromRow, Row, SqliteConnection};
 use super::key_life::{locked, presence, presence_columns};
 use super::orders;
 use super::rotation::end_attempt;
+use super::rows::Rows;
 use super::seal::{Place, Sealer};
 use super::tags::insert_tags;
 use super::transaction::{Fault, Writing};
@@ -73,7 +74,7 @@ pub(super) struct MaterialColumns {
 }
 
 pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, rotation_interval, description, creator, created, initial_version, primary_version, has_material, material_expires, policy, deletion_proof, expiry_proof";
-const VERSION_COLUMNS: &str = "id, key_id, created, object_id, held, public_key, arrival, local, sensitive, always_sensitive, \
+pub(super) const VERSION_COLUMNS: &str = "id, key_id, created, object_id, held, public_key, arrival, local, sensitive, always_sensitive, \
                                extractable, never_extractable, encryptions";
 
 impl Store {
@@ -177,74 +178,14 @@ impl Store {
         self.write_unseen("withdraw intent", |writing| Box::pin(delete_intent(writing.connection, version.as_str()))).await
     }
 
-    /// The keys that were begun and neither kept nor withdrawn.
+    /// The keys that were begun and neither kept nor withdrawn; what cannot be read of them is logged.
     ///
     /// # Errors
     /// The database fails.
     pub async fn intents(&self) -> Result<Vec<KeyIntent>> {
         let statement = "SELECT version_id, key_id, instance, spec, usage, created FROM key_intents ORDER BY created, version_id";
-        sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)
-    }
-
-    /// All keys with their versions, the oldest first; versions in the order in which they were made.
-    ///
-    /// # Errors
-    /// The database fails, or holds what does not open under the root key.
-    pub async fn keys(&self) -> Result<Vec<(Key, Vec<KeyVersion>)>> {
-        let statement = const_format(KEY_COLUMNS, "FROM keys ORDER BY created, id");
         let rows = sqlx::query(statement).fetch_all(&self.pool).await.map_err(failed)?;
-        let keys: Vec<Key> = rows.iter().map(|row| key_of(row, &self.sealer)).collect::<sqlx::Result<_>>().map_err(failed)?;
-        let statement = const_format(VERSION_COLUMNS, "FROM key_versions ORDER BY key_id, number");
-        let rows = sqlx::query(statement).fetch_all(&self.pool).await.map_err(failed)?;
-        let mut versions = std::collections::HashMap::<String, Vec<KeyVersion>>::new();
-        for row in &rows {
-            versions.entry(row.try_get("key_id").map_err(failed)?).or_default().push(self.version(row)?);
-        }
-        Ok(keys
-            .into_iter()
-            .map(|key| {
-                let versions = versions.remove(key.id.as_str()).unwrap_or_default();
-                (key, versions)
-            })
-            .collect())
-    }
-
-    /// One key with its versions.
-    ///
-    /// # Errors
-    /// As [`Store::keys`].
-    pub async fn key(&self, id: &KeyId) -> Result<Option<(Key, Vec<KeyVersion>)>> {
-        let statement = const_format(KEY_COLUMNS, "FROM keys WHERE id = $1");
-        let row = sqlx::query(statement).bind(id.as_str()).fetch_optional(&self.pool).await.map_err(failed)?;
-        let Some(row) = row else { return Ok(None) };
-        let key = key_of(&row, &self.sealer).map_err(failed)?;
-        let statement = const_format(VERSION_COLUMNS, "FROM key_versions WHERE key_id = $1 ORDER BY number");
-        let rows = sqlx::query(statement).bind(id.as_str()).fetch_all(&self.pool).await.map_err(failed)?;
-        let versions = rows.iter().map(|row| self.version(row)).collect::<Result<_>>()?;
-        Ok(Some((key, versions)))
-    }
-
-    /// The policies of the keys that were given one.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn key_policies(&self) -> Result<Vec<(KeyId, KeyPolicy)>> {
-        let statement = "SELECT id, policy FROM keys WHERE policy IS NOT NULL ORDER BY id";
-        let rows: Vec<(String, String)> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
-        rows.into_iter().map(|(id, policy)| Ok((id.parse().map_err(corrupt)?, policy.parse().map_err(corrupt)?))).collect()
-    }
-
-    /// The keys that were written after the change counter showed `revision`.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn keys_since(&self, revision: u64) -> Result<Vec<KeyId>> {
-        let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM keys WHERE revision > $1 ORDER BY revision, id")
-            .bind(revision.cast_signed())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
-        ids.iter().map(|id| id.parse().map_err(corrupt)).collect()
+        Ok(self.told.usable(Rows::read("key_intents", &rows, |row| KeyIntent::from_row(row).map_err(failed))))
     }
 
     /// Notes how many AES-GCM encryptions are counted for versions. A number that is lower than what is noted changes nothing, and
@@ -265,7 +206,7 @@ impl Store {
         transaction.commit().await.map_err(failed)
     }
 
-    fn version(&self, row: &SqliteRow) -> Result<KeyVersion> {
+    pub(super) fn version(&self, row: &SqliteRow) -> Result<KeyVersion> {
         let id: String = row.try_get("id").map_err(failed)?;
         let material = match (row.try_get("object_id").map_err(failed)?, row.try_get("held").map_err(failed)?) {
             (Some::<Vec<u8>>(object), Some::<Vec<u8>>(held)) => {

@@ -6,6 +6,7 @@
 
 mod access;
 mod access_changes;
+mod access_rows;
 mod alerts;
 mod aliases;
 mod audit;
@@ -13,6 +14,7 @@ mod authorities;
 mod import;
 mod instances;
 mod key_life;
+mod key_rows;
 mod keys;
 mod oidc_providers;
 mod operators;
@@ -37,10 +39,12 @@ use crate::base::{Error, Kind, Result, SecretBytes, Timestamp, durable};
 
 pub use access::AccessTables;
 pub use access_changes::PolicyChange;
+pub use access_rows::AccessRows;
 pub use alerts::{ALERT_QUEUE, Raised, Sending};
 pub use audit::AuditPosition;
 pub use authorities::Authorities;
 pub use import::{Fingerprint, Placement, WrappingKey};
+pub use key_rows::KeyRow;
 pub use keys::{KeyIntent, KeyVersion, Versions};
 pub use oidc_providers::OidcProviderChange;
 pub use operators::{ADMINISTRATOR, AccessKey};

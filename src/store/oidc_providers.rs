@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
+use super::rows::{Rows, number, parsed, text};
 use super::transaction::{Fault, is_taken};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result, Timestamp};
@@ -102,33 +103,39 @@ impl Store {
         .await
     }
 
-    /// All OIDC providers, by name.
+    /// All OIDC providers, by name; those that cannot be used are logged.
     ///
     /// # Errors
     /// The database fails.
     pub async fn oidc_providers(&self) -> Result<Vec<OidcProvider>> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
-        let statement = "SELECT name, issuer, key_set, issuance_limit, description, created FROM oidc_providers ORDER BY name";
-        let rows: Vec<(String, String, String, i64, String, i64)> =
-            sqlx::query_as(statement).fetch_all(&mut *transaction).await.map_err(failed)?;
-        let statement = "SELECT provider, client_id FROM oidc_client_ids ORDER BY provider, client_id";
-        let client_ids: Vec<(String, String)> = sqlx::query_as(statement).fetch_all(&mut *transaction).await.map_err(failed)?;
-        rows.into_iter()
-            .map(|(name, issuer, key_set, issuance_limit, description, created)| {
-                let of_it = client_ids.iter().filter(|(provider, _)| *provider == name);
-                let of_it = of_it.map(|(_, id)| id.parse::<ClientId>()).collect::<Result<_>>().map_err(corrupt)?;
-                Ok(OidcProvider {
-                    client_ids: ClientIds::from_list(of_it).map_err(corrupt)?,
-                    name: name.parse().map_err(corrupt)?,
-                    issuer: issuer.parse().map_err(corrupt)?,
-                    keys: key_set.parse().map_err(corrupt)?,
-                    issuance_limit: Duration::from_secs(issuance_limit.try_into().map_err(corrupt)?),
-                    description,
-                    created: Timestamp::from_unix(created),
-                })
-            })
-            .collect()
+        Ok(self.told.usable(oidc_providers(&mut transaction).await?))
     }
+}
+
+pub(super) async fn oidc_providers(connection: &mut SqliteConnection) -> Result<Rows<OidcProvider>> {
+    let statement = "SELECT name, issuer, key_set, issuance_limit, description, created FROM oidc_providers ORDER BY name";
+    let rows = sqlx::query(statement).fetch_all(&mut *connection).await.map_err(failed)?;
+    let statement = "SELECT provider, client_id FROM oidc_client_ids ORDER BY provider, client_id";
+    let client_ids = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    // A token that is for nobody that can be read is for nobody: the others stand.
+    let client_ids =
+        Rows::read("oidc_client_ids", &client_ids, |row| Ok((text(row, "provider")?, parsed::<ClientId>(row, "client_id")?)));
+    let mut providers = Rows::read("oidc_providers", &rows, |row| {
+        let name = text(row, "name")?;
+        let of_it = client_ids.usable.iter().filter(|(provider, _)| *provider == name).map(|(_, id)| id.clone());
+        Ok(OidcProvider {
+            client_ids: ClientIds::from_list(of_it.collect()).map_err(corrupt)?,
+            name: name.parse().map_err(corrupt)?,
+            issuer: parsed(row, "issuer")?,
+            keys: parsed(row, "key_set")?,
+            issuance_limit: Duration::from_secs(number(row, "issuance_limit")?.try_into().map_err(corrupt)?),
+            description: text(row, "description")?,
+            created: Timestamp::from_unix(number(row, "created")?),
+        })
+    });
+    providers.unusable.extend(client_ids.unusable);
+    Ok(providers)
 }
 
 async fn insert_client_ids(connection: &mut SqliteConnection, provider: &Name, client_ids: &ClientIds) -> Result<(), Fault> {

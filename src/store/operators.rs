@@ -1,7 +1,9 @@
 //! Identities with their policies and AccessKeys.
 
-use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
+use super::rows::{Rows, number, parsed, text};
 use super::seal::Place;
 use super::transaction::{Fault, is_taken};
 use super::{Store, corrupt, failed};
@@ -104,30 +106,13 @@ impl Store {
         .await
     }
 
-    /// All identities with their policies, by name.
+    /// All identities with their policies, by name; those that cannot be used are logged.
     ///
     /// # Errors
     /// The database fails.
     pub async fn identities(&self) -> Result<Vec<Identity>> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
-        let statement = "SELECT name, kind, description, created FROM identities ORDER BY name";
-        let rows: Vec<(String, String, String, i64)> =
-            sqlx::query_as(statement).fetch_all(&mut *transaction).await.map_err(failed)?;
-        let statement = "SELECT identity, name, document FROM identity_policies ORDER BY identity, name";
-        let policies: Vec<(String, String, Option<String>)> =
-            sqlx::query_as(statement).fetch_all(&mut *transaction).await.map_err(failed)?;
-        rows.into_iter()
-            .map(|(name, kind, description, created)| {
-                let of_it = policies.iter().filter(|(identity, ..)| *identity == name);
-                Ok(Identity {
-                    policies: of_it.map(|(_, name, document)| attached(name, document.as_deref())).collect::<Result<_>>()?,
-                    name: name.parse().map_err(corrupt)?,
-                    kind: kind.parse().map_err(corrupt)?,
-                    description,
-                    created: Timestamp::from_unix(created),
-                })
-            })
-            .collect()
+        Ok(self.told.usable(identities(&mut transaction).await?))
     }
 
     /// Keeps an AccessKey.
@@ -188,26 +173,25 @@ impl Store {
         .await
     }
 
-    /// All AccessKeys, the oldest first.
+    /// All AccessKeys, the oldest first; those whose secrets do not open are logged.
     ///
     /// # Errors
-    /// The database fails, or holds what does not open under the root key.
+    /// The database fails.
     pub async fn access_keys(&self) -> Result<Vec<AccessKey>> {
+        let mut connection = self.pool.acquire().await.map_err(failed)?;
+        Ok(self.told.usable(self.access_key_rows(&mut connection).await?))
+    }
+
+    pub(super) async fn access_key_rows(&self, connection: &mut SqliteConnection) -> Result<Rows<AccessKey>> {
         let statement = "SELECT id, secret, owner, state, created FROM access_keys ORDER BY created, id";
-        let rows: Vec<(String, Vec<u8>, String, String, i64)> =
-            sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
-        rows.into_iter()
-            .map(|(id, secret, owner, state, created)| {
-                let secret = self.sealer.open(secret_place(&id), &secret)?;
-                let info = AccessKeyInfo {
-                    id: id.parse().map_err(corrupt)?,
-                    owner: owner.parse().map_err(corrupt)?,
-                    state: state.parse().map_err(corrupt)?,
-                    created: Timestamp::from_unix(created),
-                };
-                Ok(AccessKey { info, secret })
-            })
-            .collect()
+        let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+        Ok(Rows::read("access_keys", &rows, |row| {
+            let sealed: Vec<u8> = row.try_get("secret").map_err(failed)?;
+            let secret = self.sealer.open(secret_place(&text(row, "id")?), &sealed)?;
+            let created = Timestamp::from_unix(number(row, "created")?);
+            let (id, owner, state) = (parsed(row, "id")?, parsed(row, "owner")?, parsed(row, "state")?);
+            Ok(AccessKey { info: AccessKeyInfo { id, owner, state, created }, secret })
+        }))
     }
 
     fn sealed_secret(&self, key: &AccessKey) -> Result<Vec<u8>> {
@@ -240,12 +224,35 @@ pub(super) async fn insert_identity(connection: &mut SqliteConnection, identity:
     Ok(())
 }
 
-fn attached(name: &str, document: Option<&str>) -> Result<AttachedPolicy> {
+/// All identities with their policies, by name. One of whose policies one cannot be used is none: it may deny what the others allow.
+pub(super) async fn identities(connection: &mut SqliteConnection) -> Result<Rows<Identity>> {
+    let statement = "SELECT name, kind, description, created FROM identities ORDER BY name";
+    let rows = sqlx::query(statement).fetch_all(&mut *connection).await.map_err(failed)?;
+    let statement = "SELECT identity, name, document FROM identity_policies ORDER BY identity, name";
+    let policies = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    let of_identities = Rows::read("identity_policies", &policies, |row| {
+        Ok((text(row, "identity")?, attached(row).map_err(|error| error.causes())))
+    });
+    let mut identities = Rows::read("identities", &rows, |row| {
+        let name = text(row, "name")?;
+        let of_it = of_identities.usable.iter().filter(|(identity, _)| *identity == name);
+        Ok(Identity {
+            policies: of_it.map(|(_, policy)| policy.clone().map_err(corrupt)).collect::<Result<_>>()?,
+            name: name.parse().map_err(corrupt)?,
+            kind: parsed(row, "kind")?,
+            description: text(row, "description")?,
+            created: Timestamp::from_unix(number(row, "created")?),
+        })
+    });
+    identities.unusable.extend(of_identities.unusable);
+    Ok(identities)
+}
+
+fn attached(row: &SqliteRow) -> Result<AttachedPolicy> {
+    let document: Option<String> = row.try_get("document").map_err(failed)?;
     Ok(match document {
-        None => AttachedPolicy::BuiltIn(name.parse().map_err(corrupt)?),
-        Some(document) => {
-            AttachedPolicy::Custom { name: name.parse().map_err(corrupt)?, document: document.parse().map_err(corrupt)? }
-        }
+        None => AttachedPolicy::BuiltIn(parsed(row, "name")?),
+        Some(document) => AttachedPolicy::Custom { name: parsed(row, "name")?, document: document.parse().map_err(corrupt)? },
     })
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use sqlx::SqliteConnection;
+
 use super::operators::insert_identity;
+use super::rows::{Rows, number, parsed};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result};
 use crate::model::Name;
@@ -51,24 +54,23 @@ impl Store {
         .await
     }
 
-    /// All roles, by name.
+    /// All roles, by name; those that cannot be used are logged.
     ///
     /// # Errors
     /// The database fails.
     pub async fn roles(&self) -> Result<Vec<Role>> {
-        let statement = "SELECT name, id, trust, max_session FROM roles ORDER BY name";
-        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(statement).fetch_all(&self.pool).await.map_err(failed)?;
-        rows.into_iter()
-            .map(|(name, id, trust, max_session)| {
-                Ok(Role {
-                    name: name.parse().map_err(corrupt)?,
-                    id: id.parse().map_err(corrupt)?,
-                    trust: trust.parse().map_err(corrupt)?,
-                    max_session: Duration::from_secs(max_session.try_into().map_err(corrupt)?),
-                })
-            })
-            .collect()
+        let mut connection = self.pool.acquire().await.map_err(failed)?;
+        Ok(self.told.usable(roles(&mut connection).await?))
     }
+}
+
+pub(super) async fn roles(connection: &mut SqliteConnection) -> Result<Rows<Role>> {
+    let statement = "SELECT name, id, trust, max_session FROM roles ORDER BY name";
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    Ok(Rows::read("roles", &rows, |row| {
+        let max_session = Duration::from_secs(number(row, "max_session")?.try_into().map_err(corrupt)?);
+        Ok(Role { name: parsed(row, "name")?, id: parsed(row, "id")?, trust: parsed(row, "trust")?, max_session })
+    }))
 }
 
 fn seconds(duration: Duration) -> i64 {

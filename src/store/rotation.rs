@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::key_life::locked;
 use super::keys::{Versions, versions_of};
+use super::rows::{Rows, number, parsed};
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Result, Timestamp};
@@ -55,9 +56,12 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn rotation_attempts(&self) -> Result<HashMap<KeyId, RotationAttempt>> {
-        let rows: Vec<(String, i64, i64)> =
-            sqlx::query_as("SELECT key_id, number, ends_at FROM rotation_attempts").fetch_all(&self.pool).await.map_err(failed)?;
-        rows.into_iter().map(|(key, number, ends_at)| Ok((key.parse().map_err(corrupt)?, attempt((number, ends_at))?))).collect()
+        let statement = "SELECT key_id, number, ends_at FROM rotation_attempts";
+        let rows = sqlx::query(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        let read = Rows::read("rotation_attempts", &rows, |row| {
+            Ok((parsed(row, "key_id")?, attempt((number(row, "number")?, number(row, "ends_at")?))?))
+        });
+        Ok(self.told.usable(read).into_iter().collect())
     }
 }
 

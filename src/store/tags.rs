@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
+use super::rows::{Rows, parsed, text, unusable};
 use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result};
@@ -55,14 +57,33 @@ impl Store {
     /// The database fails.
     pub async fn tags_of_keys(&self) -> Result<HashMap<KeyId, Tags>> {
         let statement = "SELECT resource_id, tag_key, tag_value FROM tags WHERE resource_type = $1";
-        let rows: Vec<(String, String, String)> =
-            sqlx::query_as(statement).bind(ResourceType::Key.name()).fetch_all(&self.pool).await.map_err(failed)?;
-        let mut lists = HashMap::<String, Vec<(String, String)>>::new();
-        for (id, key, value) in rows {
-            lists.entry(id).or_default().push((key, value));
-        }
-        lists.into_iter().map(|(id, list)| Ok((id.parse().map_err(corrupt)?, parsed(list)?))).collect()
+        let rows = sqlx::query(statement).bind(ResourceType::Key.name()).fetch_all(&self.pool).await.map_err(failed)?;
+        let tags = self.told.usable(tags_of(&rows));
+        tags.into_iter().map(|(id, tags)| Ok((id.parse().map_err(corrupt)?, tags))).collect()
     }
+}
+
+/// Tags by what has them. Who has one that cannot be used has none.
+pub(super) fn tags_of(rows: &[SqliteRow]) -> Rows<(String, Tags)> {
+    let read = Rows::read("tags", rows, |row| {
+        let tag: (TagKey, TagValue) = (parsed(row, "tag_key")?, parsed(row, "tag_value")?);
+        Ok((text(row, "resource_id")?, tag))
+    });
+    let mut lists = HashMap::<String, Vec<(TagKey, TagValue)>>::new();
+    for (id, tag) in read.usable {
+        lists.entry(id).or_default().push(tag);
+    }
+    let mut tags = Rows { usable: Vec::new(), unusable: read.unusable };
+    for row in &tags.unusable {
+        lists.remove(&row.row);
+    }
+    for (id, list) in lists {
+        match Tags::from_list(list) {
+            Ok(all) => tags.usable.push((id, all)),
+            Err(error) => tags.unusable.push(unusable("tags", id, &error)),
+        }
+    }
+    tags
 }
 
 /// The resource is there, and every node reads it anew.
@@ -85,10 +106,10 @@ async fn tags_on(connection: &mut SqliteConnection, resource: &TaggedResource) -
             .bind(resource.id())
             .fetch_all(connection)
             .await?;
-    Ok(parsed(rows)?)
+    Ok(list_of(rows)?)
 }
 
-fn parsed(rows: Vec<(String, String)>) -> Result<Tags> {
+fn list_of(rows: Vec<(String, String)>) -> Result<Tags> {
     let rows = rows.into_iter().map(|(key, value)| {
         let (key, value): (TagKey, TagValue) = (key.parse().map_err(corrupt)?, value.parse().map_err(corrupt)?);
         Ok((key, value))

@@ -49,6 +49,8 @@ async fn it_tells_of_every_instance_and_every_operation() {
         let sample = format!("keystead_key_{}\n", sample.replace('I', bench.instance.as_str()));
         assert!(metrics.contains(&sample), "{sample} is not in {metrics}");
     }
+    let age = metrics.lines().find_map(|line| line.strip_prefix("keystead_snapshot_age_seconds ")).unwrap();
+    assert!(age.parse::<f64>().unwrap() >= 0.0 && metrics.contains("\nkeystead_refused_destructions 0\n"), "{metrics}");
     let (_, page) = get(bench.telemetry, &format!("/slots/{}", bench.instance)).await;
     let page: Value = serde_json::from_str(&page).unwrap();
     assert_eq!((&page["kind"], page["slots"].as_array().unwrap().len()), (&"Software".into(), 0));

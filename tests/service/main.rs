@@ -2,6 +2,7 @@
 
 mod alerts;
 mod clock;
+mod damaged;
 mod destruction;
 #[path = "../common/fault.rs"]
 #[allow(dead_code, reason = "a part of it is used")]

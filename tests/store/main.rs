@@ -6,6 +6,7 @@ mod tokens;
 
 mod access;
 mod alerts;
+mod damaged;
 mod full_disk;
 mod import;
 mod oidc_providers;
