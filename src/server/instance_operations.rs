@@ -133,10 +133,12 @@ fn key_format(text: &str) -> Result<KeyFormat> {
 
 /// What is signed: a message, its digest, or the digest in the older spelling.
 fn signed(key: KeyReference, algorithm: &str, older: Vec<u8>, message: Vec<u8>, message_type: &str) -> Result<Sign> {
-    let (message, message_type) = if message.is_empty() && !older.is_empty() {
-        (older, MessageType::Digest)
-    } else {
-        (message, parsed(message_type)?.unwrap_or(MessageType::Raw))
+    let (message, message_type) = match (message.is_empty(), older.is_empty()) {
+        (false, false) => {
+            return Err(Error::invalid("The parameters Message and Digest are both given; Digest is the older spelling."));
+        }
+        (true, false) => (older, MessageType::Digest),
+        (true | false, true) => (message, parsed(message_type)?.unwrap_or(MessageType::Raw)),
     };
     Ok(Sign { key, algorithm: parsed(algorithm)?, message_type, message })
 }

@@ -96,6 +96,8 @@ async fn the_older_spelling_of_a_digest_is_read() {
         let verified: VerifyResponse = bench.ask("Verify", &request).await.message();
         assert_eq!(verified.value, value);
     }
+    let both = SignRequest { key_id: key_id.clone(), digest: digest.clone(), message: b"else".to_vec(), ..SignRequest::default() };
+    bench.ask("Sign", &both).await.expect_error(400, "InvalidParameter");
     let cut = SignRequest { key_id, digest: digest[1..].to_vec(), ..SignRequest::default() };
     bench.ask("Sign", &cut).await.expect_error(400, "InvalidParameter");
 }
