@@ -366,7 +366,7 @@ fn run(arguments: Arguments) -> Result<i32> {
             Command::Operator(command) => done(operators::run(config, command).await),
             Command::Role(command) => done(roles::run(config, command).await),
             Command::OidcProvider(command) => done(oidc_providers::run(config, command).await),
-            Command::Hsm(Hsm::List { module }) => done(hsm::list(config, module.as_deref())),
+            Command::Hsm(Hsm::List { module }) => done(hsm::list(config, module.as_deref()).await),
             Command::Hsm(Hsm::Probe { module, uri, pin_file }) => done(match (module, uri, pin_file) {
                 (Some(module), Some(uri), Some(pin_file)) => hsm::probe_token(module, uri, pin_file).await,
                 _ => hsm::probe_configured(config).await,

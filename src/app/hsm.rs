@@ -19,7 +19,7 @@ use crate::tier::pkcs11::{self, PinSource as _, Pkcs11Tier, Settings, TokenUri};
 use crate::tier::{Support, Tier};
 
 /// Lists the tokens of one module, or of the configured ones.
-pub(super) fn list(config: &Path, module: Option<&Path>) -> Result<()> {
+pub(super) async fn list(config: &Path, module: Option<&Path>) -> Result<()> {
     let modules: BTreeSet<PathBuf> = match module {
         Some(module) => BTreeSet::from([module.to_owned()]),
         None => slots(&Config::load(config)?).map(|slot| slot.module.clone()).collect(),
@@ -42,7 +42,7 @@ pub(super) fn list(config: &Path, module: Option<&Path>) -> Result<()> {
             "firmware",
             "sessions"
         );
-        for token in pkcs11::list(&module)? {
+        for token in pkcs11::list(&module).await? {
             let label = if token.initialized { token.label.as_str() } else { "(not initialised)" };
             let sessions = token.session_limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
             let pin = if token.user_pin_initialized { token.pin_state.to_string() } else { "none".to_owned() };

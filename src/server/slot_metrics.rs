@@ -73,6 +73,7 @@ fn troubles(slots: &[(Labels, &SlotStatus)], page: &mut Exposition) {
     };
     total("keystead_hsm_failed_recoveries_total", "Attempts to mend a slot that failed.", |slot| slot.failed_recoveries);
     total("keystead_hsm_written_off_total", "Calls given up because they did not come back in time.", |slot| slot.written_off);
+    total("keystead_hsm_panics_total", "Calls and attempts to mend a slot that panicked.", |slot| slot.panics);
     total("keystead_hsm_logins_total", "Calls of C_Login.", |slot| slot.logins);
     let help = "Random numbers of the token that failed a health test and were not used.";
     total("keystead_hsm_random_failures_total", help, |slot| slot.generator_failures);

@@ -57,6 +57,7 @@ fn slot(of: &SlotStatus) -> Slot {
         recoveries: of.recoveries.iter().map(|(level, count)| (level.to_string(), *count)).collect(),
         failed_recoveries: of.failed_recoveries,
         written_off: of.written_off,
+        panics: of.panics,
     }
 }
 

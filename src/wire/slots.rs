@@ -74,6 +74,8 @@ pub struct Slot {
     pub failed_recoveries: u64,
     /// Calls given up since the start.
     pub written_off: u64,
+    /// Calls and attempts to mend it that panicked since the start.
+    pub panics: u64,
 }
 
 /// What a slot does.

@@ -12,7 +12,7 @@ use keystead::tier::{Ability, Tier};
 use crate::callers::{Call, Callers};
 use crate::calls::{random, randoms, sign, until};
 use crate::fault::Fault;
-use crate::isolated::{isolated, runtime};
+use crate::isolated::{isolated, isolated_each, runtime};
 use crate::softhsm;
 use crate::world::{GENERATION_DEADLINE, connect, key, sessions_agree, settings};
 
@@ -285,6 +285,138 @@ fn closing_waits_for_no_call_that_hangs() {
             drop(tier);
             assert_eq!(ending(), before, "nothing is closed under a call");
             fault.tell("release");
+        });
+    });
+}
+
+/// What becomes of its session belongs to a call: it is given up when that hangs, and nothing is closed or finalised under it.
+fn closing_hangs(case: &str) {
+    let (answer, function) = case.split_once(' ').unwrap();
+    let label = softhsm::token();
+    let token = crate::fault::token(&label);
+    let fault = Fault::here();
+    let workers = runtime();
+    workers.block_on(async {
+        let tier = connect(settings(&label)).await;
+        let (_, aes) = key(&tier, KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+        let (_, ec) = key(&tier, KeySpec::EcP256, KeyUsage::SignVerify).await;
+        let hang = fault.rule(&format!("hang {function} times=4 {token}"));
+        // On workers of the runtime and on threads.
+        let fails = ["C_EncryptInit", "C_SignInit"].map(|init| fault.rule(&format!("fail {init} {answer} {token}")));
+        let calls = [&aes, &aes, &ec, &ec].map(|key| {
+            let call = if key.cipher().is_some() { Call::Seal(Arc::clone(key)) } else { Call::Sign(Arc::clone(key)) };
+            tokio::spawn(async move { call.once().await })
+        });
+        for call in calls {
+            let answer = call.await.unwrap();
+            assert!(answer.failure.is_some() && answer.took < settings("any").deadline * 2, "answered after {:?}", answer.took);
+        }
+        drop(fails);
+        until("those that hang are given up", PATIENCE, async || {
+            let hung = fault.hung();
+            hung > 0 && tier.status().sessions.written_off as u64 == hung
+        })
+        .await;
+        // Whatever it takes to mend the slot, it serves beside them.
+        until("it serves", PATIENCE, async || random(&tier).await.is_ok() && sign(&*ec, b"a text").await.is_ok()).await;
+        assert_eq!(["C_CloseAllSessions", "C_Finalize"].map(|name| fault.calls(name)), [0, 0], "nothing is closed under a call");
+        drop(hang);
+        fault.tell("release");
+        until("they are back", PATIENCE, async || tier.status().sessions.written_off == 0).await;
+        sessions_agree(fault, &tier).await;
+        let (failures, _) = randoms(&tier, 2 * tier.sessions()).await;
+        assert!(failures.is_empty(), "their permits are back: {failures:?}");
+        tier.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_call_that_hangs_in_closing_its_session_is_given_up() {
+    let cases = [
+        "CKR_DEVICE_MEMORY C_CloseSession",
+        "CKR_SESSION_HANDLE_INVALID C_GetSessionInfo",
+        "CKR_DEVICE_REMOVED C_GetSessionInfo",
+        "CKR_DEVICE_REMOVED C_CloseSession",
+    ];
+    let test = "hang::a_call_that_hangs_in_closing_its_session_is_given_up";
+    isolated_each(test, 1, &cases, PATIENCE * 2, closing_hangs);
+}
+
+/// Two slots let as many calls on workers as there are cores, each, and all of them hang at once.
+#[test]
+fn calls_of_several_slots_do_not_hold_all_workers() {
+    isolated("hang::calls_of_several_slots_do_not_hold_all_workers", 2, || {
+        let labels = [softhsm::token(), softhsm::token()];
+        let fault = Fault::here();
+        let workers = runtime();
+        let tiers = labels.each_ref().map(|label| workers.block_on(connect(settings(label))));
+        let keys = tiers.each_ref().map(|tier| workers.block_on(key(tier, KeySpec::Aes256, KeyUsage::EncryptDecrypt)).1);
+        let hang = fault.rule("hang C_Encrypt");
+        let (sender, answers) = std::sync::mpsc::channel();
+        // Those of the first hold as many workers as they may before the others come.
+        let each = 2 * std::thread::available_parallelism().unwrap().get();
+        let callers = each * keys.len();
+        for key in keys.iter().flat_map(|key| std::iter::repeat_n(key, each)) {
+            let (call, sender) = (Call::Seal(Arc::clone(key)), sender.clone());
+            workers.spawn(async move { sender.send(call.once().await).unwrap() });
+        }
+        for _ in 0..callers {
+            let answer = answers.recv_timeout(PATIENCE).expect("a deadline is kept");
+            assert!(answer.failure.is_some());
+        }
+        drop(hang);
+        fault.tell("release");
+        workers.block_on(async {
+            for (tier, key) in tiers.iter().zip(&keys) {
+                let call = Call::Seal(Arc::clone(key));
+                until("calls go on", PATIENCE, async || call.once().await.failure.is_none()).await;
+                tier.close().await.unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn a_new_initialisation_that_hangs_is_told_of_by_all_slots_of_the_module() {
+    let cases = ["C_Finalize", "C_Initialize"];
+    let test = "hang::a_new_initialisation_that_hangs_is_told_of_by_all_slots_of_the_module";
+    isolated_each(test, 2, &cases, PATIENCE * 2, |function| {
+        let labels = [softhsm::token(), softhsm::token()];
+        let token = crate::fault::token(&labels[0]);
+        let fault = Fault::here();
+        runtime().block_on(async {
+            let tier = connect(settings(&labels[0])).await;
+            let neighbour = connect(settings(&labels[1])).await;
+            let (_, aes) = key(&neighbour, KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+            let callers = Callers::start(4, &Call::Seal(Arc::clone(&aes)));
+            let mine = Callers::start(4, &Call::Random(Arc::clone(&tier)));
+            fault.tell(&format!("hang {function}"));
+            fault.tell(&format!("remove-token {token} until-reinit"));
+            fault.wait_hung(1);
+            let down = async || [&tier, &neighbour].iter().all(|tier| matches!(tier.status().state, SlotState::Down(_)));
+            until("both say that a person must help", PATIENCE, down).await;
+            let begun = Instant::now();
+            while begun.elapsed() < RECOVERY {
+                for tier in [&tier, &neighbour] {
+                    let (failures, slowest) = randoms(tier, 8).await;
+                    assert_eq!(failures.len(), 8);
+                    assert!(slowest < settings("any").deadline / 2, "refused at once, not after {slowest:?}");
+                }
+            }
+            assert_eq!(fault.hung(), 1, "nobody tries it beside the first");
+            for answer in callers.stop().await.into_iter().chain(mine.stop().await) {
+                assert!(answer.took < settings("any").deadline * 2, "answered after {:?}", answer.took);
+            }
+            fault.tell(&format!("insert-token {token}"));
+            fault.tell("clear");
+            until("both serve again", PATIENCE, async || {
+                random(&tier).await.is_ok() && Call::Seal(Arc::clone(&aes)).once().await.failure.is_none()
+            })
+            .await;
+            sessions_agree(fault, &tier).await;
+            sessions_agree(fault, &neighbour).await;
+            tier.close().await.unwrap();
+            neighbour.close().await.unwrap();
         });
     });
 }

@@ -12,7 +12,7 @@ use crate::calls::{randoms, round_trip, sign, until};
 use crate::fault::Fault;
 use crate::isolated::{isolated, runtime};
 use crate::softhsm;
-use crate::world::{key, sessions_agree, settings};
+use crate::world::{connect, key, sessions_agree, settings};
 
 const KEEPALIVE: Duration = Duration::from_millis(300);
 /// How long a test may wait for anything.
@@ -172,6 +172,49 @@ fn a_look_that_hangs_keeps_nobody_from_looking() {
             until("it is back", PATIENCE, async || tier.status().sessions.written_off == 0).await;
             sessions_agree(fault, &tier).await;
             tier.close().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_login_that_was_looked_at_meanwhile_does_not_take_the_place_of_a_newer_one() {
+    isolated("keepalive::a_login_that_was_looked_at_meanwhile_does_not_take_the_place_of_a_newer_one", 1, || {
+        let label = softhsm::token();
+        let token = crate::fault::token(&label);
+        let fault = Fault::here();
+        runtime().block_on(async {
+            for _ in 0..3 {
+                // Which session logs in, by handle; these rules change nothing.
+                let logins: Vec<_> =
+                    (1..=64).map(|handle| (handle, fault.rule(&format!("latency C_Login 0ms session={handle}")))).collect();
+                let tier = connect(Settings { keepalive: KEEPALIVE, ..settings(&label) }).await;
+                let login = logins.iter().find(|(_, rule)| rule.fired() > 0).map(|(handle, _)| *handle).unwrap();
+                drop(logins);
+                let (_, aes) = key(&tier, KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+                let hang = fault.rule(&format!("hang C_GenerateRandom times=1 session={login}"));
+                // Nobody but the look at the login uses its session.
+                fault.wait_hung(1);
+                fault.tell(&format!("lose-login {token}"));
+                until("there is a new login", PATIENCE, async || {
+                    round_trip(&*aes, b"a text").await.is_ok() && mended_deeply(&tier.status()) > 0
+                })
+                .await;
+                drop(hang);
+                fault.tell("release");
+                until("the look is back", PATIENCE, async || {
+                    let sessions = tier.status().sessions;
+                    (sessions.written_off, sessions.busy) == (0, 0)
+                })
+                .await;
+                sessions_agree(fault, &tier).await;
+                let mended = mended_deeply(&tier.status());
+                let looked = fault.calls("C_GenerateRandom");
+                until("the login is looked at again", PATIENCE, async || fault.calls("C_GenerateRandom") > looked + 4).await;
+                assert_eq!(mended_deeply(&tier.status()), mended, "the login is the newer one");
+                sessions_agree(fault, &tier).await;
+                tier.close().await.unwrap();
+                assert_eq!(fault.state()["sessions"].as_object().map_or(0, |open| open.len()), 0, "no session is left");
+            }
         });
     });
 }

@@ -1,7 +1,7 @@
 //! A tier in front of a token in front of faults.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keystead::base::{Kind, Pin, random};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
@@ -22,6 +22,8 @@ pub const GENERATION_DEADLINE: Duration = Duration::from_millis(2_000);
 
 /// How long after a connection that took too long the next one is tried.
 const AGAIN: Duration = Duration::from_millis(300);
+/// How long connecting may take, again and again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The settings of a token of one's own, behind the faults.
 pub fn settings(label: &str) -> Settings {
@@ -32,20 +34,20 @@ pub fn settings(label: &str) -> Settings {
 }
 
 /// Connects. What a token can do is found out by making key pairs, which on a busy machine may take longer than a test gives a call;
-/// then once more.
+/// then once more, when the call that was given up has let go of the token.
 pub async fn connect(settings: Settings) -> Arc<Pkcs11Tier> {
-    for _ in 0..10 {
+    let begun = Instant::now();
+    loop {
         match Pkcs11Tier::connect(settings.clone()).await {
             Ok(tier) => return Arc::new(tier),
-            Err(error) if error.kind() == Kind::Unavailable => {
+            Err(error) => {
+                assert!(error.kind() == Kind::Unavailable && begun.elapsed() < PATIENCE, "the token is not connected: {error}");
                 println!("once more: {error}");
                 // The tests that took too long have the token until they end.
                 tokio::time::sleep(AGAIN).await;
             }
-            Err(error) => panic!("{error}"),
         }
     }
-    panic!("the token is not connected");
 }
 
 pub fn new_key(spec: KeySpec, usage: KeyUsage) -> NewKey {

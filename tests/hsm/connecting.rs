@@ -48,7 +48,7 @@ async fn a_wrong_pin_is_tried_once() {
     let label = softhsm::token();
     let text = refusal(Settings { pin: Arc::new(Pin::new("wrong-pin".into())), ..settings_of(&label) }).await;
     assert!(text.contains("PIN") && text.contains(&label) && !text.contains("wrong-pin"), "{text}");
-    let tokens = list(&softhsm::module()).unwrap();
+    let tokens = list(&softhsm::module()).await.unwrap();
     let token = tokens.iter().find(|token| token.label == label).unwrap();
     assert_eq!(token.pin_state, PinState::CountLow);
     // Somebody failed once: that alone stops nobody who has the right one.
@@ -67,7 +67,7 @@ async fn a_token_serves_one_tier_of_a_process() {
 #[tokio::test]
 async fn a_listed_token_tells_what_a_person_looks_for() {
     let label = softhsm::token();
-    let tokens = list(&softhsm::module()).unwrap();
+    let tokens = list(&softhsm::module()).await.unwrap();
     let token = tokens.iter().find(|token| token.label == label).unwrap();
     assert!(token.initialized && token.user_pin_initialized && !token.serial.is_empty() && token.manufacturer.contains("SoftHSM"));
 }

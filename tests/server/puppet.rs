@@ -90,6 +90,7 @@ pub fn slot(state: SlotState, reason: &str) -> SlotStatus {
         generator: Generator::Sound,
         failing_keys: Vec::new(),
         generator_failures: 0,
+        panics: 4,
     }
 }
 

@@ -188,6 +188,7 @@ async fn the_page_of_a_slot_has_everything() {
         ("/recoveries/login", 1.into()),
         ("/failed_recoveries", 6.into()),
         ("/written_off", 3.into()),
+        ("/panics", 4.into()),
     ] {
         assert_eq!(slot.pointer(pointer), Some(&expected), "{pointer} of {slot:#}");
     }
@@ -237,6 +238,7 @@ async fn the_metrics_of_a_slot_are_well_formed() {
         ("keystead_hsm_breaker", "state=\"half_open\"", 1.0),
         ("keystead_hsm_pin", "flag=\"count_low\"", 1.0),
         ("keystead_hsm_written_off_total", "", 3.0),
+        ("keystead_hsm_panics_total", "", 4.0),
         ("keystead_hsm_logins_total", "", 2.0),
         ("keystead_hsm_logged_in", "", 1.0),
         ("keystead_hsm_last_success_age_seconds", "", 1.5),

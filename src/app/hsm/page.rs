@@ -179,9 +179,13 @@ fn recoveries(of: &Slot) -> String {
     let counts = levels.iter().filter_map(|level| of.recoveries.get_key_value(*level)).filter(|(_, count)| **count > 0);
     let counts: Vec<_> = counts.map(|(level, count)| format!("{level} {}", humane::number(*count))).collect();
     let done = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
-    match of.failed_recoveries {
+    let done = match of.failed_recoveries {
         0 => done,
         failed => format!("{done}; {} attempts failed", humane::number(failed)),
+    };
+    match of.panics {
+        0 => done,
+        panics => format!("{done}; {} panics", humane::number(panics)),
     }
 }
 

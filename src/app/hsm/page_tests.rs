@@ -44,6 +44,7 @@ fn serving() -> Slot {
         recoveries: BTreeMap::from([("login".to_owned(), 0), ("token".to_owned(), 0)]),
         failed_recoveries: 0,
         written_off: 0,
+        panics: 0,
     }
 }
 
@@ -94,6 +95,7 @@ fn a_slot_that_needs_somebody_says_so_first() {
         recoveries: BTreeMap::from([("token".to_owned(), 2), ("login".to_owned(), 1)]),
         failed_recoveries: 9,
         written_off: 5,
+        panics: 2,
         ..serving()
     };
     let text = page(&[instance(vec![down])], None, Paint::Plain);
@@ -108,7 +110,7 @@ fn a_slot_that_needs_somebody_says_so_first() {
         "3 written off (5 since the start)",
         "open: no call goes through",
         "nothing served yet; CKR_DEVICE_ERROR of C_Sign 1 min 15 s ago",
-        "login 1, token 2; 9 attempts failed",
+        "login 1, token 2; 9 attempts failed; 2 panics",
         "  CKR_DEVICE_ERROR of C_Sign  1,200",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");

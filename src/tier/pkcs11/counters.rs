@@ -29,6 +29,7 @@ pub(super) struct Counters {
     failed_recoveries: AtomicU64,
     logins: AtomicU64,
     written_off: AtomicU64,
+    panics: AtomicU64,
     /// Milliseconds after the origin, plus one; 0 for never.
     last_success: AtomicU64,
     failures: Mutex<Failures>,
@@ -79,6 +80,7 @@ impl Default for Counters {
             failed_recoveries: AtomicU64::new(0),
             logins: AtomicU64::new(0),
             written_off: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
             last_success: AtomicU64::new(0),
             failures: Mutex::default(),
         }
@@ -182,6 +184,15 @@ impl Counters {
     /// A call was given up.
     pub(super) fn written_off(&self) {
         self.written_off.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A call panicked, or an attempt to recover, or what looks after the slot.
+    pub(super) fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
     }
 
     pub(super) fn calls(&self) -> BTreeMap<(Operation, Outcome), u64> {

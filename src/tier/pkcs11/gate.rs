@@ -71,7 +71,7 @@ impl Gate {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 drop(guard);
-                self.unlock();
+                self.reopen();
                 return Err(inside);
             }
             guard = self.left.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -81,10 +81,11 @@ impl Gate {
     /// Opens after a C_Initialize: what was opened before it is void.
     pub(super) fn open_anew(&self) {
         self.initialisation.fetch_add(1, Ordering::AcqRel);
-        self.unlock();
+        self.reopen();
     }
 
-    fn unlock(&self) {
+    /// Opens again; what was opened before it was closed is good.
+    pub(super) fn reopen(&self) {
         self.inside.fetch_and(!CLOSED, Ordering::AcqRel);
         self.opened.send_modify(|count| *count += 1);
     }

@@ -18,6 +18,8 @@ mod call;
 mod calling;
 mod canary;
 mod capability;
+mod checkout;
+mod closing;
 mod condition;
 mod counters;
 mod gate;
@@ -33,11 +35,14 @@ mod mechanism;
 mod module;
 mod notes;
 mod objects;
+mod panics;
 mod performing;
 mod pin;
 mod pool;
+mod process;
 mod random;
 mod recovery;
+mod registry;
 mod report;
 mod reserve;
 mod rv;
@@ -51,8 +56,9 @@ mod token;
 mod unwrapping;
 mod uri;
 mod verdict;
+mod workers;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -71,6 +77,7 @@ use calling::{Calling, Fault};
 use key::TokenKey;
 use known_good::{KeyObject, Subject};
 use learning::{Known, PAIRS, learn, not_learnt};
+use module::Lease;
 use objects::{Made, Residence};
 use pool::Place;
 use slot::{Order, Slot};
@@ -79,6 +86,7 @@ use status::{Operation, SlotState, SlotStatus};
 pub use condition::Why;
 pub use notes::{LoginNotes, LoginNotesFile, LoginNotesInMemory, Note, TokenName, Unclear};
 pub use pin::PinSource;
+pub use process::{end_process, list};
 pub use reserve::{Relief, Reserve};
 pub use rv::Level;
 pub use token::{PinState, TokenSummary};
@@ -186,32 +194,6 @@ pub enum OaepPolicy {
     Assisted,
 }
 
-/// The tokens of a module. Blocks; loads and initialises the module if nobody does yet.
-///
-/// # Errors
-/// The library is not there or is no PKCS #11 module.
-pub fn list(module: &Path) -> Result<Vec<TokenSummary>> {
-    let lease = module::Lease::acquire(module)?;
-    lease.initialise(0, Duration::ZERO).map_err(|not_now| Error::new(Kind::Unavailable, recovery::why_not(&not_now, module)))?;
-    let _pass = lease.gate().enter().ok_or_else(condition::closed)?;
-    lease.tokens().map_err(|failure| rv::public(&failure))
-}
-
-/// Ends the process with this status, by `_exit` if a call still runs in a module: its library would be taken down under it.
-/// `last` is called before, for what is still to be written.
-pub fn end_process(status: i32, last: impl FnOnce()) -> ! {
-    let runs = module::any_call_runs();
-    if runs {
-        tracing::warn!("a call still runs in a PKCS#11 module; the process ends without it");
-    }
-    last();
-    // Asked again: a call may have ended or begun meanwhile.
-    if runs || module::any_call_runs() {
-        call::leave(status);
-    }
-    std::process::exit(status)
-}
-
 /// Keys in one token.
 pub struct Pkcs11Tier {
     slot: Arc<Slot>,
@@ -230,9 +212,8 @@ impl Pkcs11Tier {
     /// # Errors
     /// [`Kind::Unavailable`] with one line that names the module, the token or the PIN. A wrong PIN is tried once.
     pub async fn connect(settings: Settings) -> Result<Self> {
-        let deadline = settings.deadline;
         let probing = Instant::now() + settings.generation_deadline * PAIRS;
-        let tier = Self::begin(settings)?;
+        let tier = Self::begin(settings).await?;
         let overdue =
             || Error::new(Kind::Unavailable, "The hardware security module did not answer in time when it was connected.");
         let connected = tokio::time::timeout_at(probing, tier.slot.connected()).await.map_err(|_| overdue()).flatten();
@@ -241,7 +222,7 @@ impl Pkcs11Tier {
             Err(error) => Err(error),
         };
         if let Err(error) = learnt {
-            let _ = tier.slot.close(Instant::now() + deadline).await;
+            let _ = tier.slot.close().await;
             return Err(error);
         }
         Ok(tier)
@@ -255,7 +236,7 @@ impl Pkcs11Tier {
     /// in use by another tier of the process.
     pub async fn start(settings: Settings) -> Result<Self> {
         let deadline = settings.deadline;
-        let tier = Self::begin(settings)?;
+        let tier = Self::begin(settings).await?;
         let overdue = |_| Error::new(Kind::Unavailable, "The hardware security module does not answer.");
         let connected = tokio::time::timeout(deadline, tier.slot.connected()).await.map_err(overdue).flatten();
         let learnt = match connected {
@@ -273,14 +254,17 @@ impl Pkcs11Tier {
         Ok(tier)
     }
 
-    fn begin(settings: Settings) -> Result<Self> {
+    async fn begin(settings: Settings) -> Result<Self> {
+        let (module, deadline) = (settings.module.clone(), settings.deadline);
+        let loaded = threads::apart(deadline, move || Lease::acquire(&module, std::time::Instant::now() + deadline)).await?;
+        let lease = loaded.unwrap_or_else(|| Err(registry::silent(&settings.module)))?;
         let unknown = Arc::new(Description {
             kind: TierKind::Hardware,
             name: settings.token.to_string(),
             capabilities: Capabilities::unknown(),
             deadline: settings.deadline,
         });
-        let slot = Slot::new(settings)?;
+        let slot = Slot::new(settings, lease);
         supervisor::watch(&slot).map_err(Error::internal)?;
         Ok(Self { slot, known: Arc::default(), unknown })
     }
@@ -497,7 +481,7 @@ impl Tier for Pkcs11Tier {
     }
 
     fn close(&self) -> Work<'_, ()> {
-        Box::pin(async move { self.slot.close(Instant::now() + self.slot.settings.generation_deadline).await })
+        Box::pin(async move { self.slot.close().await })
     }
 }
 

@@ -1,14 +1,14 @@
-//! PKCS #11 modules: each library is loaded once a process, initialised while somebody uses it, and anew when it is broken.
+//! PKCS #11 modules: each is initialised while somebody uses it, and anew when it is broken.
 //!
 //! C_Initialize and C_Finalize belong to the process (PKCS #11, section 5.4), so the modules do too: [`Lease`]s are counted, the
-//! last one finalises. A library stays mapped once it was loaded; unloading is not survived by all of them. Every call into the
-//! module passes its [`Gate`]; a slot that needs a new C_Initialize takes it from its neighbours for as long as that takes and
-//! tells them afterwards.
+//! last one finalises. Every call into the module passes its [`Gate`]; a slot that needs a new C_Initialize takes it from its
+//! neighbours for as long as that takes and tells them afterwards. C_Initialize and C_Finalize may hang: no lock is held over them,
+//! and whoever is at one of them counts as a call that runs ([`Initialising`]).
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -17,11 +17,11 @@ use cryptoki::error::{Error as Failure, RvError};
 use super::call::Functions;
 use super::gate::Gate;
 use super::lane::Lane;
+use super::registry;
+use super::slot::lock;
 use super::token::TokenSummary;
 use super::uri::TokenUri;
 use crate::base::{Error, Kind, Result};
-
-static MODULES: LazyLock<Mutex<HashMap<PathBuf, Arc<Module>>>> = LazyLock::new(Mutex::default);
 
 /// How long the last user of a module waits at the end for calls that still run.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const GENERATION_QUEUE: usize = 64;
 
 /// A loaded library.
-struct Module {
+pub(super) struct Module {
     path: PathBuf,
     context: Pkcs11,
     functions: Functions,
@@ -94,13 +94,12 @@ pub(super) struct Lease {
     released: AtomicBool,
 }
 
-/// Locks, whatever a thread that panicked left: every change of these states is one assignment.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Module {
-    fn load(path: &Path) -> Result<Self> {
+    /// Loads the library. Nothing is initialised yet.
+    ///
+    /// # Errors
+    /// It is no PKCS #11 module.
+    pub(super) fn load(path: &Path) -> Result<Self> {
         let broken = |failure: Failure| {
             Error::new(Kind::Unavailable, format!("{} is not a PKCS#11 module that can be loaded: {failure}.", path.display()))
         };
@@ -121,8 +120,13 @@ impl Module {
         lock(&self.state).users.iter().filter_map(|(user, weak)| Some((*user, weak.upgrade()?))).collect()
     }
 
+    /// Whether a function of it runs: a call, C_Initialize or C_Finalize.
+    pub(super) fn is_running(&self) -> bool {
+        self.gate.inside() > 0 || *lock(&self.initialising)
+    }
+
     /// The right to call C_Initialize and C_Finalize, if nobody has it for longer than `patience`.
-    fn enter_initialisation(&self, patience: Duration) -> Option<Initialising<'_>> {
+    fn enter_initialisation(self: &Arc<Self>, patience: Duration) -> Option<Initialising> {
         let until = Instant::now() + patience;
         let mut busy = lock(&self.initialising);
         while *busy {
@@ -133,56 +137,82 @@ impl Module {
             busy = self.initialised.wait_timeout(busy, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         *busy = true;
-        Some(Initialising(self))
+        Some(Initialising(Arc::clone(self)))
     }
 
-    /// C_Finalize, if the module is ours to finalise. The gate is closed.
-    fn finalise(&self) {
+    /// C_Finalize, if there is somebody to do it for: whoever was the last to use the module.
+    fn farewell(self: &Arc<Self>, right: Option<Initialising>) {
+        let Some(right) = right.or_else(|| self.enter_initialisation(FAREWELL)) else { return };
+        if self.hung.load(Ordering::Acquire) > 0 || self.gate.close(FAREWELL).is_err() {
+            return;
+        }
         let mut state = lock(&self.state);
-        if std::mem::take(&mut state.initialised) && state.finalises {
+        if state.leases == 0 {
+            let ours = state.end();
             drop(state);
-            if let Err(failure) = self.context.clone().finalize() {
-                tracing::warn!(module = %self.path.display(), %failure, "C_Finalize failed");
-            }
+            right.finalise(ours);
+        } else if state.initialised {
+            // Somebody came meanwhile, and found the module initialised.
+            drop(state);
+            self.gate.reopen();
         }
     }
 }
 
-/// Somebody is at C_Initialize or C_Finalize.
-struct Initialising<'a>(&'a Module);
+/// Whether this process's C_Initialize is ours to undo.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ours {
+    Yes,
+    No,
+}
 
-impl Drop for Initialising<'_> {
+impl State {
+    /// The module counts as not initialised from now on.
+    fn end(&mut self) -> Ours {
+        if std::mem::take(&mut self.initialised) && self.finalises { Ours::Yes } else { Ours::No }
+    }
+}
+
+/// Somebody is at C_Initialize or C_Finalize: one at a time, and it counts as a call that runs.
+struct Initialising(Arc<Module>);
+
+impl Initialising {
+    /// C_Initialize; says whether it was the first in this process.
+    fn initialise(&self) -> Result<Ours, Failure> {
+        match self.0.context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            Ok(()) => Ok(Ours::Yes),
+            // Another part of the process uses it: then it is not ours to finalise.
+            Err(Failure::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(Ours::No),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// C_Finalize, if it is ours to call. The gate is closed.
+    fn finalise(&self, ours: Ours) {
+        if ours == Ours::Yes
+            && let Err(failure) = self.0.context.clone().finalize()
+        {
+            tracing::warn!(module = %self.0.path.display(), %failure, "C_Finalize failed");
+        }
+    }
+}
+
+impl Drop for Initialising {
     fn drop(&mut self) {
         *lock(&self.0.initialising) = false;
         self.0.initialised.notify_all();
     }
 }
 
-/// Whether a call runs in any module of this process.
-pub(super) fn any_call_runs() -> bool {
-    lock(&MODULES).values().any(|module| module.gate.inside() > 0)
-}
-
 impl Lease {
-    /// Loads the library if this is the first time. Nothing is initialised yet.
+    /// Loads the library if this is the first time. Nothing is initialised yet. Blocks, for longer than until `until` if the library
+    /// hangs here.
     ///
     /// # Errors
-    /// The library is not there or is no PKCS #11 module.
-    pub(super) fn acquire(path: &Path) -> Result<Self> {
+    /// The library is not there or is no PKCS #11 module, or somebody else loads it and does not come to an end.
+    pub(super) fn acquire(path: &Path, until: Instant) -> Result<Self> {
         static USERS: AtomicU64 = AtomicU64::new(0);
-        let found = path.canonicalize().map_err(|error| {
-            Error::new(Kind::Unavailable, format!("The PKCS#11 module {} cannot be opened: {error}.", path.display()))
-                .caused_by(error)
-        })?;
-        let mut modules = lock(&MODULES);
-        let module = match modules.get(&found) {
-            Some(module) => Arc::clone(module),
-            None => {
-                let module = Arc::new(Module::load(&found)?);
-                modules.insert(found, Arc::clone(&module));
-                module
-            }
-        };
+        let module = registry::module(path, until)?;
         lock(&module.state).leases += 1;
         Ok(Self { module, user: USERS.fetch_add(1, Ordering::Relaxed), released: AtomicBool::new(false) })
     }
@@ -199,40 +229,49 @@ impl Lease {
     /// Why it cannot be done at the moment.
     pub(super) fn initialise(&self, seen: u64, patience: Duration) -> Result<(), NotNow> {
         let module = &self.module;
-        let _one_at_a_time = module.enter_initialisation(patience).ok_or(NotNow::Elsewhere)?;
-        let initialised = lock(&module.state).initialised;
+        let hung = || module.hung.load(Ordering::Acquire);
+        let Some(right) = module.enter_initialisation(patience) else {
+            return Err(if hung() > 0 { NotNow::Hung(hung()) } else { NotNow::Elsewhere });
+        };
+        let initialised = self.is_initialised();
         if initialised && module.gate.initialisation() != seen {
             return Ok(());
         }
-        match module.hung.load(Ordering::Acquire) {
-            0 => {}
-            hung => return Err(NotNow::Hung(hung)),
+        if hung() > 0 {
+            return Err(NotNow::Hung(hung()));
         }
         if initialised {
             module.gate.close(patience).map_err(NotNow::Running)?;
-            module.finalise();
+            let ours = lock(&module.state).end();
+            right.finalise(ours);
         }
-        let outcome = module.context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
-        let outcome = match outcome {
-            Ok(()) => Ok(true),
-            // Another part of the process uses it: then it is not ours to finalise.
-            Err(Failure::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(false),
-            Err(failure) => Err(failure),
-        };
+        let outcome = right.initialise();
         if let Ok(ours) = outcome {
             let mut state = lock(&module.state);
             state.initialised = true;
-            state.finalises = ours;
+            state.finalises = ours == Ours::Yes;
             drop(state);
             module.gate.open_anew();
         }
         if initialised {
-            module.users().iter().filter(|(user, _)| *user != self.user).for_each(|(_, user)| user.lost_everything());
+            self.tell_neighbours();
         }
         match outcome {
-            Ok(false) if initialised => Err(NotNow::Foreign),
-            Ok(_) => Ok(()),
+            Ok(Ours::No) if initialised => Err(NotNow::Foreign),
+            Ok(Ours::Yes | Ours::No) => Ok(()),
             Err(failure) => Err(NotNow::Failed(failure)),
+        }
+    }
+
+    fn tell_neighbours(&self) {
+        self.module.users().iter().filter(|(user, _)| *user != self.user).for_each(|(_, user)| user.lost_everything());
+    }
+
+    /// Tells the neighbours at once that they have lost everything if C_Initialize or C_Finalize is what hangs: nobody gets into
+    /// the module until it comes back.
+    pub(super) fn tell_if_initialisation_hangs(&self) {
+        if *lock(&self.module.initialising) {
+            self.tell_neighbours();
         }
     }
 
@@ -333,26 +372,31 @@ impl Lease {
         Ok(token)
     }
 
-    /// Gives the module back: the last one finalises it. No call may follow. A second time it does nothing.
+    /// Gives the module back: the last one finalises it. No call may follow. A second time it does nothing. Blocks for as long as
+    /// C_Finalize takes.
     pub(super) fn release(&self) {
-        if self.released.swap(true, Ordering::AcqRel) {
-            return;
+        if self.leave() == Leaving::Last {
+            self.module.farewell(None);
         }
-        // The registry's lock is held, so that nobody loads or leaves between the count and C_Finalize.
-        let _modules = lock(&MODULES);
+    }
+
+    fn leave(&self) -> Leaving {
+        if self.released.swap(true, Ordering::AcqRel) {
+            return Leaving::NotLast;
+        }
         let mut state = lock(&self.module.state);
         state.claims.remove(&self.user);
         state.users.remove(&self.user);
         state.leases -= 1;
-        let last = state.leases == 0;
-        drop(state);
-        if last {
-            let initialising = self.module.enter_initialisation(FAREWELL);
-            if initialising.is_some() && self.module.hung.load(Ordering::Acquire) == 0 && self.module.gate.close(FAREWELL).is_ok() {
-                self.module.finalise();
-            }
-        }
+        if state.leases == 0 { Leaving::Last } else { Leaving::NotLast }
     }
+}
+
+/// Whether others use the module.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    Last,
+    NotLast,
 }
 
 /// Why a token cannot be claimed.
@@ -377,7 +421,17 @@ fn labels(tokens: &[TokenSummary]) -> String {
 }
 
 impl Drop for Lease {
+    /// As [`Lease::release`], but does not wait for C_Finalize: whoever drops a slot may be a worker of a runtime.
     fn drop(&mut self) {
-        self.release();
+        if self.leave() == Leaving::NotLast {
+            return;
+        }
+        let module = Arc::clone(&self.module);
+        // Taken here, so that the process does not end by its exit handlers before the thread has begun.
+        let right = module.enter_initialisation(Duration::ZERO);
+        let farewell = move || module.farewell(right);
+        if let Err(error) = std::thread::Builder::new().name("pkcs11-finalise".to_owned()).spawn(farewell) {
+            tracing::warn!(module = %self.path().display(), %error, "the system gives no thread for C_Finalize");
+        }
     }
 }

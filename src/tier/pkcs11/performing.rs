@@ -10,10 +10,10 @@ use cryptoki::error::Error as Failure;
 use cryptoki::session::Session;
 
 use super::calling::{Calling, Fault};
+use super::checkout::CheckedOut;
 use super::condition;
 use super::known_good::{Health, Subject};
 use super::lane::Permit;
-use super::module::Neighbour;
 use super::pool::{Back, Fate, Life, Place, Ticket};
 use super::rv::{self, Level, Tell};
 use super::slot::{Order, Slot, close_if_ours};
@@ -65,38 +65,25 @@ impl Slot {
     where
         F: Fn(&Calling<'_>) -> Result<T, Fault>,
     {
-        let Some(pass) = self.lease.gate().enter() else { return (Attempt::Between(call), permit) };
         let begun = Instant::now();
-        let (ticket, session) = match self.pool.check_out(order.place, begun, self.overdue(order, begun), permit) {
+        let mut out = match self.check_out(order.place, begun, self.overdue(order, begun), permit) {
             Ok(out) => out,
             Err(permit) => return (Attempt::Between(call), permit),
         };
-        if ticket.life.initialisation != pass.initialisation {
-            let back = self.pool.check_in(&ticket, None, Fate::Doubt, begun);
-            self.lost_everything();
-            return (Attempt::Between(call), back.permit);
-        }
-        let mut held = session;
-        let (verdict, fate) = self.perform(&ticket, &mut held, order, &call);
+        let life = out.life();
+        let (verdict, fate) = self.perform(&mut out, order, &call);
         let ended = Instant::now();
         self.counters.worked(order.operation, ended - begun);
-        let back = self.conclude(order.place, &ticket, held, fate, ended);
+        let back = out.conclude(fate, ended);
         if !back.in_time {
             // Its caller was answered long ago; what it made is undone by whoever guards it.
             return (Attempt::Ran(Err(condition::away())), None);
         }
-        self.judge(order, &ticket, verdict, back, call)
+        self.judge(order, life, verdict, back, call)
     }
 
     /// What came of a call, told to whoever has to know.
-    fn judge<T, F>(
-        &self,
-        order: Order,
-        ticket: &Ticket,
-        verdict: Verdict<T>,
-        back: Back,
-        call: F,
-    ) -> (Attempt<T, F>, Option<Permit>) {
+    fn judge<T, F>(&self, order: Order, life: Life, verdict: Verdict<T>, back: Back, call: F) -> (Attempt<T, F>, Option<Permit>) {
         let Back { same_epoch, mut permit, .. } = back;
         let attempt = match verdict {
             Verdict::Done(_) | Verdict::Refused(_) | Verdict::Input(_) if !same_epoch => {
@@ -105,15 +92,15 @@ impl Slot {
                 Attempt::Broken(call, condition::away())
             }
             Verdict::Done(value) => {
-                self.succeeded(ticket.life.epoch);
+                self.succeeded(life.epoch);
                 Attempt::Ran(Ok(value))
             }
             Verdict::Refused(error) | Verdict::Input(error) => {
-                self.succeeded(ticket.life.epoch);
+                self.succeeded(life.epoch);
                 Attempt::Ran(Err(error))
             }
             Verdict::Broken { level, text, error } => {
-                self.failed(ticket.life.epoch, level, &text);
+                self.failed(life.epoch, level, &text);
                 match level {
                     Level::Operation | Level::Session => Attempt::Ran(Err(error)),
                     Level::Login | Level::Token | Level::Module => Attempt::Broken(call, error),
@@ -132,30 +119,15 @@ impl Slot {
         (attempt, permit)
     }
 
-    /// Gives the session of a call back.
-    pub(super) fn conclude(&self, place: Place, ticket: &Ticket, held: Option<Session>, fate: Fate, now: Instant) -> Back {
-        let mut back = self.pool.check_in(ticket, held, fate, now);
-        if let Some(session) = back.to_close.take() {
-            match fate {
-                Fate::Keep | Fate::Close if back.same_epoch => drop(session.close()),
-                Fate::Keep | Fate::Close | Fate::Doubt => close_if_ours(session, ticket.life.slot_id),
-            }
-        }
-        if !back.in_time {
-            self.came_back(place);
-        }
-        back
-    }
-
     /// Runs `call`; mends what is broken of operation and session, and repeats it then, once. Bad input is told from everything else, and
     /// is counted nowhere.
     fn perform<T>(
         &self,
-        ticket: &Ticket,
-        held: &mut Option<Session>,
+        out: &mut CheckedOut<'_>,
         order: Order,
         call: &dyn Fn(&Calling<'_>) -> Result<T, Fault>,
     ) -> (Verdict<T>, Fate) {
+        let CheckedOut { ticket, session: held, .. } = out;
         let mut first: Option<First> = None;
         loop {
             let (failure, subject) = match self.once(ticket.life, held, call) {

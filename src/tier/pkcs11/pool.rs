@@ -1,9 +1,10 @@
 //! The sessions of a slot and the calls that run on them.
 //!
 //! One mutex, taken twice a call. Idle sessions are taken last in, first out. A call is on the list from its check-out to its
-//! check-in; one that does not come back in time is *written off*: its caller was answered, its permit goes to somebody else, and
-//! its session is closed when it comes back after all. Sessions belong to an epoch: what comes back from an earlier one is not
-//! used again. It knows no PKCS #11 function; closing is done by whoever called.
+//! check-in, and is not checked in before the last function that it calls has returned; one that does not come back in time is
+//! *written off*: its caller was answered, its permit goes to somebody else, and its session is closed when it comes back after
+//! all. Sessions belong to an epoch: what comes back from an earlier one is not used again. It knows no PKCS #11 function: what is
+//! to be closed is closed by `checkout`, while the call is on the list.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,10 +59,25 @@ pub(super) struct Back {
     pub(super) in_time: bool,
     /// Whether its epoch is still the present one.
     pub(super) same_epoch: bool,
-    /// What the caller must close, with care when the epoch is another.
-    pub(super) to_close: Option<Session>,
     /// That of the call, unless it was written off.
     pub(super) permit: Option<Permit>,
+}
+
+/// What comes of a check-in.
+pub(super) enum CheckIn {
+    /// The call is off the list.
+    Done(Back),
+    /// The call is still on the list: this session is closed first.
+    CloseFirst(Session, Closing),
+}
+
+/// How a session is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// At once: it is known to be ours.
+    Known,
+    /// If the module says that it is ours: its number may be somebody else's by now.
+    IfOurs,
 }
 
 /// A call that was written off.
@@ -142,10 +158,18 @@ impl Pool {
         if inner.life == Some(ticket.life) { inner.idle.pop().map(|idle| idle.session) } else { None }
     }
 
-    /// Takes a call off the list.
-    pub(super) fn check_in(&self, ticket: &Ticket, session: Option<Session>, fate: Fate, now: Instant) -> Back {
+    /// Takes a call off the list, unless its session is to be closed: that is done before, and then it is checked in without one.
+    pub(super) fn check_in(&self, ticket: &Ticket, session: Option<Session>, fate: Fate, now: Instant) -> CheckIn {
         let mut inner = self.inner();
         let at = inner.running.iter().position(|running| running.number == ticket.number);
+        let same_epoch = inner.life == Some(ticket.life);
+        match (session, fate) {
+            (None, _) => {}
+            // A session that was given up is one more than there are permits.
+            (Some(session), Fate::Keep) if same_epoch && at.is_some() => inner.idle.push(Idle { session, used: now }),
+            (Some(session), Fate::Keep | Fate::Close) if same_epoch => return CheckIn::CloseFirst(session, Closing::Known),
+            (Some(session), Fate::Keep | Fate::Close | Fate::Doubt) => return CheckIn::CloseFirst(session, Closing::IfOurs),
+        }
         let permit = match at {
             Some(at) => inner.running.swap_remove(at).permit,
             None => {
@@ -153,23 +177,13 @@ impl Pool {
                 None
             }
         };
-        let same_epoch = inner.life == Some(ticket.life);
-        let to_close = match (session, fate) {
-            (None, _) => None,
-            // A session that was given up is one more than there are permits.
-            (Some(session), Fate::Keep) if same_epoch && at.is_some() => {
-                inner.idle.push(Idle { session, used: now });
-                None
-            }
-            (Some(session), Fate::Keep | Fate::Close | Fate::Doubt) => Some(session),
-        };
         let empty = inner.running.is_empty();
         drop(inner);
         if empty {
             self.emptied.notify_all();
         }
         self.freed.notify_one();
-        Back { in_time: at.is_some(), same_epoch, to_close, permit }
+        CheckIn::Done(Back { in_time: at.is_some(), same_epoch, permit })
     }
 
     /// Waits until a call gives its session back; at once when one did since the last wait.

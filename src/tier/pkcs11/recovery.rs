@@ -4,6 +4,7 @@
 //! close all sessions, find the token by its URI, log in. Module: C_Finalize and C_Initialize first, and for all slots of the
 //! module. Everything ends in one login, one canary and one sweep. It waits for nobody longer than [`DRAIN`].
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +32,40 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_WITH_NEIGHBOURS: Duration = Duration::from_millis(500);
 /// How long the sweep of a new epoch may take; what it did not reach is found at its first use.
 const SWEEP: Duration = Duration::from_millis(500);
+
+/// A session in the hands of an attempt: closed when the attempt fails or panics before the session is handed on.
+struct Opened {
+    life: Life,
+    session: Option<Session>,
+}
+
+impl Opened {
+    fn new(session: Session, life: Life) -> Self {
+        Self { life, session: Some(session) }
+    }
+
+    /// As the session that holds the login.
+    fn hand_on(mut self) -> Login {
+        let session = self.session.take().expect("it is handed on once");
+        Login { session, life: self.life }
+    }
+}
+
+impl Deref for Opened {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        self.session.as_ref().expect("it is there until it is handed on")
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            close_if_ours(session, self.life.slot_id);
+        }
+    }
+}
 
 /// A slot that is ready.
 pub(super) struct Ready {
@@ -63,9 +98,10 @@ impl Ready {
     }
 
     /// Gives up what was opened: the slot was closed meanwhile.
-    pub(super) fn discard(self) {
-        let _ = self.login.session.close();
-        self.kept.into_iter().for_each(|session| drop(session.close()));
+    pub(super) fn discard(self, slot: &Slot) {
+        // Under another C_Initialize the numbers are those of other sessions.
+        let Some(_pass) = slot.lease.gate().enter().filter(|pass| pass.initialisation == self.life.initialisation) else { return };
+        self.kept.into_iter().chain([self.login.session]).for_each(|session| close_if_ours(session, self.life.slot_id));
     }
 }
 
@@ -119,15 +155,16 @@ fn reach(slot: &Arc<Slot>, level: Level, answer: Option<&Answer>) -> Result<Read
     };
     let held = if level == Level::Login { lock(&slot.login).take() } else { None };
     if let Some(login) = held.filter(|login| login.life.initialisation == pass.initialisation) {
-        match relogin(slot, &login.session, answer) {
-            Ok(()) => return Ok(ready(slot, login.life, login.session, Sessions::Keep, level)?),
+        let session = Opened::new(login.session, login.life);
+        match relogin(slot, &session, answer) {
+            Ok(()) => return Ok(ready(slot, session, Sessions::Keep, level)?),
             Err(Relogin::Halted(halt)) => {
-                *lock(&slot.login) = Some(login);
+                *lock(&slot.login) = Some(session.hand_on());
                 return Err(halt);
             }
             // Then it is more than the login.
             Err(Relogin::Broken) => {
-                *lock(&slot.login) = Some(login);
+                *lock(&slot.login) = Some(session.hand_on());
                 level = Level::Token;
             }
         }
@@ -142,12 +179,9 @@ fn reach(slot: &Arc<Slot>, level: Level, answer: Option<&Answer>) -> Result<Read
     };
     slot.found(token.clone());
     let life = Life { epoch: 0, initialisation: pass.initialisation, slot_id: token.slot_id };
-    let session = slot.open(life).map_err(broken(next))?;
-    if let Err(halt) = log_in(slot, &session, &token, answer, next) {
-        let _ = session.close();
-        return Err(halt);
-    }
-    Ok(ready(slot, life, session, Sessions::New, level.max(Level::Token))?)
+    let session = Opened::new(slot.open(life).map_err(broken(next))?, life);
+    log_in(slot, &session, &token, answer, next)?;
+    Ok(ready(slot, session, Sessions::New, level.max(Level::Token))?)
 }
 
 /// Only a new initialisation would help, and calls hang in the module.
@@ -242,20 +276,21 @@ fn relogin(slot: &Slot, session: &Session, answer: Option<&Answer>) -> Result<()
 }
 
 /// The new epoch: canary and sweep.
-fn ready(slot: &Arc<Slot>, life: Life, session: Session, sessions: Sessions, level: Level) -> Result<Ready, Failed> {
+fn ready(slot: &Arc<Slot>, mut session: Opened, sessions: Sessions, level: Level) -> Result<Ready, Failed> {
     let known = lock(&slot.handles).len();
-    let life = Life { epoch: new_epoch(), ..life };
+    let life = Life { epoch: new_epoch(), ..session.life };
+    session.life = life;
     let swept = match objects::sweep(&session, Some(Instant::now() + SWEEP)) {
         Ok(swept) => swept,
         Err(fault) => {
             let text = Error::from(fault);
-            *lock(&slot.login) = Some(Login { session, life });
+            *lock(&slot.login) = Some(session.hand_on());
             return Err(Failed::soon(deeper(level), format!("the token's objects cannot be listed: {}", text.causes())));
         }
     };
     if known > 0 && swept.is_empty() && level < Level::Module {
         // A token that lost its storage looks like this, until it is initialised anew.
-        *lock(&slot.login) = Some(Login { session, life });
+        *lock(&slot.login) = Some(session.hand_on());
         return Err(Failed::soon(Level::Module, "the token shows none of its keys".to_owned()));
     }
     // Its key lives in the login session; that of the epoch before ended with the login, or is not trusted any more.
@@ -267,5 +302,5 @@ fn ready(slot: &Arc<Slot>, life: Life, session: Session, sessions: Sessions, lev
         Sessions::Keep => slot.pool.take_idle(),
         Sessions::New => Vec::new(),
     };
-    Ok(Ready { life, login: Login { session, life }, kept, swept, canary, level })
+    Ok(Ready { life, login: session.hand_on(), kept, swept, canary, level })
 }

@@ -55,6 +55,7 @@ impl Slot {
             failing_keys: self.suspects.names(),
             generator,
             generator_failures,
+            panics: self.counters.panics(),
         }
     }
 }

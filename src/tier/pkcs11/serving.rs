@@ -115,8 +115,10 @@ struct Errand<T, F> {
 /// How far it is.
 enum State<T, F> {
     Waits(F),
+    /// Its place is taken by calls that hang.
+    Displaced(F),
     Ran(Attempt<T, F>),
-    /// It has nothing to tell: its thread panicked in the call.
+    /// With whoever looks at it at the moment.
     Gone,
 }
 
@@ -153,17 +155,38 @@ where
 
     fn run(&mut self, permit: Permit) -> Option<Permit> {
         let State::Waits(call) = std::mem::replace(&mut self.state, State::Gone) else { return Some(permit) };
+        let held = match (self.order.place, self.slot.inline()) {
+            (Place::Inline, Some(inline)) => match inline.workers.hold() {
+                Some(held) => Some(held),
+                None => {
+                    self.state = State::Displaced(call);
+                    return Some(permit);
+                }
+            },
+            (Place::Inline | Place::Thread | Place::Generation, _) => None,
+        };
         self.slot.counters.waited(permit.waited());
-        let (attempt, permit) = self.slot.attempt(self.order, Some(permit), call);
+        let attempted = self.slot.caught(|| self.slot.attempt(self.order, Some(permit), call));
+        drop(held);
+        let Some((attempt, permit)) = attempted else {
+            self.state = State::Ran(Attempt::Ran(Err(Error::internal("a call to the token panicked"))));
+            tracing::error!(token = %self.slot.name(), operation = self.order.operation.name(), "a call panicked");
+            // What it took went back by itself, its permit, too.
+            return None;
+        };
         self.state = State::Ran(attempt);
         permit
     }
 
     fn tell(self: Box<Self>) {
-        if let State::Ran(attempt) = self.state {
-            // Its caller may be gone; whatever the call took it gave back.
-            let _ = self.answer.send(Answer::Attempted(attempt));
-        }
+        let answer = match self.state {
+            State::Ran(attempt) => Answer::Attempted(attempt),
+            // As if its lane were shut.
+            State::Displaced(call) => Answer::Refused(Refused::Shut, call),
+            State::Waits(..) | State::Gone => return,
+        };
+        // Its caller may be gone; whatever the call took it gave back.
+        let _ = self.answer.send(answer);
     }
 
     fn refuse(self: Box<Self>, why: Refused) {

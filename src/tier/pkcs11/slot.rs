@@ -12,7 +12,7 @@ use cryptoki::error::Error as Failure;
 use cryptoki::mechanism::MechanismType;
 use cryptoki::session::Session;
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use super::call::Functions;
@@ -36,6 +36,7 @@ use super::supervisor::Watch;
 use super::suspects::Suspects;
 use super::threads::Threads;
 use super::token::TokenSummary;
+use super::workers::Workers;
 use super::{Oversubscription, Settings};
 use crate::base::{Error, Kind, Result};
 use crate::tier::{Ability, Share};
@@ -84,6 +85,8 @@ enum InlineCalls {
 /// Places on the workers of a runtime.
 pub(super) struct Inline {
     pub(super) lane: Arc<Lane>,
+    /// Those that calls may hold, of this and of other tokens.
+    pub(super) workers: Arc<Workers>,
     pub(super) runtime: Handle,
 }
 
@@ -133,12 +136,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Slot {
-    /// Loads the module; the supervisor connects to the token.
-    ///
-    /// # Errors
-    /// The library is not there or is no module.
-    pub(super) fn new(settings: Settings) -> Result<Arc<Self>> {
-        let lease = Lease::acquire(&settings.module)?;
+    /// Of a module that is loaded; the supervisor connects to the token.
+    pub(super) fn new(settings: Settings, lease: Lease) -> Arc<Self> {
         let inline = inline_permits().filter(|(permits, _)| settings.sessions > permits + 1);
         let threads = settings.sessions - inline.as_ref().map_or(0, |(permits, _)| *permits);
         let slot = Arc::new_cyclic(|me: &Weak<Slot>| Self {
@@ -161,7 +160,11 @@ impl Slot {
             watch: Watch::default(),
             spread: OnceLock::new(),
             sessions: Lane::new(threads, settings.queue),
-            inline: inline.map(|(permits, runtime)| Inline { lane: Lane::new(permits, settings.queue), runtime }),
+            inline: inline.map(|(permits, runtime)| Inline {
+                lane: Lane::new(permits, settings.queue),
+                workers: Workers::of(&runtime, permits),
+                runtime,
+            }),
             machine: Mutex::new(Machine::new(Instant::now())),
             calm: AtomicBool::new(false),
             changed: watch::Sender::new(0),
@@ -173,7 +176,7 @@ impl Slot {
         });
         let me: Weak<dyn Neighbour> = slot.me.clone();
         slot.lease.introduce(me);
-        Ok(slot)
+        slot
     }
 
     /// What the token said of itself when it was found last.
@@ -397,55 +400,6 @@ impl Slot {
     /// Random bytes, of the token and of the process.
     pub(super) fn random(&self) -> &Random {
         &self.random
-    }
-
-    /// Ends: waits for the calls that run, at most until `deadline`, closes the sessions, logs out. The module is finalised when
-    /// nobody else uses it. While a call still runs nothing is closed under it (that crashes modules); the end of the process must
-    /// do, by [`end_process`](super::end_process).
-    pub(super) async fn close(self: &Arc<Self>, deadline: tokio::time::Instant) -> Result<()> {
-        if self.change(Machine::close) == Change::None {
-            return Ok(());
-        }
-        self.sessions.shut();
-        if let Some(inline) = &self.inline {
-            inline.lane.shut();
-        }
-        let slot = Arc::clone(self);
-        let (done, ended) = oneshot::channel();
-        let job = move || {
-            let _ = done.send(slot.end(deadline.into_std()));
-            None
-        };
-        self.threads.run(Box::new(job)).map_err(Error::internal)?;
-        let drained = timeout_at(deadline, ended).await;
-        match drained {
-            Ok(Ok(true)) => Ok(()),
-            _ => Err(Error::new(
-                Kind::Unavailable,
-                format!("A call to the token {} still runs; its sessions are left open.", self.name()),
-            )),
-        }
-    }
-
-    /// Whether everything was closed.
-    fn end(&self, until: Instant) -> bool {
-        let drained = self.pool.drain(until) && self.pool.occupancy().hung == 0 && self.await_attempt(until);
-        if drained && let Some(_pass) = self.lease.gate().enter() {
-            let life = self.pool.life();
-            for session in self.pool.take_idle() {
-                let _ = session.close();
-            }
-            let login = lock(&self.login).take();
-            if let Some(login) = login.filter(|login| Some(login.life) == life) {
-                let _ = login.session.logout();
-                let _ = login.session.close();
-            }
-            self.pool.end();
-        }
-        if drained {
-            self.lease.release();
-        }
-        drained
     }
 }
 

@@ -227,4 +227,6 @@ pub struct SlotStatus {
     pub generator: Generator,
     /// Draws of it that failed a health test so far, and were left out.
     pub generator_failures: u64,
+    /// Calls, attempts to recover and looks after the slot that panicked.
+    pub panics: u64,
 }

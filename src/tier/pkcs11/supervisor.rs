@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use cryptoki::session::Session;
 
 use super::calling::{Calling, Fault};
+use super::checkout::CheckedOut;
 use super::condition::{Change, Condition, Failed, Machine, Why};
 use super::performing::Attempt;
 use super::pin::Answer;
-use super::pool::{Fate, Life, Place, Ticket, WrittenOff};
+use super::pool::{Fate, Life, Occupancy, Place, WrittenOff};
 use super::recovery::{self, Ready};
 use super::rv::{self, Level};
 use super::slot::{Order, Slot, close_if_ours, lock};
@@ -127,10 +128,12 @@ pub(super) fn watch(slot: &Arc<Slot>) -> std::io::Result<()> {
 fn look_after(watched: &Weak<Slot>) {
     loop {
         let Some(slot) = watched.upgrade() else { return };
-        if slot.look(|machine| *machine.condition() == Condition::Closed) && slot.pool.occupancy().hung == 0 {
+        let Occupancy { busy, hung, .. } = slot.pool.occupancy();
+        if slot.look(|machine| *machine.condition() == Condition::Closed) && busy + hung == 0 {
             return;
         }
-        slot.tick(Instant::now());
+        // One that panics is followed by the next one.
+        slot.caught(|| slot.tick(Instant::now()));
         let wake = slot.watch.next_look(&slot);
         drop(slot);
         std::thread::sleep(wake);
@@ -172,14 +175,15 @@ impl Slot {
         if off.is_empty() {
             return;
         }
-        let life = self.pool.life();
         for WrittenOff { place, .. } in &off {
             self.lease.count_hung();
             self.counters.written_off();
             if *place == Place::Inline {
                 self.hung_inline.fetch_add(1, Ordering::AcqRel);
             }
-            if let Some(life) = life {
+        }
+        if let Some(life) = self.pool.life() {
+            for _ in &off {
                 self.failed(life.epoch, Level::Operation, "a call did not come back in time");
             }
         }
@@ -226,15 +230,16 @@ impl Slot {
                 if !counted {
                     self.lease.count_hung();
                 }
-                tracing::error!(token = %self.name(), "the recovery of the token hangs in the module");
                 self.change(Machine::attempt_hangs);
+                self.lease.tell_if_initialisation_hangs();
+                tracing::error!(token = %self.name(), "the recovery of the token hangs in the module");
             }
             Whereabouts::PinSource => {
                 drop(attempt);
                 let text =
                     format!("{} has given no answer for {} s.", self.settings.pin.name(), self.settings.deadline.as_secs_f64());
+                self.change(|machine, now| machine.attempt_waits(Why::Pin, text.clone(), now));
                 tracing::warn!(token = %self.name(), reason = text, "the token is not logged in to");
-                self.change(|machine, now| machine.attempt_waits(Why::Pin, text, now));
             }
         }
     }
@@ -264,18 +269,41 @@ impl Slot {
             Some(Running { at: Whereabouts::Module, overdue: now + self.settings.deadline, late: false, hung: false });
         let slot = Arc::clone(self);
         let job = move || {
-            tracing::debug!(token = %slot.name(), %level, "an attempt to recover begins");
-            let outcome = recovery::attempt(&slot, level);
-            slot.end_attempt(outcome);
+            // What it had begun is begun anew, and the module is left alone unless it was to be initialised anyway.
+            let panicked = || Failed::soon(level.max(Level::Token), "an attempt to recover panicked".to_owned());
+            let attempt = || {
+                tracing::debug!(token = %slot.name(), %level, "an attempt to recover begins");
+                recovery::attempt(&slot, level)
+            };
+            let outcome = slot.caught(attempt).unwrap_or_else(|| Err(panicked()));
+            if slot.caught(|| slot.conclude_attempt(outcome)).is_none() {
+                // It may have got as far as to say how the attempt ended.
+                slot.change(|machine, now| match machine.condition() {
+                    Condition::Recovering(_) => machine.attempt_failed(panicked(), now),
+                    Condition::Serving | Condition::Probing(_) | Condition::Open(_) | Condition::Down(..) | Condition::Closed => {
+                        Change::None
+                    }
+                });
+            }
+            slot.end_attempt();
             None
         };
         if let Err(error) = self.threads.run(Box::new(job)) {
             let text = format!("the system gives no thread: {error}");
-            self.end_attempt(Err(Failed::soon(level, text)));
+            self.conclude_attempt(Err(Failed::soon(level, text)));
+            self.end_attempt();
         }
     }
 
-    fn end_attempt(&self, outcome: Result<Ready, Failed>) {
+    /// Another attempt may begin.
+    fn end_attempt(&self) {
+        let ended = lock(&self.watch.attempt).take();
+        if ended.is_some_and(|running| running.hung) {
+            self.lease.count_back();
+        }
+    }
+
+    fn conclude_attempt(&self, outcome: Result<Ready, Failed>) {
         match outcome {
             Ok(ready) => {
                 let level = ready.level;
@@ -291,7 +319,7 @@ impl Slot {
                     }
                 });
                 match ready {
-                    Some(ready) => ready.discard(),
+                    Some(ready) => ready.discard(self),
                     None => {
                         self.counters.recovered(level);
                         tracing::info!(token = %self.name(), %level, sessions = self.capacity(), "the token serves");
@@ -312,10 +340,6 @@ impl Slot {
                 }
             }
         }
-        let ended = lock(&self.watch.attempt).take();
-        if ended.is_some_and(|running| running.hung) {
-            self.lease.count_back();
-        }
     }
 
     /// Whether an attempt may initialise the module anew although another slot of it serves.
@@ -323,13 +347,14 @@ impl Slot {
         lock(&self.watch.disturbance).take(Instant::now())
     }
 
-    /// Waits until no attempt runs.
+    /// Waits until no attempt runs, but for none that is overdue.
     pub(super) fn await_attempt(&self, until: Instant) -> bool {
         loop {
-            if lock(&self.watch.attempt).is_none() {
-                return true;
-            }
-            if Instant::now() >= until {
+            let late = match &*lock(&self.watch.attempt) {
+                None => return true,
+                Some(running) => running.late,
+            };
+            if late || Instant::now() >= until {
                 return false;
             }
             std::thread::sleep(TICK / 10);
@@ -391,7 +416,7 @@ impl Slot {
         drop(chores);
         let slot = Arc::clone(self);
         let job = move || {
-            chore(&slot, last_call);
+            slot.caught(|| chore(&slot, last_call));
             slot.end_chore(number);
             None
         };
@@ -415,9 +440,9 @@ impl Slot {
         Order { operation: Operation::Upkeep, share: Share::default(), place: Place::Thread, deadline }
     }
 
-    fn check_out_for_upkeep(&self) -> Option<(Ticket, Option<Session>)> {
+    fn check_out_for_upkeep(&self) -> Option<CheckedOut<'_>> {
         let now = Instant::now();
-        self.pool.check_out(Place::Thread, now, now + self.settings.deadline, None).ok()
+        self.check_out(Place::Thread, now, now + self.settings.deadline, None).ok()
     }
 
     /// Objects that nobody was told of. Without a permit: whoever gave up may have given up because none came free.
@@ -440,20 +465,18 @@ impl Slot {
 
     /// Asks for one of the sessions that the token refused; when it gives it, it may give the others.
     fn grow(&self, _last_call: Instant) {
-        let Some(pass) = self.lease.gate().enter() else { return };
-        let Some((ticket, idle)) = self.check_out_for_upkeep() else { return };
-        let opened = if ticket.life.initialisation == pass.initialisation { self.open(ticket.life).ok() } else { None };
-        if let Some(session) = opened {
-            match self.pool.add_idle(ticket.life, session) {
+        let Some(out) = self.check_out_for_upkeep() else { return };
+        if let Ok(session) = self.open(out.life()) {
+            match self.pool.add_idle(out.life(), session) {
                 Ok(()) => {
                     self.fit_to_token();
                     lock(&self.watch.growth).reset();
                     tracing::info!(token = %self.name(), sessions = self.capacity(), "the token allows more sessions again");
                 }
-                Err(session) => close_if_ours(session, ticket.life.slot_id),
+                Err(session) => close_if_ours(session, out.life().slot_id),
             }
         }
-        self.conclude(Place::Thread, &ticket, idle, Fate::Keep, Instant::now());
+        out.conclude(Fate::Keep, Instant::now());
     }
 
     /// A real operation on every session that was idle for long, so that nothing between here and the token drops it; the
@@ -462,13 +485,13 @@ impl Slot {
         // What is not due now must last until the next round.
         let Some(since) = Instant::now().checked_sub(self.settings.keepalive - self.settings.keepalive / ROUNDS) else { return };
         while Instant::now() < last_call
-            && let Some(_pass) = self.lease.gate().enter()
-            && let Some((ticket, session)) = self.pool.check_out_cold(Instant::now() + self.settings.deadline, since)
+            && let Some(out) = self.check_out_cold(Instant::now() + self.settings.deadline, since)
         {
-            let (fate, fault) = self.ping(&session, ticket.life);
-            self.conclude(Place::Thread, &ticket, Some(session), fate, Instant::now());
+            let life = out.life();
+            let Some((fate, fault)) = out.session.as_ref().map(|session| self.ping(session, life)) else { return };
+            out.conclude(fate, Instant::now());
             if let Some((level, text)) = fault {
-                self.failed(ticket.life.epoch, level, &text);
+                self.failed(life.epoch, level, &text);
                 return;
             }
         }
@@ -476,21 +499,20 @@ impl Slot {
     }
 
     fn keep_login_alive(&self) {
-        let Some(_pass) = self.lease.gate().enter() else { return };
-        let Some((ticket, idle)) = self.check_out_for_upkeep() else { return };
-        let login = lock(&self.login).take();
-        let mut fault = None;
-        if let Some(login) = login {
-            fault = match self.ping(&login.session, ticket.life) {
-                (Fate::Keep, fault) | (Fate::Close | Fate::Doubt, fault @ Some(_)) => fault,
-                // Nobody replaces it but a login, and with it went the canary.
-                (Fate::Close | Fate::Doubt, None) => Some((Level::Login, "the session that holds the login is gone".to_owned())),
-            };
-            *lock(&self.login) = Some(login);
-        }
-        self.conclude(Place::Thread, &ticket, idle, Fate::Keep, Instant::now());
+        let Some(out) = self.check_out_for_upkeep() else { return };
+        let life = out.life();
+        let login = out.borrow_login();
+        let pinged = login.as_ref().and_then(|login| login.session()).map(|session| self.ping(session, life));
+        drop(login);
+        let fault = match pinged {
+            None => None,
+            Some((Fate::Keep, fault) | (Fate::Close | Fate::Doubt, fault @ Some(_))) => fault,
+            // Nobody replaces it but a login, and with it went the canary.
+            Some((Fate::Close | Fate::Doubt, None)) => Some((Level::Login, "the session that holds the login is gone".to_owned())),
+        };
+        out.conclude(Fate::Keep, Instant::now());
         if let Some((level, text)) = fault {
-            self.failed(ticket.life.epoch, level, &text);
+            self.failed(life.epoch, level, &text);
         }
     }
 

@@ -7,6 +7,11 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::base::{Error, Result};
+
 /// How long a thread stays parked.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -87,6 +92,21 @@ impl Threads {
 
     fn parked(&self) -> std::sync::MutexGuard<'_, Parked> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs `work`, which may hang, on a thread of its own; `None` when it has not ended after `patience`. Then nobody waits for it any
+/// more, and what it gives at last is dropped there.
+///
+/// # Errors
+/// The system gives no thread, or `work` panicked.
+pub(super) async fn apart<T: Send + 'static>(patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>> {
+    let (done, ended) = oneshot::channel();
+    let job = move || drop(done.send(work()));
+    std::thread::Builder::new().name("pkcs11-module".to_owned()).spawn(job).map_err(Error::internal)?;
+    match timeout(patience, ended).await {
+        Ok(ended) => ended.map(Some).map_err(Error::internal),
+        Err(_) => Ok(None),
     }
 }
 
