@@ -180,8 +180,8 @@ pub(super) fn advice(down: Down) -> &'static str {
             "Restart the service: calls that hang keep the module from being initialised anew. Other slots serve until then."
         }
         Down::Configuration => {
-            "Make exactly one token match the slot's uri; it is noticed within a second. Or change the configuration and \
-             restart the service."
+            "Put the module's library where the configuration says, and make exactly one token match the slot's uri; both are noticed \
+             within seconds. Or change the configuration and restart the service."
         }
     }
 }

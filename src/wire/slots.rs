@@ -125,7 +125,7 @@ pub enum Down {
     TooManyHung,
     /// The module hangs and must be initialised anew.
     NeedsRestart,
-    /// Not exactly one token is as it is configured.
+    /// There is no module, or not exactly one token, as it is configured.
     Configuration,
 }
 

@@ -34,3 +34,4 @@ mod sending;
 mod serving;
 mod status;
 mod temporary_credentials;
+mod unusable;

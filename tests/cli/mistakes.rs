@@ -23,7 +23,7 @@ fn a_missing_configuration_is_named() {
 fn a_missing_module_token_or_pin_is_named() {
     let installation = Installation::new();
     installation.configure(|text| text.replace(crate::softhsm::module().to_str().unwrap(), "/nowhere/module.so"));
-    assert!(installation.refusal(&["serve"]).contains("/nowhere/module.so"));
+    assert!(installation.refusal(&["check-config"]).contains("/nowhere/module.so"));
     installation.configure(|text| text.replace("pkcs11:token=", "pkcs11:token=other%20"));
     let line = installation.refusal(&["check-config"]);
     assert!(line.contains("No token") && line.contains(&installation.token), "{line}");

@@ -129,7 +129,7 @@ fn data(bytes: &[u8]) -> *mut u8 {
 pub(super) struct Functions {
     list: CK_FUNCTION_LIST,
     /// Keeps the library mapped for as long as `list` is used.
-    _library: Pkcs11,
+    _library: Option<Pkcs11>,
 }
 
 type Init = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
@@ -151,7 +151,12 @@ impl Functions {
         }
         // SAFETY: C_GetFunctionList succeeded: `list` points to the module's static CK_FUNCTION_LIST (PKCS #11, section 5.4).
         let list = unsafe { *list };
-        Ok(Self { list, _library: library })
+        Ok(Self { list, _library: Some(library) })
+    }
+
+    /// Those of a library that is not loaded: none, so that every call is [`Failure::NullFunctionPointer`].
+    pub(super) fn none() -> Self {
+        Self { list: CK_FUNCTION_LIST::default(), _library: None }
     }
 
     /// C_EncryptInit and C_Encrypt. `output` is as long as the result can be; gives the length of the result.

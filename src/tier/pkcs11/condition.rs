@@ -81,7 +81,7 @@ pub enum Why {
     TooManyHung,
     /// The module must be initialised anew, and cannot be while a call hangs in it: the process must be restarted.
     NeedsRestart,
-    /// The configuration names no usable token.
+    /// The configuration names no module that can be loaded, or not exactly one token.
     Configuration,
 }
 

@@ -77,11 +77,10 @@ use calling::{Calling, Fault};
 use key::TokenKey;
 use known_good::{KeyObject, Subject};
 use learning::{Known, PAIRS, learn, not_learnt};
-use module::Lease;
 use objects::{Made, Residence};
 use pool::Place;
 use slot::{Order, Slot};
-use status::{Operation, SlotState, SlotStatus};
+use status::{Operation, SlotStatus};
 
 pub use condition::Why;
 pub use notes::{LoginNotes, LoginNotesFile, LoginNotesInMemory, Note, TokenName, Unclear};
@@ -213,7 +212,7 @@ impl Pkcs11Tier {
     /// [`Kind::Unavailable`] with one line that names the module, the token or the PIN. A wrong PIN is tried once.
     pub async fn connect(settings: Settings) -> Result<Self> {
         let probing = Instant::now() + settings.generation_deadline * PAIRS;
-        let tier = Self::begin(settings).await?;
+        let tier = Self::begin(settings)?;
         let overdue =
             || Error::new(Kind::Unavailable, "The hardware security module did not answer in time when it was connected.");
         let connected = tokio::time::timeout_at(probing, tier.slot.connected()).await.map_err(|_| overdue()).flatten();
@@ -229,19 +228,17 @@ impl Pkcs11Tier {
     }
 
     /// The same for a server that does not give up: what cannot be reached at the first attempt is tried again and again, and
-    /// calls are refused until then.
+    /// calls are refused until then. That goes for a library that is not there and for several tokens that match, too.
     ///
     /// # Errors
-    /// Only a new configuration can help: the library is not there or is no PKCS #11 module, several tokens match, or the token is
-    /// in use by another tier of the process.
+    /// The system gives no thread.
     pub async fn start(settings: Settings) -> Result<Self> {
         let deadline = settings.deadline;
-        let tier = Self::begin(settings).await?;
+        let tier = Self::begin(settings)?;
         let overdue = |_| Error::new(Kind::Unavailable, "The hardware security module does not answer.");
         let connected = tokio::time::timeout(deadline, tier.slot.connected()).await.map_err(overdue).flatten();
         let learnt = match connected {
             Ok(()) => tokio::time::timeout(PATIENCE, learn(&tier.slot, &tier.known)).await.map_err(overdue).flatten(),
-            Err(error) if tier.status().state == SlotState::Down(Why::Configuration) => Err(error)?,
             Err(error) => Err(error),
         };
         match learnt {
@@ -254,17 +251,14 @@ impl Pkcs11Tier {
         Ok(tier)
     }
 
-    async fn begin(settings: Settings) -> Result<Self> {
-        let (module, deadline) = (settings.module.clone(), settings.deadline);
-        let loaded = threads::apart(deadline, move || Lease::acquire(&module, std::time::Instant::now() + deadline)).await?;
-        let lease = loaded.unwrap_or_else(|| Err(registry::silent(&settings.module)))?;
+    fn begin(settings: Settings) -> Result<Self> {
         let unknown = Arc::new(Description {
             kind: TierKind::Hardware,
             name: settings.token.to_string(),
             capabilities: Capabilities::unknown(),
             deadline: settings.deadline,
         });
-        let slot = Slot::new(settings, lease);
+        let slot = Slot::new(settings);
         supervisor::watch(&slot).map_err(Error::internal)?;
         Ok(Self { slot, known: Arc::default(), unknown })
     }

@@ -6,9 +6,10 @@
 //! and whoever is at one of them counts as a call that runs ([`Initialising`]).
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -28,10 +29,11 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Callers that may wait to make a key, for all slots of a module.
 const GENERATION_QUEUE: usize = 64;
 
-/// A loaded library.
+/// A module. Its library is loaded, except for the stand-in that a [`Lease`] has until then.
 pub(super) struct Module {
     path: PathBuf,
-    context: Pkcs11,
+    /// `None` of a library that is not loaded.
+    context: Option<Pkcs11>,
     functions: Functions,
     gate: Gate,
     state: Mutex<State>,
@@ -87,11 +89,37 @@ pub(super) enum NotNow {
     Failed(Failure),
 }
 
-/// A module that stays initialised until this is released or dropped.
+/// A module that stays initialised until this is released or dropped. Its library is loaded when that is asked for and possible.
 pub(super) struct Lease {
-    module: Arc<Module>,
+    loaded: OnceLock<Arc<Module>>,
+    /// What stands in for the module until its library is loaded: nobody passes its gate.
+    absent: Arc<Module>,
+    /// What the library's file was like when it was looked at last.
+    seen: Mutex<Option<LibraryFile>>,
     user: u64,
+    neighbour: OnceLock<Weak<dyn Neighbour>>,
     released: AtomicBool,
+}
+
+/// What there is where a library should be.
+#[derive(PartialEq, Eq)]
+enum LibraryFile {
+    Nothing,
+    File { device: u64, inode: u64, length: u64, modified: (i64, i64) },
+}
+
+impl LibraryFile {
+    fn at(path: &Path) -> Self {
+        match std::fs::metadata(path) {
+            Ok(file) => Self::File {
+                device: file.dev(),
+                inode: file.ino(),
+                length: file.size(),
+                modified: (file.mtime(), file.mtime_nsec()),
+            },
+            Err(_) => Self::Nothing,
+        }
+    }
 }
 
 impl Module {
@@ -103,17 +131,27 @@ impl Module {
         let broken = |failure: Failure| {
             Error::new(Kind::Unavailable, format!("{} is not a PKCS#11 module that can be loaded: {failure}.", path.display()))
         };
-        Ok(Self {
+        let functions = Functions::load(path).map_err(broken)?;
+        Ok(Self::new(path, functions, Some(Pkcs11::new(path).map_err(broken)?)))
+    }
+
+    fn new(path: &Path, functions: Functions, context: Option<Pkcs11>) -> Self {
+        Self {
             path: path.to_owned(),
-            functions: Functions::load(path).map_err(broken)?,
-            context: Pkcs11::new(path).map_err(broken)?,
+            functions,
+            context,
             gate: Gate::new(),
             state: Mutex::default(),
             hung: AtomicUsize::new(0),
             initialising: Mutex::default(),
             initialised: Condvar::new(),
             generation: Lane::new(1, GENERATION_QUEUE),
-        })
+        }
+    }
+
+    /// The safe binding.
+    fn context(&self) -> Result<&Pkcs11, Failure> {
+        self.context.as_ref().ok_or(Failure::NullFunctionPointer)
     }
 
     fn users(&self) -> Vec<(u64, Arc<dyn Neighbour>)> {
@@ -179,7 +217,7 @@ struct Initialising(Arc<Module>);
 impl Initialising {
     /// C_Initialize; says whether it was the first in this process.
     fn initialise(&self) -> Result<Ours, Failure> {
-        match self.0.context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        match self.0.context()?.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) => Ok(Ours::Yes),
             // Another part of the process uses it: then it is not ours to finalise.
             Err(Failure::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(Ours::No),
@@ -190,7 +228,7 @@ impl Initialising {
     /// C_Finalize, if it is ours to call. The gate is closed.
     fn finalise(&self, ours: Ours) {
         if ours == Ours::Yes
-            && let Err(failure) = self.0.context.clone().finalize()
+            && let Err(failure) = self.0.context().and_then(|context| context.clone().finalize())
         {
             tracing::warn!(module = %self.0.path.display(), %failure, "C_Finalize failed");
         }
@@ -205,21 +243,59 @@ impl Drop for Initialising {
 }
 
 impl Lease {
-    /// Loads the library if this is the first time. Nothing is initialised yet. Blocks, for longer than until `until` if the library
-    /// hangs here.
-    ///
-    /// # Errors
-    /// The library is not there or is no PKCS #11 module, or somebody else loads it and does not come to an end.
-    pub(super) fn acquire(path: &Path, until: Instant) -> Result<Self> {
+    /// Of the module in this file. Nothing is loaded yet.
+    pub(super) fn of(path: &Path) -> Self {
         static USERS: AtomicU64 = AtomicU64::new(0);
-        let module = registry::module(path, until)?;
-        lock(&module.state).leases += 1;
-        Ok(Self { module, user: USERS.fetch_add(1, Ordering::Relaxed), released: AtomicBool::new(false) })
+        Self {
+            loaded: OnceLock::new(),
+            absent: Arc::new(Module::new(path, Functions::none(), None)),
+            seen: Mutex::default(),
+            user: USERS.fetch_add(1, Ordering::Relaxed),
+            neighbour: OnceLock::new(),
+            released: AtomicBool::new(false),
+        }
     }
 
-    /// Makes this user known to its neighbours.
+    /// Says who the user is, for its neighbours. To be said before the library is loaded.
     pub(super) fn introduce(&self, user: Weak<dyn Neighbour>) {
-        lock(&self.module.state).users.insert(self.user, user);
+        let _ = self.neighbour.set(user);
+    }
+
+    /// Loads the library, if it is not loaded yet. Nothing is initialised. Blocks, for longer than until `until` if the library hangs
+    /// here. A file that has changed since it could not be loaded is loaded at the next look, if it has not changed again by then:
+    /// half a library ends the process.
+    ///
+    /// # Errors
+    /// The library is not there, may not be complete or is no PKCS #11 module, or somebody else loads it and does not come to an end.
+    pub(super) fn load(&self, until: Instant) -> Result<()> {
+        if self.is_loaded() {
+            return Ok(());
+        }
+        let path = &self.absent.path;
+        let file = LibraryFile::at(path);
+        let is_nothing = file == LibraryFile::Nothing;
+        let before = lock(&self.seen).replace(file);
+        if !is_nothing && before.is_some_and(|before| Some(before) != *lock(&self.seen)) {
+            let text = format!("The PKCS#11 module {} has just changed; it is loaded when it stays as it is.", path.display());
+            return Err(Error::new(Kind::Unavailable, text));
+        }
+        let module = registry::module(path, until)?;
+        let mut state = lock(&module.state);
+        state.leases += 1;
+        state.users.extend(self.neighbour.get().map(|user| (self.user, Weak::clone(user))));
+        drop(state);
+        // One attempt loads at a time.
+        let _ = self.loaded.set(module);
+        Ok(())
+    }
+
+    /// Whether the library is loaded.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.loaded.get().is_some()
+    }
+
+    fn module(&self) -> &Arc<Module> {
+        self.loaded.get().unwrap_or(&self.absent)
     }
 
     /// C_Initialize, after a C_Finalize if it is initialised; nothing when somebody did so since `seen`. Blocks: waits up to
@@ -228,7 +304,7 @@ impl Lease {
     /// # Errors
     /// Why it cannot be done at the moment.
     pub(super) fn initialise(&self, seen: u64, patience: Duration) -> Result<(), NotNow> {
-        let module = &self.module;
+        let module = self.module();
         let hung = || module.hung.load(Ordering::Acquire);
         let Some(right) = module.enter_initialisation(patience) else {
             return Err(if hung() > 0 { NotNow::Hung(hung()) } else { NotNow::Elsewhere });
@@ -264,76 +340,79 @@ impl Lease {
     }
 
     fn tell_neighbours(&self) {
-        self.module.users().iter().filter(|(user, _)| *user != self.user).for_each(|(_, user)| user.lost_everything());
+        self.module().users().iter().filter(|(user, _)| *user != self.user).for_each(|(_, user)| user.lost_everything());
     }
 
     /// Tells the neighbours at once that they have lost everything if C_Initialize or C_Finalize is what hangs: nobody gets into
     /// the module until it comes back.
     pub(super) fn tell_if_initialisation_hangs(&self) {
-        if *lock(&self.module.initialising) {
+        if *lock(&self.module().initialising) {
             self.tell_neighbours();
         }
     }
 
     /// Whether C_Initialize was called and not undone.
     pub(super) fn is_initialised(&self) -> bool {
-        lock(&self.module.state).initialised
+        lock(&self.module().state).initialised
     }
 
     /// Whether another slot of the module serves.
     pub(super) fn has_serving_neighbours(&self) -> bool {
-        self.module.users().iter().any(|(user, neighbour)| *user != self.user && neighbour.is_serving())
+        self.module().users().iter().any(|(user, neighbour)| *user != self.user && neighbour.is_serving())
     }
 
     /// The safe binding.
-    pub(super) fn context(&self) -> &Pkcs11 {
-        &self.module.context
+    ///
+    /// # Errors
+    /// The library is not loaded.
+    pub(super) fn context(&self) -> Result<&Pkcs11, Failure> {
+        self.module().context()
     }
 
     /// The fast path.
     pub(super) fn functions(&self) -> &Functions {
-        &self.module.functions
+        &self.module().functions
     }
 
     /// What every call passes.
     pub(super) fn gate(&self) -> &Gate {
-        &self.module.gate
+        &self.module().gate
     }
 
     /// The module's one place for key generation.
     pub(super) fn generation(&self) -> &Arc<Lane> {
-        &self.module.generation
+        &self.module().generation
     }
 
     /// How many calls hang in it.
     pub(super) fn hung(&self) -> usize {
-        self.module.hung.load(Ordering::Acquire)
+        self.module().hung.load(Ordering::Acquire)
     }
 
     /// A call was written off: it is still inside.
     pub(super) fn count_hung(&self) {
-        self.module.hung.fetch_add(1, Ordering::AcqRel);
+        self.module().hung.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A call that was written off came back.
     pub(super) fn count_back(&self) {
-        self.module.hung.fetch_sub(1, Ordering::AcqRel);
+        self.module().hung.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Where the library is.
     pub(super) fn path(&self) -> &Path {
-        &self.module.path
+        &self.module().path
     }
 
     /// The tokens that are there. A slot whose token cannot be read is left out and logged.
     pub(super) fn tokens(&self) -> Result<Vec<TokenSummary>, Failure> {
-        let slots = self.module.context.get_slots_with_token()?;
+        let slots = self.context()?.get_slots_with_token()?;
         Ok(slots
             .into_iter()
-            .filter_map(|slot| match self.module.functions.token(slot.into()) {
+            .filter_map(|slot| match self.module().functions.token(slot.into()) {
                 Ok(token) => Some(token),
                 Err(failure) => {
-                    tracing::warn!(module = %self.module.path.display(), slot = slot.id(), %failure, "the token cannot be read");
+                    tracing::warn!(module = %self.module().path.display(), slot = slot.id(), %failure, "the token cannot be read");
                     None
                 }
             })
@@ -358,9 +437,9 @@ impl Lease {
                 return Err(NoToken::Misconfigured(format!("Several tokens of {module} match {uri}: add serial= or slot-id=.")));
             }
         };
-        let mut state = lock(&self.module.state);
+        let mut state = lock(&self.module().state);
         // Slots may be numbered anew by a C_Initialize: older claims say nothing.
-        let initialisation = self.module.gate.initialisation();
+        let initialisation = self.module().gate.initialisation();
         let wanted = Claim { slot_id: token.slot_id, initialisation, serial: token.serial.clone() };
         if state.claims.iter().any(|(user, claim)| *user != self.user && *claim == wanted) {
             return Err(NoToken::Misconfigured(format!(
@@ -376,15 +455,15 @@ impl Lease {
     /// C_Finalize takes.
     pub(super) fn release(&self) {
         if self.leave() == Leaving::Last {
-            self.module.farewell(None);
+            self.module().farewell(None);
         }
     }
 
     fn leave(&self) -> Leaving {
-        if self.released.swap(true, Ordering::AcqRel) {
+        if self.released.swap(true, Ordering::AcqRel) || !self.is_loaded() {
             return Leaving::NotLast;
         }
-        let mut state = lock(&self.module.state);
+        let mut state = lock(&self.module().state);
         state.claims.remove(&self.user);
         state.users.remove(&self.user);
         state.leases -= 1;
@@ -426,7 +505,7 @@ impl Drop for Lease {
         if self.leave() == Leaving::NotLast {
             return;
         }
-        let module = Arc::clone(&self.module);
+        let module = Arc::clone(self.module());
         // Taken here, so that the process does not end by its exit handlers before the thread has begun.
         let right = module.enter_initialisation(Duration::ZERO);
         let farewell = move || module.farewell(right);

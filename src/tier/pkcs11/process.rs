@@ -16,7 +16,8 @@ pub async fn list(module: &Path) -> Result<Vec<TokenSummary>> {
     let silent = Error::new(Kind::Unavailable, format!("The PKCS#11 module {} does not answer.", module.display()));
     let module = module.to_owned();
     let listed = move || {
-        let lease = Lease::acquire(&module, Instant::now() + DEADLINE)?;
+        let lease = Lease::of(&module);
+        lease.load(Instant::now() + DEADLINE)?;
         lease
             .initialise(0, Duration::ZERO)
             .map_err(|not_now| Error::new(Kind::Unavailable, recovery::why_not(&not_now, &module)))?;

@@ -1,6 +1,7 @@
 //! One attempt to make a slot serve: from the level that is broken down to a new epoch.
 //!
-//! Run by the supervisor, one at a time, on a thread of its own, while no call of the slot begins. Login: log in again. Token:
+//! Run by the supervisor, one at a time, on a thread of its own, while no call of the slot begins. The first one that can loads the
+//! library. Login: log in again. Token:
 //! close all sessions, find the token by its URI, log in. Module: C_Finalize and C_Initialize first, and for all slots of the
 //! module. Everything ends in one login, one canary and one sweep. It waits for nobody longer than [`DRAIN`].
 
@@ -115,6 +116,7 @@ fn new_epoch() -> u64 {
 /// # Errors
 /// Why it failed, and where the next attempt begins.
 pub(super) fn attempt(slot: &Arc<Slot>, level: Level) -> Result<Ready, Failed> {
+    slot.load_library().map_err(|error| Failed::down(Why::Configuration, error.message().to_owned()))?;
     slot.pool.drain(Instant::now() + DRAIN);
     let seen = slot.lease.gate().initialisation();
     let hung = slot.lease.hung();

@@ -136,8 +136,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Slot {
-    /// Of a module that is loaded; the supervisor connects to the token.
-    pub(super) fn new(settings: Settings, lease: Lease) -> Arc<Self> {
+    /// The supervisor loads the module and connects to the token.
+    pub(super) fn new(settings: Settings) -> Arc<Self> {
+        let lease = Lease::of(&settings.module);
         let inline = inline_permits().filter(|(permits, _)| settings.sessions > permits + 1);
         let threads = settings.sessions - inline.as_ref().map_or(0, |(permits, _)| *permits);
         let slot = Arc::new_cyclic(|me: &Weak<Slot>| Self {
@@ -277,7 +278,7 @@ impl Slot {
 
     /// A session, read-write: some modules refuse read-only ones. It does not close itself when it is dropped.
     pub(super) fn open(&self, life: Life) -> Result<Session, Failure> {
-        self.lease.context().open_rw_session_no_drop(life.slot_id.try_into()?)
+        self.lease.context()?.open_rw_session_no_drop(life.slot_id.try_into()?)
     }
 
     /// Waits while the first attempt to recover runs.
@@ -388,7 +389,7 @@ impl Slot {
 
     /// The least and the most length of the keys of a mechanism, in the mechanism's own unit.
     pub(super) fn key_sizes(&self, life: Life, mechanism: MechanismType) -> Result<(usize, usize), Failure> {
-        let info = self.lease.context().get_mechanism_info(life.slot_id.try_into()?, mechanism)?;
+        let info = self.lease.context()?.get_mechanism_info(life.slot_id.try_into()?, mechanism)?;
         Ok((info.min_key_size(), info.max_key_size()))
     }
 

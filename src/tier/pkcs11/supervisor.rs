@@ -16,9 +16,11 @@ use super::performing::Attempt;
 use super::pin::Answer;
 use super::pool::{Fate, Life, Occupancy, Place, WrittenOff};
 use super::recovery::{self, Ready};
+use super::registry;
 use super::rv::{self, Level};
 use super::slot::{Order, Slot, close_if_ours, lock};
 use super::status::Operation;
+use crate::base::Error;
 use crate::tier::Share;
 
 /// How often it looks: so much later than its deadline a call is given up.
@@ -72,6 +74,8 @@ struct Running {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whereabouts {
     Module,
+    /// The library is being loaded.
+    Library,
     PinSource,
 }
 
@@ -234,14 +238,33 @@ impl Slot {
                 self.lease.tell_if_initialisation_hangs();
                 tracing::error!(token = %self.name(), "the recovery of the token hangs in the module");
             }
+            Whereabouts::Library => {
+                drop(attempt);
+                self.tell_that_attempt_waits(Why::Configuration, registry::silent(self.lease.path()).message());
+            }
             Whereabouts::PinSource => {
                 drop(attempt);
                 let text =
                     format!("{} has given no answer for {} s.", self.settings.pin.name(), self.settings.deadline.as_secs_f64());
-                self.change(|machine, now| machine.attempt_waits(Why::Pin, text.clone(), now));
-                tracing::warn!(token = %self.name(), reason = text, "the token is not logged in to");
+                self.tell_that_attempt_waits(Why::Pin, &text);
             }
         }
+    }
+
+    fn tell_that_attempt_waits(&self, why: Why, text: &str) {
+        self.change(|machine, now| machine.attempt_waits(why, text.to_owned(), now));
+        tracing::warn!(token = %self.name(), reason = text, "the token cannot be recovered yet");
+    }
+
+    /// Loads the library if it is not loaded yet, for an attempt. While that hangs, no function of the module does.
+    pub(super) fn load_library(&self) -> Result<(), Error> {
+        if self.lease.is_loaded() {
+            return Ok(());
+        }
+        self.attempt_is_at(Whereabouts::Library);
+        let loaded = self.lease.load(Instant::now() + self.settings.deadline);
+        self.attempt_is_at(Whereabouts::Module);
+        loaded
     }
 
     /// From now on the attempt that runs, if one does, waits for somebody else.
@@ -347,12 +370,12 @@ impl Slot {
         lock(&self.watch.disturbance).take(Instant::now())
     }
 
-    /// Waits until no attempt runs, but for none that is overdue.
+    /// Waits until no attempt runs, but for none that hangs. The source of a PIN does not: it ends by itself.
     pub(super) fn await_attempt(&self, until: Instant) -> bool {
         loop {
             let late = match &*lock(&self.watch.attempt) {
                 None => return true,
-                Some(running) => running.late,
+                Some(running) => running.late && running.at != Whereabouts::PinSource,
             };
             if late || Instant::now() >= until {
                 return false;

@@ -96,7 +96,7 @@ impl Bench {
         let _pass = slot.lease.gate().enter().ok_or_else(closed)?;
         let life = slot.pool.life().ok_or_else(closed)?;
         let sessions = (0..threads).map(|_| {
-            let session = slot.lease.context().open_rw_session(life.slot_id.try_into()?)?;
+            let session = slot.lease.context()?.open_rw_session(life.slot_id.try_into()?)?;
             let key = match self.keys.get(&workload) {
                 Some(key) => objects::find_key(&session, &key.id).map_err(Error::from)?,
                 None => None,
