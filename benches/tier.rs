@@ -178,7 +178,9 @@ fn software(runtime: &Runtime, asked: Asked) {
         let key: Arc<dyn KeyHandle> = runtime.block_on(async {
             let new = NewKey { id: b"key-benchbenchbenchbenchb-0000000001".to_vec(), label: "bench".to_owned(), spec, usage };
             let created = tier.create(new).await.unwrap();
-            tier.open(StoredKey { spec, usage, material: created.material, public_key: created.public_key }).await.unwrap()
+            tier.open(StoredKey { spec, usage, material: created.material, public_key: created.public_key, witness: None })
+                .await
+                .unwrap()
         });
         for at_once in [1, 64] {
             let effort = asked.effort();

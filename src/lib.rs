@@ -40,7 +40,7 @@
 //!     let attributes = created.attributes.expect("a token tells");
 //!     assert!(attributes.local && attributes.always_sensitive && attributes.never_extractable);
 //!
-//!     let key = tier.open(StoredKey { spec, usage, material: created.material, public_key: None }).await?;
+//!     let key = tier.open(StoredKey { spec, usage, material: created.material, public_key: None, witness: None }).await?;
 //!     let cipher = key.cipher().expect("an AES key encrypts");
 //!     let aad = b"invoice 17".to_vec();
 //!     // Whose call it is: a busy token serves all shares alike, however much one of them sends.
@@ -55,7 +55,7 @@
 //!     let (spec, usage) = (KeySpec::EcP256, KeyUsage::SignVerify);
 //!     let id = b"key-hzz62f1cb66fa42qo0002-0000000001".to_vec();
 //!     let created = tier.create(NewKey { id, label: "signer".to_owned(), spec, usage }).await?;
-//!     let key = tier.open(StoredKey { spec, usage, material: created.material, public_key: created.public_key }).await?;
+//!     let key = tier.open(StoredKey { spec, usage, material: created.material, public_key: created.public_key, witness: None }).await?;
 //!     let digest = sha256(b"a message");
 //!     let algorithm = SignatureAlgorithm::EcdsaSha256;
 //!     let signature = key.signer().expect("it signs").sign(share, algorithm, digest).await?;

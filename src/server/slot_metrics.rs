@@ -123,6 +123,11 @@ fn condition(slots: &[(Labels, &SlotStatus)], page: &mut Exposition) {
     for (labels, slot) in slots {
         family.sample(labels, slot.queue.1);
     }
+    let mut family =
+        page.family("keystead_hsm_refused_keys", Type::Gauge, "Keys that are not used: their CKA_ID has others in the token.");
+    for (labels, slot) in slots {
+        family.sample(labels, slot.refused.len());
+    }
     let mut family = page.family("keystead_hsm_info", Type::Gauge, "What a slot is, in its labels.");
     for (labels, slot) in slots {
         let labels = labels.with("module", &slot.module).with("uri", &slot.uri);

@@ -146,6 +146,9 @@ pub(super) fn need(down: Down) -> Need {
     }
 }
 
+/// So many keys that are not used are named; more would hide the rest of a page.
+const NAMED: usize = 3;
+
 /// What is not as it should be although the slot may serve.
 pub(super) fn remarks(of: &SlotStatus) -> Vec<String> {
     let generator = match of.generator {
@@ -161,7 +164,10 @@ pub(super) fn remarks(of: &SlotStatus) -> Vec<String> {
             "the token fails with the key {id} and serves others of its kind; look after this key, or make another version of it"
         )
     });
-    generator.into_iter().chain(keys).collect()
+    let refused = of.refused.iter().take(NAMED).map(|(id, why)| format!("the key {id} is not used: {why}"));
+    let more = of.refused.len().checked_sub(NAMED).filter(|more| *more > 0);
+    let more = more.map(|more| format!("{more} more keys are not used; the log names them"));
+    generator.into_iter().chain(keys).chain(refused).chain(more).collect()
 }
 
 /// What whoever is called at night should do.

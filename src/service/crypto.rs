@@ -239,7 +239,7 @@ impl Kms {
     /// The handle of a key version, opened at its first use.
     pub(super) async fn handle<'a>(&self, used: &'a Usable) -> Result<&'a dyn KeyHandle> {
         let tier = &self.served(&used.entry.key.instance)?.tier;
-        Ok(used.version.handle(&used.entry.key, tier.as_ref()).await?.as_ref())
+        Ok(used.version.handle(&used.entry.key, tier.as_ref(), &self.store).await?.as_ref())
     }
 }
 

@@ -124,8 +124,11 @@ impl Kms {
             match served.tier.destroy(Material::Resident(erased.id.clone())).await {
                 Ok(()) => result = result.and(self.store.forget_erased_object(&erased.id).await),
                 Err(error) => {
+                    // One object that is not destroyed for a reason of its own does not keep the others.
+                    if matches!(error.kind(), Kind::Throttled | Kind::Unavailable) {
+                        failing.insert(erased.instance);
+                    }
                     result = result.and(Err(error));
-                    failing.insert(erased.instance);
                 }
             }
         }

@@ -106,7 +106,8 @@ impl Kms {
             return Err(not_unwrapped());
         }
         let (hash, material) = (hash_of(wrapping.algorithm), wrapping.private_key);
-        let stored = StoredKey { spec: UNWRAPPING_SPEC, usage: KeyUsage::EncryptDecrypt, material, public_key: None };
+        let stored =
+            StoredKey { spec: UNWRAPPING_SPEC, usage: KeyUsage::EncryptDecrypt, material, public_key: None, witness: None };
         let opener = self.pairs.open(stored).await?;
         let cipher = opener.cipher().ok_or_else(|| Error::internal("the maker of pairs does not decrypt"))?;
         let rest = wrapped.split_off(UNWRAPPING_BYTES);
@@ -212,7 +213,7 @@ fn passing(spec: KeySpec, usage: KeyUsage) -> NewKey {
 
 /// Two blocks, encrypted: as long as the longest key, so that another key with the same is not found.
 async fn check_value(key: &Key, tier: &dyn Tier, material: Material) -> Result<SecretBytes> {
-    let opened = tier.open(StoredKey { spec: key.spec, usage: key.usage, material, public_key: None }).await?;
+    let opened = tier.open(StoredKey { spec: key.spec, usage: key.usage, material, public_key: None, witness: None }).await?;
     let cipher = opened.cipher().ok_or_else(|| Error::internal("an AES key does not encrypt"))?;
     let how = Encryption::AesEcb { padding: PaddingMode::NoPadding };
     let encrypted = cipher.encrypt(Share::default(), how, SecretBytes::new((0..32).collect())).await?;

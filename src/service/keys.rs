@@ -119,9 +119,15 @@ impl Kms {
         self.store.intend_key(&intent).await?;
         let new = NewKey { id: id.as_str().as_bytes().to_vec(), label: key.id.to_string(), spec: key.spec, usage: key.usage };
         match make(tier.as_ref(), new).await {
-            Ok(Created { material, public_key, attributes }) => {
-                Ok(KeyVersion { id: id.clone(), created, material: Some(material), public_key, attributes, encryptions: 0 })
-            }
+            Ok(Created { material, public_key, attributes, check_value }) => Ok(KeyVersion {
+                id: id.clone(),
+                created,
+                material: Some(material),
+                public_key,
+                attributes,
+                fingerprint: check_value.map(|value| self.store.key_fingerprint(value.secret())),
+                encryptions: 0,
+            }),
             Err(error) => {
                 // What a tier refuses or fails at leaves no object; an answer that came too late is undone by the tier.
                 self.withdraw_intent(id).await;
@@ -295,7 +301,7 @@ pub(super) fn check_description(parameter: &str, text: &str) -> Result<()> {
 
 /// A version that waits for its material.
 fn awaited(id: KeyVersionId, created: Timestamp) -> KeyVersion {
-    KeyVersion { id, created, material: None, public_key: None, attributes: None, encryptions: 0 }
+    KeyVersion { id, created, material: None, public_key: None, attributes: None, fingerprint: None, encryptions: 0 }
 }
 
 /// How the tier takes the material of an imported key.

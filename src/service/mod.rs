@@ -24,6 +24,7 @@ mod key_versions;
 mod keys;
 mod last_use;
 mod macs;
+mod opening;
 mod operator_crypto;
 mod operators;
 mod permit;

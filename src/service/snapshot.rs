@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::last_use::LastUse;
+use super::opening;
 use super::unusable::{UnusableRows, cannot_be_used};
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::access::{AccessPoint, Callers, ClientKey, Directory, NetworkRule, Policy};
@@ -21,7 +22,7 @@ use crate::model::operator::{AccessKeyInfo, Identity, Role};
 use crate::model::session::Session;
 use crate::model::tags::Tags;
 use crate::model::{AccessKeyId, Alias, ClientKeyId, KeyId, KeyVersionId, Name};
-use crate::store::{AccessRows, KeyRow, KeyVersion, Rows, Store, UnusableRow};
+use crate::store::{AccessRows, Fingerprint, KeyRow, KeyVersion, Rows, Store, UnusableRow};
 use crate::tier::{KeyHandle, PublicKey, StoredKey, Tier};
 
 pub(super) use following::Changed;
@@ -103,6 +104,7 @@ pub(super) struct VersionEntry {
     pub(super) attributes: Option<KeyAttributes>,
     material: Option<Material>,
     public_key: Option<SubjectPublicKeyInfo>,
+    fingerprint: Option<Fingerprint>,
     handle: OnceCell<Arc<dyn KeyHandle>>,
     encryptions: Arc<AtomicU64>,
     recorded: Arc<AtomicU64>,
@@ -313,6 +315,7 @@ impl VersionEntry {
             attributes: version.attributes,
             material: version.material,
             public_key: version.public_key,
+            fingerprint: version.fingerprint,
             handle: OnceCell::new(),
             encryptions: Arc::new(AtomicU64::new(version.encryptions)),
             recorded: Arc::new(AtomicU64::new(version.encryptions)),
@@ -331,6 +334,7 @@ impl VersionEntry {
             attributes: next.attributes,
             material: next.material.as_ref().map(Material::duplicate),
             public_key: next.public_key.clone(),
+            fingerprint: next.fingerprint,
             handle: OnceCell::new(),
             encryptions: Arc::clone(&self.encryptions),
             recorded: Arc::clone(&self.recorded),
@@ -338,13 +342,14 @@ impl VersionEntry {
     }
 
     /// The handle, opened now if this is the first use; callers at once wait for one opening.
-    pub(super) async fn handle(&self, key: &Key, tier: &dyn Tier) -> Result<&Arc<dyn KeyHandle>> {
+    pub(super) async fn handle(&self, key: &Key, tier: &dyn Tier, store: &Store) -> Result<&Arc<dyn KeyHandle>> {
         self.handle
             .get_or_try_init(async || {
                 // What erased it came between the look at the key's state and this.
                 let Some(material) = &self.material else { return Err(key.awaits_material()) };
                 let (material, public_key) = (material.duplicate(), self.public_key.clone());
-                tier.open(StoredKey { spec: key.spec, usage: key.usage, material, public_key }).await
+                let stored = StoredKey { spec: key.spec, usage: key.usage, material, public_key, witness: None };
+                opening::open(store, tier, &self.id, stored, self.fingerprint).await
             })
             .await
     }

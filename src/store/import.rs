@@ -249,7 +249,7 @@ impl Store {
                 order_objects(connection, sealer, (id, &key.instance), &objects).await?;
                 let statement =
                     "UPDATE key_versions SET object_id = NULL, held = NULL, public_key = NULL, arrival = NULL, local = NULL,
-                    sensitive = NULL, always_sensitive = NULL, extractable = NULL, never_extractable = NULL WHERE key_id = $1";
+                    sensitive = NULL, always_sensitive = NULL, extractable = NULL, never_extractable = NULL, fingerprint = NULL WHERE key_id = $1";
                 sqlx::query(statement).bind(id.as_str()).execute(&mut *connection).await?;
                 update(connection, sealer, &key, revision).await?;
                 Ok(key)
@@ -304,7 +304,7 @@ async fn check_fingerprints(connection: &mut SqliteConnection, id: &KeyId, finge
 
 async fn put_material(connection: &mut SqliteConnection, version: &KeyVersion, columns: &MaterialColumns) -> Result<(), Fault> {
     let statement = "UPDATE key_versions SET object_id = $2, held = $3, public_key = $4, local = $5, sensitive = $6,
-        always_sensitive = $7, extractable = $8, never_extractable = $9, arrival = $10 WHERE id = $1";
+        always_sensitive = $7, extractable = $8, never_extractable = $9, arrival = $10, fingerprint = $11 WHERE id = $1";
     sqlx::query(statement)
         .bind(version.id.as_str())
         .bind(columns.object_id.as_deref())
@@ -316,6 +316,7 @@ async fn put_material(connection: &mut SqliteConnection, version: &KeyVersion, c
         .bind(attribute(version, |attributes| attributes.extractable))
         .bind(attribute(version, |attributes| attributes.never_extractable))
         .bind(arrival(version))
+        .bind(version.fingerprint.as_ref().map(Fingerprint::as_slice))
         .execute(connection)
         .await?;
     Ok(())

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
+use super::fingerprints::check_no_twin;
+use super::import::Fingerprint;
 use super::key_life::{locked, presence, presence_columns};
 use super::orders;
 use super::rotation::end_attempt;
@@ -16,7 +18,7 @@ use super::transaction::{Fault, Writing};
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Result, Timestamp};
 use crate::model::algorithm::{KeySpec, KeyUsage};
-use crate::model::key::{DeletionProtection, DestructionOrders, Key, KeyAttributes, Material, SubjectPublicKeyInfo};
+use crate::model::key::{Arrival, DeletionProtection, DestructionOrders, Key, KeyAttributes, Material, SubjectPublicKeyInfo};
 use crate::model::operator::KeyPolicy;
 use crate::model::quota::KeyQuota;
 use crate::model::rotation::RotationInterval;
@@ -52,6 +54,8 @@ pub struct KeyVersion {
     pub public_key: Option<SubjectPublicKeyInfo>,
     /// What the token said of the object.
     pub attributes: Option<KeyAttributes>,
+    /// What the object in the token is known again by; `None` without a token, and of what was made before until its first use.
+    pub fingerprint: Option<Fingerprint>,
     /// AES-GCM encryptions counted, ahead of the real number.
     pub encryptions: u64,
 }
@@ -75,7 +79,7 @@ pub(super) struct MaterialColumns {
 
 pub(super) const KEY_COLUMNS: &str = "id, instance, spec, usage, origin, state, delete_at, deletion_protection, rotation_interval, description, creator, created, initial_version, primary_version, has_material, material_expires, policy, deletion_proof, expiry_proof";
 pub(super) const VERSION_COLUMNS: &str = "id, key_id, created, object_id, held, public_key, arrival, local, sensitive, always_sensitive, \
-                               extractable, never_extractable, encryptions";
+                               extractable, never_extractable, encryptions, fingerprint";
 
 impl Store {
     /// Notes that a key is about to be made.
@@ -221,6 +225,11 @@ impl Store {
             material,
             public_key: row.try_get::<Option<Vec<u8>>, _>("public_key").map_err(failed)?.map(SubjectPublicKeyInfo::from_der),
             attributes: attributes(row).map_err(failed)?,
+            fingerprint: row
+                .try_get::<Option<Vec<u8>>, _>("fingerprint")
+                .map_err(failed)?
+                .map(|bytes| bytes.try_into().map_err(|_| corrupt("a fingerprint of another length")))
+                .transpose()?,
             encryptions: row.try_get::<i64, _>("encryptions").map_err(failed)?.cast_unsigned(),
             id: id.parse().map_err(corrupt)?,
         })
@@ -269,10 +278,13 @@ async fn insert_version(
     version: &KeyVersion,
     columns: &MaterialColumns,
 ) -> Result<(), Fault> {
+    if let (Some(fingerprint), Some(Arrival::Generated)) = (&version.fingerprint, version.attributes.map(|read| read.arrival)) {
+        check_no_twin(connection, &version.id, fingerprint).await?;
+    }
     let statement =
         "INSERT INTO key_versions (id, key_id, created, object_id, held, public_key, local, sensitive, always_sensitive,
-        extractable, never_extractable, encryptions, arrival, number) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-        $13, (SELECT COALESCE(MAX(number), 0) + 1 FROM key_versions WHERE key_id = $2))";
+        extractable, never_extractable, encryptions, arrival, fingerprint, number) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+        $11, $12, $13, $14, (SELECT COALESCE(MAX(number), 0) + 1 FROM key_versions WHERE key_id = $2))";
     sqlx::query(statement)
         .bind(version.id.as_str())
         .bind(key.as_str())
@@ -287,6 +299,7 @@ async fn insert_version(
         .bind(attribute(version, |attributes| attributes.never_extractable))
         .bind(version.encryptions.cast_signed())
         .bind(arrival(version))
+        .bind(version.fingerprint.as_ref().map(Fingerprint::as_slice))
         .execute(connection)
         .await?;
     Ok(())

@@ -11,6 +11,7 @@ mod alerts;
 mod aliases;
 mod audit;
 mod authorities;
+mod fingerprints;
 mod import;
 mod instances;
 mod key_life;

@@ -20,6 +20,7 @@ pub mod public_key;
 pub mod software;
 pub mod unwrapper;
 
+mod check_value;
 mod ecies;
 #[cfg(feature = "pkcs11")]
 mod oaep;
@@ -36,6 +37,7 @@ use crate::base::{Error, Kind, Result, SecretBytes};
 use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, MacAlgorithm, PaddingMode, SignatureAlgorithm};
 use crate::model::key::{KeyAttributes, Material, SubjectPublicKeyInfo};
 
+pub use check_value::{CheckValue, Witness};
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::status;
 pub use public_key::PublicKey;
@@ -118,6 +120,9 @@ pub trait KeyHandle: Send + Sync {
 
     /// The public half of a pair: verifies, encrypts, is shown; needs no token.
     fn public_key(&self) -> Option<&PublicKey>;
+
+    /// What the key is known again by, of one that a token was asked for without a [`Witness`], and that can show it.
+    fn check_value(&self) -> Option<&CheckValue>;
 }
 
 /// Encrypts and decrypts with one key.
@@ -293,6 +298,8 @@ pub struct Created {
     pub public_key: Option<SubjectPublicKeyInfo>,
     /// What the token says of the object, read back; `None` for a tier without a token.
     pub attributes: Option<KeyAttributes>,
+    /// What it is known again by; `None` for a tier without a token, and of a token that lacks what that takes.
+    pub check_value: Option<CheckValue>,
 }
 
 /// A key to be opened, as it was stored.
@@ -305,6 +312,8 @@ pub struct StoredKey {
     pub material: Material,
     /// The public half of a pair.
     pub public_key: Option<SubjectPublicKeyInfo>,
+    /// Knows the key by its check value: another key of its id is not used. Without one the key that is there now is taken for it.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 /// What a tier is.

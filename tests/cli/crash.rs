@@ -83,6 +83,7 @@ fn every_key_works(installation: &Installation, acknowledged: &BTreeSet<String>)
                     usage: key.usage,
                     material: version.material.unwrap(),
                     public_key: version.public_key,
+                    witness: None,
                 };
                 let handle = tier.open(stored).await.unwrap();
                 match (handle.cipher(), handle.signer()) {

@@ -126,7 +126,7 @@ fn material_that_comes_back_is_another_object_and_the_same_key() {
             let tier = connect(settings(&label)).await;
             let open = async |material: Material| {
                 let (spec, usage) = (KeySpec::Aes256, KeyUsage::EncryptDecrypt);
-                tier.open(StoredKey { spec, usage, material, public_key: None }).await.unwrap()
+                tier.open(StoredKey { spec, usage, material, public_key: None, witness: None }).await.unwrap()
             };
             let first = tier.import(aes(), material()).await.unwrap();
             let handle = open(first.material.duplicate()).await;

@@ -118,6 +118,7 @@ fn a_fault_that_lasts_refuses_nothing_for_good() {
                 usage: KeyUsage::EncryptDecrypt,
                 material: made.material.duplicate(),
                 public_key: None,
+                witness: None,
             };
             tier.close().await.unwrap();
             for rule in

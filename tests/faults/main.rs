@@ -38,6 +38,7 @@ mod pin;
 mod randomness;
 mod soak;
 mod storage;
+mod strangers;
 mod telling;
 mod workload;
 mod world;

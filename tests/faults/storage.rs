@@ -60,7 +60,7 @@ impl Kept {
     fn stored(&self) -> StoredKey {
         let usage = if self.sealed.is_some() { KeyUsage::EncryptDecrypt } else { KeyUsage::SignVerify };
         let public_key = self.handle.public_key().map(|key| key.spki().clone());
-        StoredKey { spec: self.handle.spec(), usage, material: Material::Resident(self.id.clone()), public_key }
+        StoredKey { spec: self.handle.spec(), usage, material: Material::Resident(self.id.clone()), public_key, witness: None }
     }
 }
 

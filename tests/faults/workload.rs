@@ -170,7 +170,7 @@ impl Workload {
         let id = new.id.clone();
         let Some(created) = self.watch("create", GENERATION_DEADLINE, self.tier.create(new)).await else { return };
         self.keep(id.clone(), spec);
-        let stored = StoredKey { spec, usage, material: created.material, public_key: created.public_key };
+        let stored = StoredKey { spec, usage, material: created.material, public_key: created.public_key, witness: None };
         self.watch("open", DEADLINE, self.tier.open(stored)).await;
         self.let_go(id).await;
     }

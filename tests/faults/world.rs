@@ -61,7 +61,7 @@ pub async fn key(tier: &Pkcs11Tier, spec: KeySpec, usage: KeyUsage) -> (Vec<u8>,
     let new = new_key(spec, usage);
     let id = new.id.clone();
     let created = tier.create(new).await.unwrap();
-    let stored = StoredKey { spec, usage, material: created.material, public_key: created.public_key };
+    let stored = StoredKey { spec, usage, material: created.material, public_key: created.public_key, witness: None };
     (id, tier.open(stored).await.unwrap())
 }
 

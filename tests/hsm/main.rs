@@ -7,6 +7,7 @@ mod softhsm;
 mod connecting;
 mod objects;
 mod sessions;
+mod strangers;
 
 use keystead::base::{Pin, random};
 use keystead::model::algorithm::{KeySpec, KeyUsage};
@@ -36,7 +37,8 @@ fn new_key(spec: KeySpec, usage: KeyUsage) -> NewKey {
 }
 
 async fn open(tier: &Pkcs11Tier, new: &NewKey, created: Created) -> Arc<dyn KeyHandle> {
-    let stored = StoredKey { spec: new.spec, usage: new.usage, material: created.material, public_key: created.public_key };
+    let stored =
+        StoredKey { spec: new.spec, usage: new.usage, material: created.material, public_key: created.public_key, witness: None };
     tier.open(stored).await.unwrap()
 }
 

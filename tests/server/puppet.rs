@@ -87,6 +87,7 @@ pub fn slot(state: SlotState, reason: &str) -> SlotStatus {
         failed_recoveries: 6,
         logins: 2,
         written_off: 3,
+        refused: Vec::new(),
         generator: Generator::Sound,
         failing_keys: Vec::new(),
         generator_failures: 0,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use keystead::tier::Tier;
 use keystead::tier::software::SoftwareTier;
-use keystead::tier::status::{Generator, SlotState, SlotStatus, Why};
+use keystead::tier::status::{Generator, Refusal, SlotState, SlotStatus, Why};
 use keystead::wire::instance_protocol::GenerateRandomRequest;
 use serde_json::Value;
 
@@ -103,6 +103,14 @@ async fn readiness_says_what_is_wrong_and_who_can_mend_it() {
     puppet.say(vec![failing()], Check::Works);
     let metrics = get(bench.telemetry, "/metrics").await.1;
     let sample = format!("keystead_hsm_random_failures_total{{instance=\"{}\",slot=\"0\"}} 4\n", bench.instance);
+    assert!(metrics.contains(&sample), "{metrics}");
+    let refused = (1..=5).map(|key| (format!("key-{key}"), Refusal::Several)).collect();
+    puppet.say(vec![SlotStatus { refused, ..slot(SlotState::Serving, "") }], Check::Works);
+    let remark = self::line(&bench).await.1;
+    assert!(remark.contains("; remark: the key key-3 is not used: several keys in the token have its CKA_ID; "), "{remark}");
+    assert!(!remark.contains("key-4") && remark.ends_with("; remark: 2 more keys are not used; the log names them"), "{remark}");
+    let metrics = get(bench.telemetry, "/metrics").await.1;
+    let sample = format!("keystead_hsm_refused_keys{{instance=\"{}\",slot=\"0\"}} 5\n", bench.instance);
     assert!(metrics.contains(&sample), "{metrics}");
     for (state, reason, said) in [
         (SlotState::Serving, "old news", "serving, but a real operation fails: It does not work; 2 calls hang in the module"),

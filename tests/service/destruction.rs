@@ -33,7 +33,15 @@ async fn what_the_database_orders_alone_is_told_of_and_not_obeyed() {
             ..created.clone()
         };
         let material = Some(Material::Resident(version.as_str().into()));
-        let version = KeyVersion { id: version, created: NOW, material, public_key: None, attributes: None, encryptions: 0 };
+        let version = KeyVersion {
+            id: version,
+            created: NOW,
+            material,
+            public_key: None,
+            attributes: None,
+            fingerprint: None,
+            encryptions: 0,
+        };
         bench.store.commit_key(&key, &version, &Tags::default(), None).await.unwrap();
         keys.push(key);
     }

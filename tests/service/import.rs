@@ -459,7 +459,15 @@ async fn an_instance_that_is_away_is_asked_once_a_round() {
             ..of_kind
         };
         let material = Some(Material::Resident(version.as_str().into()));
-        let version = KeyVersion { id: version, created: NOW, material, public_key: None, attributes: None, encryptions: 0 };
+        let version = KeyVersion {
+            id: version,
+            created: NOW,
+            material,
+            public_key: None,
+            attributes: None,
+            fingerprint: None,
+            encryptions: 0,
+        };
         bench.store.commit_key(&key, &version, &Tags::default(), None).await.unwrap();
         bench.store.erase_material(id, Key::delete_material).await.unwrap();
     }

@@ -13,6 +13,7 @@ mod rotation;
 #[path = "../common/softhsm.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod softhsm;
+mod strangers;
 mod tags;
 mod token;
 
@@ -404,7 +405,8 @@ async fn a_key_is_used_in_the_state_enabled_only() {
         let of = KeyVersionId::from_entropy(&id, random::bytes());
         let other = Key { id: id.clone(), state, initial_version: of.clone(), primary_version: of.clone(), ..key.clone() };
         let material = version.material.as_ref().map(Material::duplicate);
-        let kept = KeyVersion { id: of, created: NOW, material, public_key: None, attributes: None, encryptions: 0 };
+        let kept =
+            KeyVersion { id: of, created: NOW, material, public_key: None, attributes: None, fingerprint: None, encryptions: 0 };
         bench.store.commit_key(&other, &kept, &Tags::default(), None).await.unwrap();
         let kms = start(bench.store.clone(), &bench.instance).await;
         for form in [Form::Plain, Form::Advance] {

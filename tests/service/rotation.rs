@@ -135,7 +135,7 @@ fn version_of(key: &KeyId) -> KeyVersion {
     let id = KeyVersionId::from_entropy(key, random::bytes());
     let secret = SecretBytes::new(vec![7; 32]);
     let material = Some(Material::Held { id: id.as_str().into(), secret });
-    KeyVersion { id, created: NOW, material, public_key: None, attributes: None, encryptions: 0 }
+    KeyVersion { id, created: NOW, material, public_key: None, attributes: None, fingerprint: None, encryptions: 0 }
 }
 
 /// How many a node knows of; none before it knows the key.

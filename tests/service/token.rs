@@ -19,7 +19,7 @@ use crate::import::{Importing, kind, opens_outside, wrap};
 use crate::{Bench, NOW, bench, fault, softhsm, until};
 
 /// A token that can be made not to destroy, and to outlive the store.
-struct Token {
+pub struct Token {
     inner: Pkcs11Tier,
     away: AtomicBool,
     /// What is closed when an object was made.
@@ -27,7 +27,7 @@ struct Token {
 }
 
 impl Token {
-    async fn new() -> Arc<Self> {
+    pub async fn new() -> Arc<Self> {
         // SoftHSM as it is, but that it tells the length of what it unwraps.
         let uri = softhsm::uri(&softhsm::token()).parse().unwrap();
         let settings = Settings::new(fault::module(), uri, Pin::new(softhsm::PIN.to_owned()));
@@ -37,7 +37,7 @@ impl Token {
         Arc::new(Self { inner, away: AtomicBool::new(false), closes: Mutex::default() })
     }
 
-    async fn start(self: &Arc<Self>, bench: &Bench, store: Store, clock: &Arc<FixedClock>) -> Arc<Kms> {
+    pub async fn start(self: &Arc<Self>, bench: &Bench, store: Store, clock: &Arc<FixedClock>) -> Arc<Kms> {
         Kms::start(Parts {
             store,
             clock: Arc::clone(clock) as _,
@@ -66,7 +66,7 @@ impl Token {
     async fn has_as(&self, it: &Importing, key: &KeyId, material: &[u8; 32]) {
         let (stored, versions) = it.bench.store.key(key).await.unwrap().unwrap();
         let resident = versions[0].material.as_ref().unwrap().duplicate();
-        let stored = StoredKey { spec: stored.spec, usage: stored.usage, material: resident, public_key: None };
+        let stored = StoredKey { spec: stored.spec, usage: stored.usage, material: resident, public_key: None, witness: None };
         let opened = self.inner.open(stored).await.unwrap();
         let how = Encryption::AesGcm { aad: Vec::new() };
         let text = SecretBytes::new(b"hello".to_vec());
@@ -132,7 +132,7 @@ impl Tier for Token {
 }
 
 /// The instance of the bench has its software tier no more: the token serves it from here on.
-async fn importing(token: &Arc<Token>) -> Importing {
+pub async fn importing(token: &Arc<Token>) -> Importing {
     // The store knows the instance as one of its kind; another id is one of another kind.
     let mut bench = bench().await;
     bench.instance = keystead::model::InstanceId::from_entropy(keystead::base::random::bytes());

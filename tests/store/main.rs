@@ -7,6 +7,7 @@ mod tokens;
 mod access;
 mod alerts;
 mod damaged;
+mod fingerprints;
 mod full_disk;
 mod import;
 mod oidc_providers;
@@ -106,6 +107,7 @@ fn held(id: &KeyVersionId) -> KeyVersion {
         material: Some(Material::Held { id: id.as_str().into(), secret: SecretBytes::new(SECRET.to_vec()) }),
         public_key: Some(SubjectPublicKeyInfo::from_der(vec![1, 2, 3])),
         attributes: None,
+        fingerprint: None,
         encryptions: 0,
     }
 }

@@ -155,7 +155,13 @@ impl Made {
     }
 
     fn stored(&self) -> StoredKey {
-        StoredKey { spec: self.spec, usage: self.usage, material: self.copy_of_material(), public_key: self.public_key.clone() }
+        StoredKey {
+            spec: self.spec,
+            usage: self.usage,
+            material: self.copy_of_material(),
+            public_key: self.public_key.clone(),
+            witness: None,
+        }
     }
 }
 

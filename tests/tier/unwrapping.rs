@@ -61,7 +61,8 @@ pub async fn unwrapped_keys_are_what_was_wrapped(bench: &Bench) {
         let token = created.attributes.unwrap();
         assert_eq!((token.arrival, token.sensitive, token.extractable, token.local), (Arrival::Unwrapped, true, false, false));
         assert_eq!(created.material.id(), id);
-        let stored = StoredKey { spec, usage: KeyUsage::EncryptDecrypt, material: created.material, public_key: None };
+        let stored =
+            StoredKey { spec, usage: KeyUsage::EncryptDecrypt, material: created.material, public_key: None, witness: None };
         let unwrapped = bench.tier.open(stored).await.unwrap();
         // The same material by the other way is the same key.
         let brought = bench.open(&bench.import(spec, KeyUsage::EncryptDecrypt, &material).await.unwrap()).await;
@@ -109,7 +110,13 @@ pub async fn a_pair_that_unwraps_does_nothing_else(bench: &Bench) {
     for hash in HASHES {
         let wrapped = pair.wrap(hash, &text(32));
         let (spec, usage) = (UNWRAPPING_SPEC, KeyUsage::EncryptDecrypt);
-        let stored = StoredKey { spec, usage, material: pair.material.duplicate(), public_key: Some(pair.public_key.clone()) };
+        let stored = StoredKey {
+            spec,
+            usage,
+            material: pair.material.duplicate(),
+            public_key: Some(pair.public_key.clone()),
+            witness: None,
+        };
         let opened = bench.tier.open(stored).await.unwrap();
         let decrypted = opened.cipher().unwrap().decrypt(Share::default(), Decryption::RsaesOaep(hash), wrapped.ciphertext).await;
         assert!(decrypted.is_err(), "{hash:?}: decrypted");

@@ -10,13 +10,15 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, SessionState};
 
 use super::call::{Functions, Mechanism};
-use super::handles::Known;
+use super::finding::{self, Form, Found};
+use super::handles::{Known, Standing};
+use super::identity::{Refusal, Seen, Wanted};
 use super::known_good::{Health, Subject};
 use super::pool::Life;
 use super::random::{Discovery, Drawn, GRAIN, Part};
+use super::rv;
 use super::rv::Level;
 use super::slot::{Slot, lock};
-use super::{objects, rv};
 use crate::base::{Error, Kind, Result, SecretBytes};
 
 /// What went wrong inside a call: the module's answer, what it means, or ours.
@@ -89,9 +91,9 @@ impl<'a> Calling<'a> {
         self.session
     }
 
-    /// Notes where an object is.
-    pub(super) fn remember(&self, id: &[u8], handle: ObjectHandle) {
-        lock(&self.slot.handles).put(self.life, id, handle);
+    /// Notes where an object is that was made here.
+    pub(super) fn remember(&self, id: &[u8], made: Found) {
+        lock(&self.slot.handles).prove(self.life, id, made);
     }
 
     /// How the module behaves.
@@ -104,36 +106,99 @@ impl<'a> Calling<'a> {
         self.slot.key_sizes(self.life, mechanism)
     }
 
-    /// Runs `operation` with the handle of the object whose CKA_ID is `id`: remembered or found. A handle that the module no
-    /// longer knows is looked up again, once; the operation had not begun then.
+    /// Runs `operation` with the handle of a key: remembered or found, and looked at if this is its first use in the epoch. A handle
+    /// that the module no longer knows is looked up again, once; the operation had not begun then.
     ///
     /// # Errors
-    /// [`Kind::KeyNotFound`] when the token does not have it.
-    pub(super) fn with_key<T>(&self, id: &[u8], operation: impl Fn(ObjectHandle) -> Result<T, Fault>) -> Result<T, Fault> {
+    /// [`Kind::KeyNotFound`] when the token does not have it; [`Kind::Internal`] when it has several, or another one instead.
+    pub(super) fn with_key<T>(&self, wanted: &Wanted, operation: impl Fn(ObjectHandle) -> Result<T, Fault>) -> Result<T, Fault> {
+        let id = &wanted.id;
         let known = lock(&self.slot.handles).get(self.life, id);
-        match known {
-            Some(Known::At(handle)) => match operation(handle) {
+        if let Some(Known::At(found, standing @ (Standing::Alone | Standing::Proven))) = known
+            && found.form == wanted.form()
+        {
+            let proven = if standing == Standing::Proven || !wanted.is_known() { Ok(()) } else { self.prove(wanted, found) };
+            match proven.and_then(|()| operation(found.handle)) {
                 Err(Fault::Module(failure)) if rv::is_stale_handle(&failure) => lock(&self.slot.handles).lose(self.life, id),
                 result => return result,
-            },
-            Some(Known::Lost | Known::Destroyed) | None => {}
+            }
         }
-        let Some(handle) = objects::find_key(self.session, id)? else {
-            self.believe_absence(id)?;
-            return Err(Error::new(Kind::KeyNotFound, "The token does not have the key.").into());
-        };
-        self.remember(id, handle);
-        operation(handle)
+        let found = self.look_up(wanted)?;
+        if wanted.is_known() {
+            self.prove(wanted, found)?;
+        }
+        operation(found.handle)
     }
 
-    /// Destroys what the token has of this id.
+    /// Finds a key and has it show which one it is, if it can.
+    ///
+    /// # Errors
+    /// As [`Calling::with_key`].
+    pub(super) fn open(&self, wanted: &Wanted) -> Result<(), Fault> {
+        let known = lock(&self.slot.handles).get(self.life, &wanted.id);
+        if let Some(Known::At(found, Standing::Alone | Standing::Proven)) = known
+            && found.form == wanted.form()
+        {
+            match self.prove(wanted, found) {
+                Err(Fault::Module(failure)) if rv::is_stale_handle(&failure) => {
+                    lock(&self.slot.handles).lose(self.life, &wanted.id);
+                }
+                result => return result,
+            }
+        }
+        let found = self.look_up(wanted)?;
+        self.prove(wanted, found)
+    }
+
+    /// The one key of this id, class and type.
+    fn look_up(&self, wanted: &Wanted) -> Result<Found, Fault> {
+        let form = wanted.form();
+        match finding::keys(self.session, &wanted.id, form)?.as_slice() {
+            [handle] => {
+                let found = Found { handle: *handle, form };
+                lock(&self.slot.handles).put(self.life, &wanted.id, found, Standing::Alone);
+                Ok(found)
+            }
+            [] => {
+                self.believe_absence(&wanted.id, Some(form))?;
+                Err(Error::new(Kind::KeyNotFound, "The token does not have the key.").into())
+            }
+            [_, _, ..] => Err(self.refuse(&wanted.id, Refusal::Several)),
+        }
+    }
+
+    /// Has an object show that it is the key that it is taken for.
+    fn prove(&self, wanted: &Wanted, found: Found) -> Result<(), Fault> {
+        let seen = wanted.look_at(self, found.handle)?;
+        if !wanted.is(&seen) {
+            return Err(self.refuse(&wanted.id, Refusal::Another));
+        }
+        if let Seen::Value(value) = seen {
+            lock(&self.slot.handles).prove(self.life, &wanted.id, found);
+            wanted.remember(value);
+        }
+        Ok(())
+    }
+
+    /// Names a key that is not used.
+    fn refuse(&self, id: &[u8], why: Refusal) -> Fault {
+        let new = lock(&self.slot.handles).refuse(self.life, id, why);
+        if new {
+            self.slot.tell_refusal(id, why);
+        }
+        why.error(id).into()
+    }
+
+    /// Whether the token has a key of this id, of whatever class and type.
+    pub(super) fn has_key(&self, id: &[u8]) -> Result<bool, Fault> {
+        Ok(!finding::keys_of_any_form(self.session, id)?.is_empty())
+    }
+
+    /// Destroys the key that the token has of this id. Of several nobody knows which is ours: none is destroyed.
     pub(super) fn destroy(&self, id: &[u8]) -> Result<(), Fault> {
         // Before it is gone: who misses it meanwhile takes it for no loss.
         lock(&self.slot.handles).leaving(id);
-        let destroyed = objects::destroy(self.session, id).and_then(|found| match found {
-            0 => self.believe_absence(id),
-            _ => Ok(()),
-        });
+        let destroyed = self.destroy_alone(id);
         let mut handles = lock(&self.slot.handles);
         match destroyed {
             Ok(()) => handles.destroy(id),
@@ -142,9 +207,27 @@ impl<'a> Calling<'a> {
         destroyed
     }
 
+    /// Destroys what a try to make a key may have left. Its id was free before.
+    pub(super) fn destroy_leftover(&self, id: &[u8]) -> Result<(), Fault> {
+        for left in finding::keys_of_any_form(self.session, id)? {
+            self.session.destroy_object(left)?;
+        }
+        self.check_login()
+    }
+
+    fn destroy_alone(&self, id: &[u8]) -> Result<(), Fault> {
+        match finding::keys_of_any_form(self.session, id)?.as_slice() {
+            [] => self.believe_absence(id, None),
+            [key] => Ok(self.session.destroy_object(*key)?),
+            [_, _, ..] => Err(self.refuse(id, Refusal::Several)),
+        }
+    }
+
     /// An empty find is a lost login or a token without its storage as well as a key that is gone. A key that was there in this
     /// epoch does not vanish on its own; a token that has lost its storage shows none of the other keys either.
-    fn believe_absence(&self, id: &[u8]) -> Result<(), Fault> {
+    ///
+    /// `form` is the class and type that was looked for, if it was one: an object of another one may well be there.
+    fn believe_absence(&self, id: &[u8], form: Option<Form>) -> Result<(), Fault> {
         self.check_login()?;
         if self.functions().token(self.life.slot_id).is_err() {
             return Err(Fault::Broken(Level::Module, "the token shows no key and tells nothing of itself"));
@@ -154,13 +237,14 @@ impl<'a> Calling<'a> {
             (handles.get(self.life, id), handles.another(self.life, id))
         };
         if let Some(another) = another {
-            return match objects::find_key(self.session, &another)? {
-                Some(_) => Ok(()),
-                None => Err(Fault::Broken(Level::Module, "the token shows none of its keys")),
+            return match self.has_key(&another)? {
+                true => Ok(()),
+                false => Err(Fault::Broken(Level::Module, "the token shows none of its keys")),
             };
         }
         match known {
-            Some(Known::Lost | Known::At(_)) => Err(Fault::Broken(Level::Module, "a key vanished that was there")),
+            Some(Known::At(found, _)) if form.is_some_and(|form| form != found.form) => Ok(()),
+            Some(Known::Lost | Known::At(..)) => Err(Fault::Broken(Level::Module, "a key vanished that was there")),
             // An epoch does not begin with an empty token that was not empty before.
             Some(Known::Destroyed) | None => Ok(()),
         }
@@ -170,7 +254,7 @@ impl<'a> Calling<'a> {
     pub(super) fn believe_emptiness(&self) -> Result<(), Fault> {
         let known = lock(&self.slot.handles).any(self.life);
         match known {
-            Some(id) if objects::find_key(self.session, &id)?.is_none() => self.believe_absence(&id),
+            Some(id) if !self.has_key(&id)? => self.believe_absence(&id, None),
             Some(_) | None => Ok(()),
         }
     }

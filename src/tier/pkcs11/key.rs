@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::call::Mechanism;
 use super::calling::{Calling, Fault};
-use super::known_good::{KeyObject, Subject};
+use super::identity::{KnownBy, Wanted};
+use super::known_good::Subject;
 use super::learnt::decoding;
 use super::mechanism::{self, BlockMode};
 use super::pool::Place;
@@ -16,8 +17,8 @@ use super::status::Operation;
 use crate::base::{Error, Result, SecretBytes};
 use crate::model::algorithm::{KeySpec, KeyUsage, MacAlgorithm, SignatureAlgorithm};
 use crate::tier::{
-    AAD_LIMIT, Ability, Capabilities, Cipher, Decryption, Encrypted, Encryption, KeyHandle, Mac, PublicKey, Sha256Digest, Share,
-    Signer, Work, check_mac_message, does_not_fit, modulus_bytes, padding,
+    AAD_LIMIT, Ability, Capabilities, CheckValue, Cipher, Decryption, Encrypted, Encryption, KeyHandle, Mac, PublicKey,
+    Sha256Digest, Share, Signer, Work, check_mac_message, does_not_fit, modulus_bytes, padding,
 };
 
 /// A call that takes less than this is cheaper where it is: handing it to a thread and back costs 30 to 75 µs.
@@ -35,14 +36,13 @@ pub(super) fn is_inline(cost: Option<Duration>) -> bool {
 pub(super) struct TokenKey {
     pub(super) slot: Arc<Slot>,
     pub(super) capabilities: Arc<Capabilities>,
-    pub(super) object: Arc<KeyObject>,
-    pub(super) usage: KeyUsage,
+    pub(super) wanted: Arc<Wanted>,
 }
 
 impl TokenKey {
     /// Where a call of this ability on so many bytes runs.
     fn place(&self, ability: Ability, bytes: usize) -> Place {
-        let cost = self.capabilities.of(self.object.spec, ability).and_then(|line| line.cost);
+        let cost = self.capabilities.of(self.wanted.spec, ability).and_then(|line| line.cost);
         if is_inline(cost) && bytes <= INLINE_BYTES { Place::Inline } else { Place::Thread }
     }
 
@@ -52,47 +52,54 @@ impl TokenKey {
         T: Send + 'static,
         F: Fn(&Calling<'_>, cryptoki::object::ObjectHandle) -> Result<T, Fault> + Send + 'static,
     {
-        self.capabilities.require(self.object.spec, ability)?;
-        let subject = Subject { key: Arc::clone(&self.object), ability };
+        self.capabilities.require(self.wanted.spec, ability)?;
+        let subject = Subject { key: Arc::clone(&self.wanted), ability };
         let deadline = Instant::now() + self.slot.settings.deadline;
         let order = Order { operation: what, share, place: self.place(ability, bytes), deadline };
         let call = move |calling: &Calling<'_>| {
-            calling.with_key(&subject.key.id, |key| operation(calling, key)).map_err(|fault| fault.at(&subject))
+            calling.with_key(&subject.key, |key| operation(calling, key)).map_err(|fault| fault.at(&subject))
         };
         let done = self.slot.run(order, call).await?;
-        self.slot.suspects.clear(&self.object.id);
+        self.slot.suspects.clear(&self.wanted.id);
         Ok(done)
     }
 }
 
 impl KeyHandle for TokenKey {
     fn spec(&self) -> KeySpec {
-        self.object.spec
+        self.wanted.spec
     }
 
     fn cipher(&self) -> Option<&dyn Cipher> {
-        match self.usage {
+        match self.wanted.usage {
             KeyUsage::EncryptDecrypt => Some(self),
             KeyUsage::SignVerify | KeyUsage::GenerateVerifyMac => None,
         }
     }
 
     fn signer(&self) -> Option<&dyn Signer> {
-        match self.usage {
+        match self.wanted.usage {
             KeyUsage::SignVerify => Some(self),
             KeyUsage::EncryptDecrypt | KeyUsage::GenerateVerifyMac => None,
         }
     }
 
     fn mac(&self) -> Option<&dyn Mac> {
-        match self.usage {
+        match self.wanted.usage {
             KeyUsage::GenerateVerifyMac => Some(self),
             KeyUsage::EncryptDecrypt | KeyUsage::SignVerify => None,
         }
     }
 
     fn public_key(&self) -> Option<&PublicKey> {
-        self.object.public_key.as_ref()
+        self.wanted.public_key.as_ref()
+    }
+
+    fn check_value(&self) -> Option<&CheckValue> {
+        match &self.wanted.known_by {
+            KnownBy::FirstSeen(value) => value.get(),
+            KnownBy::Witness(_) => None,
+        }
     }
 }
 
@@ -100,8 +107,8 @@ impl Cipher for TokenKey {
     fn encrypt(&self, share: Share, how: Encryption, plaintext: SecretBytes) -> Work<'_, Encrypted> {
         Box::pin(async move {
             let algorithm = how.algorithm();
-            if !self.object.spec.encryption_algorithms().contains(&algorithm) {
-                return Err(does_not_fit(self.object.spec, algorithm));
+            if !self.wanted.spec.encryption_algorithms().contains(&algorithm) {
+                return Err(does_not_fit(self.wanted.spec, algorithm));
             }
             let ability = Ability::Encrypt(algorithm);
             let bytes = plaintext.len();
@@ -129,8 +136,8 @@ impl Cipher for TokenKey {
                 }
                 // The public half does it; the token is not bothered.
                 how @ (Encryption::RsaesOaep(_) | Encryption::Ecies) => {
-                    self.capabilities.require(self.object.spec, ability)?;
-                    let public_key = self.object.public_key.as_ref().ok_or_else(|| does_not_fit(self.object.spec, algorithm))?;
+                    self.capabilities.require(self.wanted.spec, ability)?;
+                    let public_key = self.wanted.public_key.as_ref().ok_or_else(|| does_not_fit(self.wanted.spec, algorithm))?;
                     public_key.encrypt(how, &plaintext)
                 }
             }
@@ -140,12 +147,12 @@ impl Cipher for TokenKey {
     fn decrypt(&self, share: Share, how: Decryption, ciphertext: Vec<u8>) -> Work<'_, SecretBytes> {
         Box::pin(async move {
             let algorithm = how.algorithm();
-            if !self.object.spec.encryption_algorithms().contains(&algorithm) {
-                return Err(does_not_fit(self.object.spec, algorithm));
+            if !self.wanted.spec.encryption_algorithms().contains(&algorithm) {
+                return Err(does_not_fit(self.wanted.spec, algorithm));
             }
             let ability = Ability::Encrypt(algorithm);
             let bytes = ciphertext.len();
-            let spec = self.object.spec;
+            let spec = self.wanted.spec;
             match how {
                 Decryption::AesGcm { iv, aad } => {
                     check_aad(&aad)?;
@@ -187,10 +194,10 @@ impl Cipher for TokenKey {
 impl Signer for TokenKey {
     fn sign(&self, share: Share, algorithm: SignatureAlgorithm, digest: Sha256Digest) -> Work<'_, Vec<u8>> {
         Box::pin(async move {
-            if !self.object.spec.signature_algorithms().contains(&algorithm) {
-                return Err(does_not_fit(self.object.spec, algorithm));
+            if !self.wanted.spec.signature_algorithms().contains(&algorithm) {
+                return Err(does_not_fit(self.wanted.spec, algorithm));
             }
-            let length = mechanism::signature_length(self.object.spec);
+            let length = mechanism::signature_length(self.wanted.spec);
             let call = move |calling: &Calling<'_>, key| mechanism::sign(calling, key, algorithm, &digest, length);
             self.operate(Operation::Sign, share, Ability::Sign(algorithm), digest.len(), call).await
         })
@@ -200,8 +207,8 @@ impl Signer for TokenKey {
 impl Mac for TokenKey {
     fn mac(&self, share: Share, algorithm: MacAlgorithm, message: SecretBytes) -> Work<'_, SecretBytes> {
         Box::pin(async move {
-            if self.object.spec.mac_algorithm() != Some(algorithm) {
-                return Err(does_not_fit(self.object.spec, algorithm));
+            if self.wanted.spec.mac_algorithm() != Some(algorithm) {
+                return Err(does_not_fit(self.wanted.spec, algorithm));
             }
             check_mac_message(&message)?;
             let bytes = message.len();

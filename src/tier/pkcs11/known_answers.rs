@@ -184,7 +184,7 @@ pub(super) fn test_unwrapping(
     })?;
     let tested = test_blocks(calling, made.handle, BlockMode::Ecb, Some(known)).and_then(|support| {
         let attributes = objects::read_back(calling.session(), made.handle, Arrival::Unwrapped)?;
-        super::check(attributes).map_err(|_| wrong("does not protect what it unwraps"))?;
+        super::creating::check(attributes).map_err(|_| wrong("does not protect what it unwraps"))?;
         Ok(support)
     });
     calling.session().destroy_object(made.handle)?;

@@ -15,6 +15,7 @@ use lru::LruCache;
 use super::call::Mechanism;
 use super::calling::{Calling, Fault};
 use super::canary::Canary;
+use super::identity::Wanted;
 use super::known_answers::{known_key, new_pair, test_ecies, test_key, test_mac, test_oaep, test_signature, wrong};
 use super::mechanism::OaepDecoding;
 use super::objects::{self, Residence, Strictness};
@@ -24,26 +25,17 @@ use super::unwrapping;
 use crate::base::{Error, Kind, SecretBytes};
 use crate::model::algorithm::{EncryptionAlgorithm, KeySpec, KeyUsage, MacAlgorithm, SignatureAlgorithm};
 use crate::tier::unwrapper::UNWRAPPING_SPEC;
-use crate::tier::{Ability, Encryption, OaepHash, PublicKey};
+use crate::tier::{Ability, Encryption, OaepHash};
 
 /// For how long an operation that succeeded vouches for the next ones.
 const VOUCHES: Duration = Duration::from_secs(1);
 /// The most keys that are vouched for at once.
 const VOUCHED: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");
 
-/// A key object of the token.
-pub(super) struct KeyObject {
-    /// Its CKA_ID.
-    pub(super) id: Vec<u8>,
-    pub(super) spec: KeySpec,
-    /// The public half of a pair, if it is known.
-    pub(super) public_key: Option<PublicKey>,
-}
-
 /// A key and what is asked of it.
 #[derive(Clone)]
 pub(super) struct Subject {
-    pub(super) key: Arc<KeyObject>,
+    pub(super) key: Arc<Wanted>,
     pub(super) ability: Ability,
 }
 
@@ -202,23 +194,21 @@ impl Calling<'_> {
         let (spec, public) = (key.spec, key.public_key.as_ref());
         let oaep = |hash| {
             let decoding = learnt.decoding(spec, ability);
-            self.with_key(&key.id, |handle| test_oaep(self, handle, spec, hash, decoding, public).map(drop))
+            self.with_key(key, |handle| test_oaep(self, handle, spec, hash, decoding, public).map(drop))
         };
         let tested = match ability {
             Ability::Encrypt(RsaesOaepSha256 | RsaesOaepSha1 | EciesDhSha1XorHmac) if public.is_none() => return Health::Unknown,
             Ability::Encrypt(RsaesOaepSha256) => oaep(OaepHash::Sha256),
             Ability::Encrypt(RsaesOaepSha1) => oaep(OaepHash::Sha1),
-            Ability::Encrypt(EciesDhSha1XorHmac) => {
-                self.with_key(&key.id, |handle| test_ecies(self, handle, spec, public).map(drop))
-            }
+            Ability::Encrypt(EciesDhSha1XorHmac) => self.with_key(key, |handle| test_ecies(self, handle, spec, public).map(drop)),
             Ability::Encrypt(AesGcm | AesCbc | AesEcb) => {
                 if learnt.capabilities.require(spec, Ability::Encrypt(AesEcb)).is_err() {
                     return Health::Unknown;
                 }
-                self.with_key(&key.id, |handle| self.block_there_and_back(handle))
+                self.with_key(key, |handle| self.block_there_and_back(handle))
             }
-            Ability::Mac(algorithm) => self.with_key(&key.id, |handle| test_mac(self, handle, algorithm, None).map(drop)),
-            Ability::Unwrap(hash) => self.with_key(&key.id, |pair| self.unwraps(pair, hash, learnt.unwrapping)),
+            Ability::Mac(algorithm) => self.with_key(key, |handle| test_mac(self, handle, algorithm, None).map(drop)),
+            Ability::Unwrap(hash) => self.with_key(key, |pair| self.unwraps(pair, hash, learnt.unwrapping)),
             Ability::Sign(_) | Ability::Generate | Ability::Import => return Health::Unknown,
         };
         self.health_of(tested)

@@ -3,10 +3,10 @@
 //! Files, from the bottom up: `call` the two C calls of an operation, `gate` and `module` the loaded library, `token` and `uri`
 //! which slot is meant, `rv` what a failure means, `lane` who is next, `pool` sessions and the calls on them, `condition` whether
 //! the slot serves, `slot` all of that together, `serving` the door for calls, `performing` what they do, `recovery` one attempt to mend it, `supervisor` what watches it; `calling` a session
-//! in the hands of one call, `handles`, `canary`, `random` and `threads` its parts; `pin` where PINs come from, `notes` which of them
+//! in the hands of one call, `finding`, `identity`, `handles`, `canary`, `random` and `threads` its parts; `pin` where PINs come from, `notes` which of them
 //! must not be tried again, `login` the login; `objects` templates, `mechanism` the algorithms; `known_answers` tests of them, `bad_input`
 //! what they are tested with besides, `capability` what the token was found to do, `learning` the call that asks for it, `learnt` what that teaches of its module; `known_good`
-//! what must succeed, `verdict` whose fault a failure is, `suspects` the keys that fail; `key` a key in use;
+//! what must succeed, `verdict` whose fault a failure is, `suspects` the keys that fail; `creating` and `key` a key that is made and one in use;
 //! `counters` and `status` what a slot tells of itself; `reserve` workers of the runtime for the time when calls hang.
 //!
 //! The front page of the library has an example.
@@ -22,8 +22,11 @@ mod checkout;
 mod closing;
 mod condition;
 mod counters;
+mod creating;
+mod finding;
 mod gate;
 mod handles;
+mod identity;
 mod key;
 mod known_answers;
 mod known_good;
@@ -58,26 +61,26 @@ mod uri;
 mod verdict;
 mod workers;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::base::{Error, Kind, Pin, Result, SecretBytes};
-use crate::model::key::{Arrival, KeyAttributes, Material};
-use crate::tier::unwrapper::UNWRAPPING_SPEC;
+use crate::model::key::{Arrival, Material};
 use crate::tier::{
     Ability, Capabilities, Created, Description, KeyHandle, NewKey, PublicKey, RANDOM_LIMIT, Share, StoredKey, Tier, TierKind,
     Unwrapper, Work, Wrapped,
 };
 
-use calling::{Calling, Fault};
+use calling::Calling;
+use identity::{KnownBy, Wanted, Way};
 use key::TokenKey;
-use known_good::{KeyObject, Subject};
+use known_good::Subject;
 use learning::{Known, PAIRS, learn, not_learnt};
-use objects::{Made, Residence};
+use objects::Residence;
 use pool::Place;
 use slot::{Order, Slot};
 use status::{Operation, SlotStatus};
@@ -290,100 +293,12 @@ impl Pkcs11Tier {
     fn own(&self, operation: Operation) -> Order {
         self.order(operation, Share::default(), self.slot.settings.deadline)
     }
-
-    /// Makes the object, checks it, and gives it to the caller or to nobody.
-    async fn make<F>(&self, new: NewKey, arrival: Arrival, make: F) -> Result<Created>
-    where
-        F: Fn(&Calling<'_>, &NewKey, &Known) -> Result<Made, Fault> + Send + 'static,
-    {
-        let operation = match arrival {
-            Arrival::Generated => Operation::Generate,
-            Arrival::Created | Arrival::Unwrapped => Operation::Import,
-        };
-        let known = Arc::clone(&self.known);
-        let deadline = self.slot.settings.generation_deadline;
-        let order = Order { place: Place::Generation, ..self.order(operation, Share::default(), deadline) };
-        let guard = Arc::new(Newborn { slot: Arc::clone(&self.slot), id: new.id.clone(), state: AtomicU8::new(Newborn::NOT_MADE) });
-        let nurse = Arc::clone(&guard);
-        let call = move |calling: &Calling<'_>| {
-            // A key is never made blindly a second time: what a first try may have left is ours, since the id was free before.
-            if nurse.may_be_there() {
-                objects::destroy(calling.session(), &new.id)?;
-                calling.check_login()?;
-            } else if objects::find_key(calling.session(), &new.id)?.is_some() {
-                return Err(Error::new(Kind::ResourceExists, "The token has a key of this id.").into());
-            }
-            nurse.is_being_made();
-            let made = make(calling, &new, known.get().ok_or_else(not_reached)?)?;
-            let attributes = objects::read_back(calling.session(), made.handle, arrival)?;
-            check(attributes)?;
-            calling.remember(&new.id, made.handle);
-            Ok((made.public_key, attributes))
-        };
-        let (public_key, attributes) = self.slot.run(order, call).await?;
-        Ok(Created {
-            material: Material::Resident(guard.claim()),
-            public_key: public_key.map(|key| key.spki().clone()),
-            attributes: Some(attributes),
-        })
-    }
 }
 
 /// How long a service waits at its start for the tests of what the token can do, which make key pairs.
 const PATIENCE: Duration = Duration::from_secs(20);
 fn not_reached() -> Error {
     Error::new(Kind::Unavailable, "The hardware security module was not reached yet.")
-}
-
-/// What is claimed of a key must be what the token says of it.
-fn check(attributes: KeyAttributes) -> Result<()> {
-    let KeyAttributes { arrival, local, sensitive, always_sensitive, extractable, never_extractable } = attributes;
-    let holds = match arrival {
-        Arrival::Generated => local && sensitive && always_sensitive && !extractable && never_extractable,
-        Arrival::Created | Arrival::Unwrapped => sensitive && !extractable,
-    };
-    if holds {
-        Ok(())
-    } else {
-        Err(Error::new(Kind::Internal, "The token made a key that it does not protect as it was told to; the key was destroyed.")
-            .caused_by(format!("{attributes:?}")))
-    }
-}
-
-/// A new object, held by its caller and by the job that makes it: when the last of them lets go and nobody claimed it, it is
-/// destroyed. The caller may go away at any moment, and so may the token.
-struct Newborn {
-    slot: Arc<Slot>,
-    id: Vec<u8>,
-    state: AtomicU8,
-}
-
-impl Newborn {
-    const NOT_MADE: u8 = 0;
-    const MAY_BE_THERE: u8 = 1;
-    const CLAIMED: u8 = 2;
-
-    fn may_be_there(&self) -> bool {
-        self.state.load(Ordering::Acquire) == Self::MAY_BE_THERE
-    }
-
-    fn is_being_made(&self) {
-        self.state.store(Self::MAY_BE_THERE, Ordering::Release);
-    }
-
-    /// The id, now the caller's.
-    fn claim(&self) -> Vec<u8> {
-        self.state.store(Self::CLAIMED, Ordering::Release);
-        self.id.clone()
-    }
-}
-
-impl Drop for Newborn {
-    fn drop(&mut self) {
-        if self.may_be_there() {
-            self.slot.orphan(std::mem::take(&mut self.id));
-        }
-    }
 }
 
 impl Tier for Pkcs11Tier {
@@ -422,10 +337,12 @@ impl Tier for Pkcs11Tier {
             };
             let public_key = key.public_key.as_ref().map(|spki| PublicKey::from_spki(key.spec, spki)).transpose()?;
             let capabilities = Arc::clone(&self.known()?.capabilities);
-            let wanted = id.clone();
-            self.slot.run(self.own(Operation::Find), move |calling| calling.with_key(&wanted, |_| Ok(()))).await?;
-            let object = Arc::new(KeyObject { id, spec: key.spec, public_key });
-            Ok(Arc::new(TokenKey { slot: Arc::clone(&self.slot), capabilities, object, usage: key.usage }) as Arc<dyn KeyHandle>)
+            let way = Way::of(key.spec, key.usage, &capabilities);
+            let known_by = key.witness.map_or_else(|| KnownBy::FirstSeen(OnceLock::new()), KnownBy::Witness);
+            let wanted = Arc::new(Wanted { id, spec: key.spec, usage: key.usage, public_key, way, known_by });
+            let opened = Arc::clone(&wanted);
+            self.slot.run(self.own(Operation::Find), move |calling| calling.open(&opened)).await?;
+            Ok(Arc::new(TokenKey { slot: Arc::clone(&self.slot), capabilities, wanted }) as Arc<dyn KeyHandle>)
         })
     }
 
@@ -442,15 +359,16 @@ impl Tier for Pkcs11Tier {
         Box::pin(async move {
             let order = self.order(Operation::Find, Share::default(), self.slot.settings.generation_deadline);
             let call = |calling: &Calling<'_>| {
-                let mut swept = objects::sweep(calling.session(), None)?;
+                let mut swept = finding::sweep(calling.session(), None)?.found;
                 // Without the login there is nothing to see, and without the storage.
                 calling.check_login()?;
                 if swept.is_empty() {
                     calling.believe_emptiness()?;
                     // A first key may have come meanwhile.
-                    swept = objects::sweep(calling.session(), None)?;
+                    swept = finding::sweep(calling.session(), None)?.found;
                 }
-                Ok(swept.into_iter().map(|(id, _)| id).collect())
+                let ids: BTreeSet<_> = swept.into_iter().map(|(id, _)| id).collect();
+                Ok(ids.into_iter().collect())
             };
             self.slot.run(order, call).await
         })
@@ -496,10 +414,9 @@ impl Unwrapper for Pkcs11Tier {
                 return Err(Error::invalid("The pair that unwraps is not in a token."));
             };
             self.known()?.capabilities.admits(key.spec, key.usage, Ability::Unwrap(hash))?;
-            let pair = Arc::new(KeyObject { id: pair, spec: UNWRAPPING_SPEC, public_key: None });
-            let subject = Subject { key: pair, ability: Ability::Unwrap(hash) };
+            let subject = Subject { key: Arc::new(unwrapping::wanted(pair)), ability: Ability::Unwrap(hash) };
             self.make(key, Arrival::Unwrapped, move |calling, new, known| {
-                let unwrapped = calling.with_key(&subject.key.id, |pair| {
+                let unwrapped = calling.with_key(&subject.key, |pair| {
                     unwrapping::unwrap(calling, new, pair, hash, &ciphertext, Residence::Token, known.unwrapping)
                 });
                 unwrapped.map_err(|fault| fault.at(&subject))

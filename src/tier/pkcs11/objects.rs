@@ -1,25 +1,23 @@
-//! Key objects in the token: templates, generation, import, finding, reading back, destroying.
+//! Key objects in the token: templates, generation, import, reading back.
 //!
 //! Templates are strict and complete: what a template omits, modules set as they like (SoftHSM: not sensitive, most uses
 //! allowed). Only the private half of a pair becomes a token object; the public half is kept by the service.
 
-use std::time::Instant;
-
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
 use der::Decode;
 use zeroize::Zeroize;
 
 use super::calling::Fault;
+use super::finding::Form;
 use crate::base::{Error, Kind, Result, SecretBytes};
-use crate::model::KeyVersionId;
 use crate::model::algorithm::{Curve, Family, KeySpec, KeyUsage, MacAlgorithm};
 use crate::model::key::{Arrival, KeyAttributes};
 use crate::tier::{NewKey, PublicKey};
 
 /// 65537, the public exponent of every RSA key (FIPS 186-5, section 5.1).
-const PUBLIC_EXPONENT: [u8; 3] = [1, 0, 1];
+pub(super) const PUBLIC_EXPONENT: [u8; 3] = [1, 0, 1];
 
 /// Where an object lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,17 +122,6 @@ fn uses(spec: KeySpec, usage: KeyUsage) -> Vec<Attribute> {
     }
 }
 
-/// Class and type.
-fn kind(spec: KeySpec) -> [Attribute; 2] {
-    match spec.family() {
-        Family::Aes { .. } => [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)],
-        // More modules take it for every hash than know the types of the single ones.
-        Family::Hmac(_) => [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::GENERIC_SECRET)],
-        Family::Rsa { .. } => [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::RSA)],
-        Family::Ec(_) => [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::EC)],
-    }
-}
-
 /// The curve as CKA_EC_PARAMS: an object identifier in DER (RFC 5480, section 2.1.1.1; SEC 2, section 2.4.1).
 const fn ec_parameters(curve: Curve) -> &'static [u8] {
     match curve {
@@ -145,7 +132,7 @@ const fn ec_parameters(curve: Curve) -> &'static [u8] {
 
 /// What the secret key or the private half of a pair is told to be.
 pub(super) fn private_template(new: &NewKey, residence: Residence, strictness: Strictness) -> Vec<Attribute> {
-    let mut template = kind(new.spec).to_vec();
+    let mut template = Form::of(new.spec).attributes().to_vec();
     template.extend(common(new, residence, strictness));
     template.extend(uses(new.spec, new.usage));
     template
@@ -366,44 +353,4 @@ pub(super) fn read_back(session: &Session, handle: ObjectHandle, arrival: Arriva
         }
     }
     Ok(read)
-}
-
-/// The one private or secret key in the token whose CKA_ID is `id`.
-///
-/// # Errors
-/// The token has several.
-pub(super) fn find_key(session: &Session, id: &[u8]) -> Result<Option<ObjectHandle>, Fault> {
-    let found = session.find_objects(&[Attribute::Token(true), Attribute::Private(true), Attribute::Id(id.to_vec())])?;
-    match found.as_slice() {
-        [] => Ok(None),
-        [handle] => Ok(Some(*handle)),
-        _ => Err(Error::new(Kind::Internal, "The token has several objects of the key's id.").into()),
-    }
-}
-
-/// The ids of all keys in the token that were made here, known by their form, with their handles; those reached until `until`.
-pub(super) fn sweep(session: &Session, until: Option<Instant>) -> Result<Vec<(Vec<u8>, ObjectHandle)>, Fault> {
-    let mut ours = Vec::new();
-    for handle in session.find_objects(&[Attribute::Token(true), Attribute::Private(true)])? {
-        if until.is_some_and(|until| Instant::now() >= until) {
-            break;
-        }
-        for attribute in session.get_attributes(handle, &[AttributeType::Id])? {
-            if let Attribute::Id(id) = attribute
-                && std::str::from_utf8(&id).is_ok_and(|id| id.parse::<KeyVersionId>().is_ok())
-            {
-                ours.push((id, handle));
-            }
-        }
-    }
-    Ok(ours)
-}
-
-/// Destroys what the token has of this id; says how many objects that were.
-pub(super) fn destroy(session: &Session, id: &[u8]) -> Result<usize, Fault> {
-    let found = session.find_objects(&[Attribute::Token(true), Attribute::Id(id.to_vec())])?;
-    for handle in &found {
-        session.destroy_object(*handle)?;
-    }
-    Ok(found.len())
 }

@@ -16,9 +16,11 @@ use cryptoki::session::{Session, SessionState};
 
 use super::canary::Canary;
 use super::condition::{Failed, Then, Why, deeper};
+use super::finding::{self, Sweep};
+use super::handles::Oddities;
+use super::identity::Refusal;
 use super::login::{Halt, log_in};
 use super::module::{NoToken, NotNow};
-use super::objects;
 use super::pin::Answer;
 use super::pool::Life;
 use super::rv::{self, Level};
@@ -73,7 +75,7 @@ pub(super) struct Ready {
     life: Life,
     login: Login,
     kept: Vec<Session>,
-    swept: Vec<(Vec<u8>, cryptoki::object::ObjectHandle)>,
+    sweep: Sweep,
     canary: Option<Canary>,
     /// How deep the attempt went.
     pub(super) level: Level,
@@ -83,7 +85,10 @@ impl Ready {
     /// Begins the epoch. The condition follows.
     pub(super) fn begin(self, slot: &Slot) -> u64 {
         let epoch = self.life.epoch;
-        let risen = lock(&slot.handles).begin(self.life, self.swept);
+        let Oddities { risen, several } = lock(&slot.handles).begin(self.life, self.sweep);
+        for id in several {
+            slot.tell_refusal(&id, Refusal::Several);
+        }
         for id in risen {
             tracing::warn!(token = %slot.name(), cka_id = %String::from_utf8_lossy(&id), "a destroyed object is back in the token; it is destroyed again");
             slot.orphan(id);
@@ -282,15 +287,15 @@ fn ready(slot: &Arc<Slot>, mut session: Opened, sessions: Sessions, level: Level
     let known = lock(&slot.handles).len();
     let life = Life { epoch: new_epoch(), ..session.life };
     session.life = life;
-    let swept = match objects::sweep(&session, Some(Instant::now() + SWEEP)) {
-        Ok(swept) => swept,
+    let sweep = match finding::sweep(&session, Some(Instant::now() + SWEEP)) {
+        Ok(sweep) => sweep,
         Err(fault) => {
             let text = Error::from(fault);
             *lock(&slot.login) = Some(session.hand_on());
             return Err(Failed::soon(deeper(level), format!("the token's objects cannot be listed: {}", text.causes())));
         }
     };
-    if known > 0 && swept.is_empty() && level < Level::Module {
+    if known > 0 && sweep.found.is_empty() && level < Level::Module {
         // A token that lost its storage looks like this, until it is initialised anew.
         *lock(&slot.login) = Some(session.hand_on());
         return Err(Failed::soon(Level::Module, "the token shows none of its keys".to_owned()));
@@ -304,5 +309,5 @@ fn ready(slot: &Arc<Slot>, mut session: Opened, sessions: Sessions, level: Level
         Sessions::Keep => slot.pool.take_idle(),
         Sessions::New => Vec::new(),
     };
-    Ok(Ready { life, login: session.hand_on(), kept, swept, canary, level })
+    Ok(Ready { life, login: session.hand_on(), kept, sweep, canary, level })
 }

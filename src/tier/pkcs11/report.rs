@@ -53,6 +53,11 @@ impl Slot {
             logins,
             written_off,
             failing_keys: self.suspects.names(),
+            refused: lock(&self.handles)
+                .refused()
+                .into_iter()
+                .map(|(id, why)| (String::from_utf8_lossy(&id).into_owned(), why))
+                .collect(),
             generator,
             generator_failures,
             panics: self.counters.panics(),

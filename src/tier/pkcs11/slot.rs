@@ -21,6 +21,7 @@ use super::capability::{Computes, Probed};
 use super::condition::{self, Admission, Change, Condition, Machine};
 use super::counters::Counters;
 use super::handles::Handles;
+use super::identity::Refusal;
 use super::key;
 use super::known_good::Vouchers;
 use super::lane::Lane;
@@ -269,6 +270,12 @@ impl Slot {
             Place::Inline | Place::Thread => self.settings.deadline,
         };
         order.deadline.into_std().max(begun + patience)
+    }
+
+    /// Says that a key is not used.
+    pub(super) fn tell_refusal(&self, id: &[u8], why: Refusal) {
+        let id = String::from_utf8_lossy(id);
+        tracing::error!(token = %self.name(), cka_id = %id, %why, "a key is not used until somebody has looked after the token");
     }
 
     /// Those who wait in front of the slot.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use super::condition::Why;
+pub use super::identity::Refusal;
 pub use super::rv::Level;
 pub use super::token::{PinState, TokenSummary};
 
@@ -223,6 +224,8 @@ pub struct SlotStatus {
     pub written_off: u64,
     /// CKA_IDs of keys that the token fails with while it serves others of their kind.
     pub failing_keys: Vec<String>,
+    /// Keys that are not used, by the text of their CKA_ID, and why.
+    pub refused: Vec<(String, Refusal)>,
     /// The token's random number generator.
     pub generator: Generator,
     /// Draws of it that failed a health test so far, and were left out.

@@ -3,11 +3,14 @@
 //! Nobody outside of the token sees such material. Secret keys alone come in this way: of a pair the public half is needed, too, which
 //! a token does not show of a private key that it unwrapped.
 
+use std::sync::OnceLock;
+
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 
 use super::calling::{Calling, Fault};
+use super::identity::{KnownBy, Wanted};
 use super::objects::{self, Made, Residence, Strictness};
 use crate::base::{Error, Kind};
 use crate::model::algorithm::{Family, KeySpec, KeyUsage};
@@ -17,6 +20,12 @@ use crate::tier::{NewKey, OaepHash};
 /// The pair of this id.
 pub(super) fn pair(id: Vec<u8>, label: String) -> NewKey {
     NewKey { id, label, spec: UNWRAPPING_SPEC, usage: KeyUsage::EncryptDecrypt }
+}
+
+/// How a pair of this id is found. It need not show which one it is: what another one unwraps is no key material, or not the caller's.
+pub(super) fn wanted(id: Vec<u8>) -> Wanted {
+    let (usage, known_by) = (KeyUsage::EncryptDecrypt, KnownBy::FirstSeen(OnceLock::new()));
+    Wanted { id, spec: UNWRAPPING_SPEC, usage, public_key: None, way: None, known_by }
 }
 
 /// Makes a pair that unwraps: its private half does that alone, its public half leaves the token as every one does.

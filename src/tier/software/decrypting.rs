@@ -14,8 +14,8 @@ use crate::model::algorithm::{Curve, Family, KeySpec};
 use crate::tier::software::lives::Guard;
 use crate::tier::software::pairs;
 use crate::tier::{
-    Cipher, Decryption, Encrypted, Encryption, KeyHandle, Mac, OaepHash, PublicKey, Share, Signer, Work, does_not_fit, ecies,
-    public_key,
+    CheckValue, Cipher, Decryption, Encrypted, Encryption, KeyHandle, Mac, OaepHash, PublicKey, Share, Signer, Work, does_not_fit,
+    ecies, public_key,
 };
 
 /// A pair that encrypts and decrypts.
@@ -128,6 +128,10 @@ impl KeyHandle for DecryptingPair {
 
     fn public_key(&self) -> Option<&PublicKey> {
         Some(&self.public)
+    }
+
+    fn check_value(&self) -> Option<&CheckValue> {
+        None
     }
 }
 

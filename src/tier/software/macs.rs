@@ -7,7 +7,7 @@ use aws_lc_rs::hmac;
 use crate::base::{Error, Result, SecretBytes};
 use crate::model::algorithm::{KeySpec, MacAlgorithm};
 use crate::tier::software::lives::Guard;
-use crate::tier::{Cipher, KeyHandle, Mac, PublicKey, Share, Signer, Work, check_mac_message, does_not_fit};
+use crate::tier::{CheckValue, Cipher, KeyHandle, Mac, PublicKey, Share, Signer, Work, check_mac_message, does_not_fit};
 
 /// A key of HMAC, padded and hashed for its algorithm.
 pub(super) struct HmacKey {
@@ -65,6 +65,10 @@ impl KeyHandle for HmacKey {
     }
 
     fn public_key(&self) -> Option<&PublicKey> {
+        None
+    }
+
+    fn check_value(&self) -> Option<&CheckValue> {
         None
     }
 }

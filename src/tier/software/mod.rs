@@ -146,7 +146,8 @@ fn random_secret(length: usize) -> SecretBytes {
 }
 
 fn created(id: Vec<u8>, secret: SecretBytes, public: Option<&PublicKey>) -> Created {
-    Created { material: Material::Held { id, secret }, public_key: public.map(|key| key.spki().clone()), attributes: None }
+    let public_key = public.map(|key| key.spki().clone());
+    Created { material: Material::Held { id, secret }, public_key, attributes: None, check_value: None }
 }
 
 impl Tier for SoftwareTier {

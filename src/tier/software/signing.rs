@@ -12,7 +12,7 @@ use crate::base::{Error, Result, SecretBytes};
 use crate::model::algorithm::{Curve, Family, KeySpec, SignatureAlgorithm};
 use crate::tier::software::lives::Guard;
 use crate::tier::software::pairs;
-use crate::tier::{Cipher, KeyHandle, Mac, PublicKey, Sha256Digest, Share, Signer, Work, does_not_fit};
+use crate::tier::{CheckValue, Cipher, KeyHandle, Mac, PublicKey, Sha256Digest, Share, Signer, Work, does_not_fit};
 
 /// A pair that signs.
 pub(super) struct SigningPair {
@@ -103,6 +103,10 @@ impl KeyHandle for SigningPair {
 
     fn public_key(&self) -> Option<&PublicKey> {
         Some(&self.public)
+    }
+
+    fn check_value(&self) -> Option<&CheckValue> {
+        None
     }
 }
 

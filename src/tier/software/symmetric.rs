@@ -12,7 +12,8 @@ use crate::base::{Error, Result, SecretBytes, random};
 use crate::model::algorithm::{KeySpec, PaddingMode};
 use crate::tier::software::lives::Guard;
 use crate::tier::{
-    AAD_LIMIT, Cipher, Decryption, Encrypted, Encryption, Iv, KeyHandle, Mac, PublicKey, Share, Signer, Work, does_not_fit, padding,
+    AAD_LIMIT, CheckValue, Cipher, Decryption, Encrypted, Encryption, Iv, KeyHandle, Mac, PublicKey, Share, Signer, Work,
+    does_not_fit, padding,
 };
 
 /// The tag of AES-GCM (SP 800-38D), in bytes.
@@ -167,6 +168,10 @@ impl KeyHandle for AesKey {
     }
 
     fn public_key(&self) -> Option<&PublicKey> {
+        None
+    }
+
+    fn check_value(&self) -> Option<&CheckValue> {
         None
     }
 }

@@ -49,7 +49,7 @@ async fn open(spec: KeySpec, material: &[u8], how: Decryption, ciphertext: &[u8]
 
 async fn key(spec: KeySpec, material: &[u8]) -> Result<Arc<dyn KeyHandle>> {
     let material = Material::Held { id: b"key".to_vec(), secret: SecretBytes::new(material.to_vec()) };
-    SoftwareTier::new().open(StoredKey { spec, usage: KeyUsage::EncryptDecrypt, material, public_key: None }).await
+    SoftwareTier::new().open(StoredKey { spec, usage: KeyUsage::EncryptDecrypt, material, public_key: None, witness: None }).await
 }
 
 /// A mode that pads: with PKCS #7 it gives what it gives without, less the padding if that is right (RFC 5652, section 6.3).

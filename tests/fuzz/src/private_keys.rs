@@ -44,7 +44,7 @@ async fn works(tier: &SoftwareTier, spec: KeySpec, created: &Created) {
     assert_eq!(created.public_key.is_some(), !spec.is_symmetric());
     for algorithm in spec.signature_algorithms() {
         let (material, public_key) = (again.material.duplicate(), created.public_key.clone());
-        let stored = StoredKey { spec, usage: KeyUsage::SignVerify, material, public_key: public_key.clone() };
+        let stored = StoredKey { spec, usage: KeyUsage::SignVerify, material, public_key: public_key.clone(), witness: None };
         let key = tier.open(stored).await.expect("it was taken");
         let signature = key.signer().expect("it signs").sign(Share::default(), *algorithm, [7; 32]).await.expect("it signs");
         let public = PublicKey::from_spki(spec, &public_key.expect("a pair")).expect("the public half");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::calling::Fault;
-use super::{Pkcs11Tier, objects, rv};
+use super::{Pkcs11Tier, finding, rv};
 use crate::base::{Error, Kind, Result, random};
 use crate::measure::{self, Comparison, Laps, Slice, Times};
 use crate::model::key::Material;
@@ -56,7 +56,10 @@ impl Bench {
         let Some((spec, usage)) = workload.key().filter(|_| !self.keys.contains_key(&workload)) else { return Ok(()) };
         let id = KeyVersionId::from_entropy(&KeyId::from_entropy(random::bytes()), random::bytes()).as_str().as_bytes().to_vec();
         let created = self.tier.create(NewKey { id: id.clone(), label: LABEL.to_owned(), spec, usage }).await?;
-        let opened = self.tier.open(StoredKey { spec, usage, material: created.material, public_key: created.public_key }).await;
+        let opened = self
+            .tier
+            .open(StoredKey { spec, usage, material: created.material, public_key: created.public_key, witness: None })
+            .await;
         match opened {
             Ok(handle) => {
                 self.keys.insert(workload, Key { id, handle });
@@ -98,7 +101,7 @@ impl Bench {
         let sessions = (0..threads).map(|_| {
             let session = slot.lease.context()?.open_rw_session(life.slot_id.try_into()?)?;
             let key = match self.keys.get(&workload) {
-                Some(key) => objects::find_key(&session, &key.id).map_err(Error::from)?,
+                Some(key) => finding::keys_of_any_form(&session, &key.id)?.first().copied(),
                 None => None,
             };
             Ok(RawSession::new(session, key, workload))
