@@ -151,7 +151,13 @@ impl Everything {
             Use::Random => random(&self.tier).await,
             Use::Open => {
                 let material = Material::Resident(self.pair.0.clone());
-                let stored = StoredKey { spec: KeySpec::Rsa2048, usage: KeyUsage::EncryptDecrypt, material, public_key: None };
+                let stored = StoredKey {
+                    spec: KeySpec::Rsa2048,
+                    usage: KeyUsage::EncryptDecrypt,
+                    material,
+                    public_key: None,
+                    witness: None,
+                };
                 self.tier.open(stored).await.map(drop)
             }
             Use::List => self.tier.residents().await.map(drop),
