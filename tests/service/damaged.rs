@@ -82,7 +82,7 @@ async fn a_key_whose_row_cannot_be_used_is_denied_and_not_said_to_be_gone() {
     bench.kms.refresh().await.unwrap();
     for kms in [&bench.kms, &start(bench.store.clone(), &bench.instance).await] {
         for named in [one.as_str(), "alias/one"] {
-            let described = kms.describe_key(&bench.operator, named).err().expect("it cannot be used");
+            let described = kms.describe_key(&bench.operator, named).expect_err("it cannot be used");
             assert!(described.kind() == Kind::Internal && described.message().contains(one.as_str()), "{described:?}");
             let request = Encrypt { key: KeyReference::Key(named.to_owned()), ..encrypt(&one) };
             assert_eq!(kind(kms.encrypt(&bench.caller, Form::Plain, request).await), Kind::Internal);
