@@ -449,6 +449,7 @@ fn deadlines_are_kept_when_calls_hold_all_workers_however_short_they_are() {
         fault.tell("release");
         workers.block_on(async {
             until("calls go on", PATIENCE, async || Call::Seal(Arc::clone(&aes)).once().await.failure.is_none()).await;
+            until("those that hung are back", PATIENCE, async || tier.status().sessions.written_off == 0).await;
             tier.close().await.unwrap();
         });
     });
