@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::audit;
 use super::files::{self, Files, replace};
-use super::installation::{check_nothing_is_missing, first_configuration, is_there};
+use super::installation::{check_nothing_is_missing, first_configuration, is_there, new_root_key};
 use super::operators::access_key_file;
 use crate::app::output::say;
-use crate::base::{Clock, Result, SystemClock, Timestamp};
+use crate::base::{Clock, Result, SystemClock, Timestamp, durable};
 use crate::config::Config;
 use crate::model::AccessKeyId;
 use crate::service::{
@@ -35,16 +35,7 @@ pub(super) async fn run(path: &Path, access_key: AccessKey) -> Result<()> {
     check_nothing_is_missing(&config)?;
     let files = Files::of(&config);
     files.make_folder()?;
-    if is_there(&config.root_key_file)? {
-        say!("root key          {}", config.root_key_file.display());
-    } else {
-        RootKey::generate().write_new(&config.root_key_file)?;
-        say!("root key          {} (new: keep a copy elsewhere)", config.root_key_file.display());
-    }
-    let root = RootKey::load(&config.root_key_file)?;
-    let database = files.database();
-    let store = Store::create(&database, &root).await?;
-    say!("database          {}", database.display());
+    let store = open_or_make(&config, &files.database()).await?;
     let now = SystemClock.now();
     let authorities = ensure_authorities(&store, now).await?;
     replace(&files.ca(), certificates::ca_chain_pem(&authorities).as_bytes())?;
@@ -71,6 +62,27 @@ pub(super) async fn run(path: &Path, access_key: AccessKey) -> Result<()> {
     }
     store.close().await;
     Ok(())
+}
+
+/// The database, with what it is sealed by.
+async fn open_or_make(config: &Config, database: &Path) -> Result<Store> {
+    let root_key = &config.root_key_file;
+    let store = if is_there(root_key)? {
+        let store = Store::create(database, &RootKey::load(root_key)?).await?;
+        say!("root key          {}", root_key.display());
+        store
+    } else {
+        let new = new_root_key(config);
+        if !is_there(&new)? {
+            RootKey::generate().write_new(&new)?;
+        }
+        let store = Store::create(database, &RootKey::load(&new)?).await?;
+        durable::rename(&new, root_key).map_err(|error| files::failed(root_key, &error))?;
+        say!("root key          {} (new: keep a copy elsewhere)", root_key.display());
+        store
+    };
+    say!("database          {}", database.display());
+    Ok(store)
 }
 
 async fn ensure_authorities(store: &Store, now: Timestamp) -> Result<AuthorityMaterial> {

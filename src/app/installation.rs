@@ -47,6 +47,12 @@ fn trace(config: &Config) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
+/// Where a new root key is until its database is made, beside where it belongs: a root key in its place has a database, and where that is
+/// not found, it is away and not still to be made.
+pub(super) fn new_root_key(config: &Config) -> PathBuf {
+    config.root_key_file.with_added_extension("new")
+}
+
 /// Before `init` makes anything: what it would make is not the missing part of an installation that is there.
 ///
 /// # Errors
@@ -54,13 +60,19 @@ fn trace(config: &Config) -> Result<Option<PathBuf>> {
 pub(super) fn check_nothing_is_missing(config: &Config) -> Result<()> {
     let database = Files::of(config).database();
     let (key, data) = (config.root_key_file.display(), database.display());
-    let begin_anew =
-        format!("to begin anew, move {} and {} elsewhere", config.data_dir.display(), config.audit.directory.display());
+    let (data_dir, log) = (config.data_dir.display(), config.audit.directory.display());
+    let begin_anew = format!("to begin anew, move {key}, {data_dir} and {log} elsewhere, as far as they are there");
     match (is_there(&config.root_key_file)?, has_content(&database)?, trace(config)?) {
-        (true, true, _) | (_, false, None) => Ok(()),
+        (true, true, _) | (false, false, None) => Ok(()),
+        // A crash came between the database and the root key's move to its place.
+        (false, true, _) if is_there(&new_root_key(config))? => Ok(()),
         (false, true, _) => Err(unavailable(format!(
             "The root key file {key} is not there, and the database {data} is: put back the copy of the root key. A new one would not \
              open the database; {begin_anew}."
+        ))),
+        (true, false, None) => Err(unavailable(format!(
+            "The root key file {key} is there, and its database {data} is not there or empty: mount {data_dir}, or put it back from a \
+             backup; {begin_anew}."
         ))),
         (true, false, Some(trace)) => Err(unavailable(format!(
             "The database {data} is not there or empty, and {} is of its installation: put the database back from a backup; \

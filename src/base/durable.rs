@@ -66,8 +66,16 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Ok(()) | Err(_) => {}
     }
     write_new(&beside, bytes)?;
-    std::fs::rename(&beside, path)?;
-    sync_folder_of(path)
+    rename(&beside, path)
+}
+
+/// Gives a file another name in its folder.
+///
+/// # Errors
+/// It is not there, or cannot be renamed.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    sync_folder_of(to)
 }
 
 #[cfg(test)]

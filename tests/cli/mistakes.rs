@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::installation::Installation;
+use crate::installation::{Installation, text};
 
 #[test]
 fn an_unknown_field_is_named_with_its_line() {
@@ -131,6 +131,55 @@ fn init_puts_nothing_new_in_the_place_of_what_is_missing() {
     // An emptied database is no new one.
     std::fs::write(installation.path("data/keystead.db"), "").unwrap();
     assert!(installation.refusal(&["init"]).contains("empty"));
+}
+
+/// As a disk that is not mounted: an empty folder, or none.
+#[test]
+fn init_makes_no_second_database_under_a_root_key_whose_data_are_away() {
+    let installation = Installation::new();
+    let (data, away) = (installation.path("data"), installation.path("away"));
+    std::fs::rename(&data, &away).unwrap();
+    for mount_point in [false, true] {
+        if mount_point {
+            std::fs::create_dir(&data).unwrap();
+        }
+        let before = content(&installation);
+        let line = installation.refusal(&["init"]);
+        for part in ["root.key", "data", "mount", "to begin anew"] {
+            assert!(line.contains(part), "{line}");
+        }
+        assert!(content(&installation) == before, "nothing is made");
+    }
+    std::fs::remove_dir(&data).unwrap();
+    std::fs::rename(&away, &data).unwrap();
+    assert!(installation.run(&["init"]).status.success());
+    // To begin anew is possible.
+    std::fs::rename(&data, &away).unwrap();
+    std::fs::rename(installation.path("root.key"), installation.path("old.key")).unwrap();
+    assert!(installation.run(&["init"]).status.success());
+}
+
+/// Also with a root key that somebody made elsewhere.
+#[test]
+fn init_goes_on_with_a_root_key_whose_database_is_still_to_be_made() {
+    let installation = Installation::bare();
+    let (key, new) = (installation.path("root.key"), installation.path("root.key.new"));
+    installation.write_secret("root.key.new", &"k".repeat(32));
+    let finish = || {
+        let made = installation.run(&["init"]);
+        assert!(made.status.success() && !new.exists(), "{}", text(&made));
+        assert_eq!(std::fs::read(&key).unwrap(), [b'k'; 32]);
+    };
+    finish();
+    // A crash between the database and the last name of the root key.
+    std::fs::rename(&key, &new).unwrap();
+    finish();
+    assert!(installation.run(&["check-config"]).status.success());
+    // Another root key than the database's is put in no place.
+    std::fs::rename(&key, installation.path("copy")).unwrap();
+    installation.write_secret("root.key.new", &"l".repeat(32));
+    assert!(installation.refusal(&["init"]).contains("The root key is not the one"));
+    assert!(!key.exists());
 }
 
 #[test]
