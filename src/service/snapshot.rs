@@ -168,9 +168,11 @@ impl Snapshot {
     /// Reads everything that can be used.
     pub(super) async fn load(store: &Store) -> Result<Self> {
         // The counter first: what is written in between is read again by the next refresh.
-        let revision = store.revision().await?;
+        let counter = store.revision().await?;
+        let revision = counter.unwrap_or_default();
+        let mut unread = Unread::nothing(revision);
         let unusable = UnusableRows::default();
-        let access = load_access(store, None, &unusable).await?;
+        let access = load_access(store, None, (&unusable, unread.counter_fault(counter))).await?;
         let Rows { usable, unusable: of_keys } = store.key_rows().await?;
         let keys = usable.into_iter().map(|row| (row.key.id.clone(), Arc::new(KeyEntry::new(row))));
         let keys = RwLock::new(keys.collect());
@@ -181,7 +183,7 @@ impl Snapshot {
             revision: AtomicU64::new(revision),
             current: std::sync::Mutex::new(Instant::now()),
             unusable,
-            refreshing: Mutex::default(),
+            refreshing: Mutex::new(unread),
         })
     }
 
@@ -231,7 +233,11 @@ impl Snapshot {
 }
 
 /// Reads anew; uses of client keys that the store does not know yet are taken over from what was known.
-async fn load_access(store: &Store, known: Option<&Access>, unusable: &UnusableRows) -> Result<Access> {
+async fn load_access(
+    store: &Store,
+    known: Option<&Access>,
+    (unusable, counter_fault): (&UnusableRows, Option<UnusableRow>),
+) -> Result<Access> {
     let AccessRows { tables, identities, roles, oidc_providers, access_keys, aliases, unusable: mut found } =
         store.access_rows().await?;
     let mut verified_keys = HashMap::new();
@@ -241,6 +247,7 @@ async fn load_access(store: &Store, known: Option<&Access>, unusable: &UnusableR
             Err(row) => found.push(row),
         }
     }
+    found.extend(counter_fault);
     unusable.access_was_read(found);
     let access_keys = access_keys.into_iter().map(|key| KnownAccessKey { info: key.info, secret: key.secret });
     Ok(Access {

@@ -33,6 +33,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use sqlx::Row;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::SqlitePool;
 
@@ -150,13 +151,14 @@ impl Store {
         }
     }
 
-    /// The change counter: it rises with every write that a snapshot would show.
+    /// The change counter: it rises with every write that a snapshot would show. `None` when what stands there is no such number: somebody
+    /// else wrote it.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn revision(&self) -> Result<u64> {
-        let revision: i64 = sqlx::query_scalar("SELECT revision FROM installation").fetch_one(&self.pool).await.map_err(failed)?;
-        Ok(revision.cast_unsigned())
+    pub async fn revision(&self) -> Result<Option<u64>> {
+        let row = sqlx::query("SELECT revision FROM installation").fetch_one(&self.pool).await.map_err(failed)?;
+        Ok(row.try_get::<i64, _>("revision").ok().and_then(|revision| u64::try_from(revision).ok()))
     }
 
     /// Since when every EncryptionContext is read: since the first time that this is asked, which is `now` if it was not asked before.

@@ -112,6 +112,58 @@ async fn a_version_that_does_not_open_takes_no_other_along() {
     assert_eq!(kind(kms.describe_key_version(&bench.operator, key.as_str(), &made)), Kind::Internal);
 }
 
+#[tokio::test]
+async fn a_change_holds_whatever_the_change_counters_in_the_database_show() {
+    let bench = bench().await;
+    let raw = bench.raw().await;
+    let named = || bench.kms.unusable_rows().iter().map(|row| row.table).collect::<Vec<_>>();
+    for (damage, is_named) in [
+        ("UPDATE installation SET revision = 'x'", true),
+        ("UPDATE installation SET revision = -5", true),
+        ("UPDATE installation SET revision = 0", true),
+        ("CREATE TRIGGER rows AFTER UPDATE OF revision ON keys BEGIN UPDATE keys SET revision = 0; END", false),
+        ("CREATE TRIGGER counter AFTER UPDATE ON installation BEGIN UPDATE installation SET revision = 3; END", true),
+    ] {
+        // A start begins with the counter as it is: nothing is wrong with it.
+        let key = bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+        let kms = start(bench.store.clone(), &bench.instance).await;
+        bench.kms.refresh().await.unwrap();
+        execute(&raw, damage).await;
+        kms.refresh().await.unwrap();
+        bench.kms.disable_key(&bench.operator, key.as_str()).await.unwrap();
+        assert_eq!(kind(bench.encrypt(&key).await), Kind::KeyDisabled, "{damage}");
+        // What another process changed holds, too, once the counter tells of something.
+        if is_named {
+            kms.refresh().await.unwrap();
+            assert_eq!(kind(kms.encrypt(&bench.caller, Form::Plain, encrypt(&key)).await), Kind::KeyDisabled, "{damage}");
+            assert_eq!(named(), ["installation"], "{damage}");
+        }
+    }
+    let policy = name("app");
+    bench.kms.delete_policy(&bench.operator, &policy).await.unwrap();
+    let key = bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+    assert_eq!(kind(bench.encrypt(&key).await), Kind::NoPermission, "the counter stood still");
+    assert!(start(bench.store.clone(), &bench.instance).await.unusable_rows().is_empty());
+}
+
+#[tokio::test]
+async fn a_counter_that_is_no_number_is_named_and_stops_no_refresh_and_no_start() {
+    let bench = bench().await;
+    let key = bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+    let raw = bench.raw().await;
+    execute(&raw, "UPDATE installation SET revision = 'x'").await;
+    sqlx::query("UPDATE keys SET state = 'Disabled' WHERE id = $1").bind(key.as_str()).execute(&raw).await.unwrap();
+    bench.kms.refresh().await.unwrap();
+    assert_eq!(kind(bench.encrypt(&key).await), Kind::KeyDisabled);
+    for kms in [&bench.kms, &start(bench.store.clone(), &bench.instance).await] {
+        let named = kms.unusable_rows();
+        assert!(named.len() == 1 && named[0].table == "installation" && named[0].why.contains("no number"), "{named:?}");
+    }
+    sqlx::query("DELETE FROM keys WHERE id = $1").bind(key.as_str()).execute(&raw).await.unwrap();
+    bench.kms.refresh().await.unwrap();
+    assert_eq!(kind(bench.encrypt(&key).await), Kind::KeyNotFound);
+}
+
 /// A table that cannot be read, while the change counter can: as a page of the file that was damaged.
 #[tokio::test]
 async fn what_was_changed_and_cannot_be_read_again_is_denied_until_it_can() {
@@ -121,6 +173,7 @@ async fn what_was_changed_and_cannot_be_read_again_is_denied_until_it_can() {
         (bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await, bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await);
     let raw = bench.raw().await;
     execute(&raw, "ALTER TABLE oidc_providers RENAME TO away").await;
+    execute(&raw, "ALTER TABLE key_versions RENAME TO versions_away").await;
     bench.kms.disable_key(&bench.operator, disabled.as_str()).await.expect("it is committed, and says so");
     assert_eq!(kind(bench.encrypt(&disabled).await), Kind::Internal, "it is not known what was made of it");
     assert_eq!(kind(bench.kms.describe_key(&bench.operator, disabled.as_str())), Kind::Internal);
@@ -132,6 +185,7 @@ async fn what_was_changed_and_cannot_be_read_again_is_denied_until_it_can() {
     until("nobody is let in", async || bench.kms.client_key(other.client_key.as_str()).is_none()).await;
     assert_eq!(kind(bench.kms.encrypt(&other, Form::Plain, encrypt(&key)).await), Kind::NoPermission);
     assert!(bench.kms.snapshot_age() >= REFRESH);
+    execute(&raw, "ALTER TABLE versions_away RENAME TO key_versions").await;
     execute(&raw, "ALTER TABLE away RENAME TO oidc_providers").await;
     until("the other is let in again", async || bench.kms.client_key(other.client_key.as_str()).is_some()).await;
     bench.kms.encrypt(&other, Form::Plain, encrypt(&key)).await.unwrap();

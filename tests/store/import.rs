@@ -108,7 +108,7 @@ async fn material_in_a_token_comes_and_goes() {
     assert_eq!(refused.kind(), Kind::InvalidKeyMaterial);
     assert_eq!(store.key(&key.id).await.unwrap().unwrap().0.presence, kept.presence, "nothing was changed");
     // What is erased is noted, until it is destroyed.
-    let before = store.revision().await.unwrap();
+    let before = store.revision().await.unwrap().unwrap();
     store.erase_material(&key.id, Key::delete_material).await.unwrap();
     assert_eq!(store.keys_since(before).await.unwrap(), std::slice::from_ref(&key.id));
     assert!(store.key(&key.id).await.unwrap().unwrap().1[0].material.is_none());
@@ -168,7 +168,7 @@ async fn neither_wrapping_keys_nor_material_are_in_the_file() {
 async fn to_look_for_wrapping_keys_that_are_over_writes_nothing() {
     let bench = bench().await;
     let (key, _) = external(&bench).await;
-    let before = bench.store.revision().await.unwrap();
+    let before = bench.store.revision().await.unwrap().unwrap();
     let expires = Timestamp::from_unix(NOW.unix() + 60);
     let algorithm = WrappingAlgorithm::RsaesOaepSha256;
     let private_key = Material::Held { id: b"made".to_vec(), secret: SecretBytes::new(SECRET.to_vec()) };
@@ -182,5 +182,5 @@ async fn to_look_for_wrapping_keys_that_are_over_writes_nothing() {
     bench.store.drop_wrapping_keys(expires).await.unwrap();
     let gone = bench.store.wrapping_key(&key.id, &token, NOW).await.err().expect("it was dropped");
     assert_eq!(gone.kind(), Kind::InvalidImportToken);
-    assert_eq!(bench.store.revision().await.unwrap(), before, "no snapshot shows them");
+    assert_eq!(bench.store.revision().await.unwrap().unwrap(), before, "no snapshot shows them");
 }

@@ -36,10 +36,10 @@ async fn a_provider_comes_back_as_it_was_kept_is_changed_and_goes() {
     let again = bench.store.create_oidc_provider(&first).await.unwrap_err();
     assert!(again.kind() == Kind::ResourceExists && again.message().contains("cluster"), "{again:?}");
 
-    let revision = bench.store.revision().await.unwrap();
+    let revision = bench.store.revision().await.unwrap().unwrap();
     let keys = OidcProviderChange { keys: Some(second.keys.clone()), ..OidcProviderChange::default() };
     bench.store.change_oidc_provider(&first.name, &keys).await.unwrap();
-    assert!(bench.store.revision().await.unwrap() > revision, "other nodes see it");
+    assert!(bench.store.revision().await.unwrap().unwrap() > revision, "other nodes see it");
     let changed = OidcProvider { keys: second.keys.clone(), ..first.clone() };
     assert_eq!(bench.store.oidc_providers().await.unwrap(), [second.clone(), changed.clone()]);
     let others = OidcProviderChange {

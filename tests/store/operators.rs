@@ -103,7 +103,7 @@ async fn a_key_policy_is_kept_with_its_key() {
     bench.store.commit_key(&first, &held(&version), &Tags::default(), None).await.unwrap();
     let kept = async || bench.again().await.key(&first.id).await.unwrap().unwrap().0.policy;
     assert_eq!(kept().await, policy);
-    let before = bench.store.revision().await.unwrap();
+    let before = bench.store.revision().await.unwrap().unwrap();
     let other = Some(Arc::new(text.replace("List", "Get").parse::<KeyPolicy>().unwrap()));
     bench
         .store

@@ -21,7 +21,7 @@ async fn tags_change_on_all_resources_or_on_none_and_every_node_can_know() {
     assert_eq!(bench.again().await.tags(&resources[0]).await.unwrap(), before);
     assert_eq!(bench.again().await.tags_of_keys().await.unwrap(), [(one.id.clone(), before.clone())].into());
 
-    let revision = bench.store.revision().await.unwrap();
+    let revision = bench.store.revision().await.unwrap().unwrap();
     bench.store.change_tags(&resources, |present| present.add(&tags(&[("a", "2"), ("c", "3")]))).await.unwrap();
     let mut changed = bench.store.keys_since(revision).await.unwrap();
     changed.sort();

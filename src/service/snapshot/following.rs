@@ -1,7 +1,7 @@
 //! How a snapshot follows the store. A row that cannot be used stops no other; what was changed and cannot be read again is denied until it can:
 //! a revocation that was committed is in force, whatever became of the store since.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,19 +10,53 @@ use super::{Access, Snapshot, load_access};
 use crate::base::Result;
 use crate::model::tags::TaggedResource;
 use crate::model::{Alias, ClientKeyId, KeyId, Name};
-use crate::store::{Rows, Store};
+use crate::store::{Rows, Store, UnusableRow};
 
 /// How long what was written elsewhere may stay unread while the store tells that there is something. Then nobody is let in: what is not
 /// read may be a revocation.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is in the store and could not be read.
-#[derive(Default)]
+/// What is in the store and is still to be read.
 pub(super) struct Unread {
     /// Since when there is something.
     since: Option<Instant>,
     /// Keys that were written and are to be read again.
     keys: BTreeSet<KeyId>,
+    /// The highest value that the change counter had.
+    highest: u64,
+}
+
+impl Unread {
+    /// Nothing; the change counter shows `revision`.
+    pub(super) fn nothing(revision: u64) -> Self {
+        Self { since: None, keys: BTreeSet::new(), highest: revision }
+    }
+
+    /// Notes that there is something, and since when.
+    fn something(&mut self) -> Instant {
+        *self.since.get_or_insert_with(Instant::now)
+    }
+
+    /// What is wrong with the change counter: it rises, as long as the service alone writes it.
+    pub(super) fn counter_fault(&mut self, counter: Option<u64>) -> Option<UnusableRow> {
+        match counter {
+            None => Some(counter_row("is no number")),
+            Some(counter) if counter < self.highest => {
+                Some(counter_row(&format!("shows {counter}, after it showed {}", self.highest)))
+            }
+            Some(counter) => {
+                self.highest = counter;
+                None
+            }
+        }
+    }
+}
+
+/// The row of the change counter, which somebody else wrote.
+fn counter_row(shows: &str) -> UnusableRow {
+    let why =
+        format!("the change counter {shows}; everything was read again, and a restart goes on from what the counter shows then");
+    UnusableRow { table: "installation", row: "1".to_owned(), why }
 }
 
 /// What a change that was committed is about.
@@ -37,6 +71,17 @@ pub(in crate::service) enum Changed<'a> {
     ClientKey(&'a ClientKeyId),
 }
 
+impl Changed<'_> {
+    /// The keys that it is about.
+    fn keys(self) -> Vec<KeyId> {
+        match self {
+            Self::Key(id) => vec![id.clone()],
+            Self::Keys(resources) => resources.iter().map(|TaggedResource::Key(id)| id.clone()).collect(),
+            Self::Alias(_) | Self::NetworkRule(_) | Self::Policy(_) | Self::AccessPoint(_) | Self::ClientKey(_) => Vec::new(),
+        }
+    }
+}
+
 impl Snapshot {
     /// Reads again what was written since, if anything was.
     pub(in crate::service) async fn refresh(&self, store: &Store) -> Result<()> {
@@ -48,10 +93,12 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The same after a change that was committed here: when this returns, it holds. What it is about is denied if it cannot be read, until
-    /// it can.
+    /// The same after a change that was committed here: when this returns, the change holds. What was changed is read whatever the change
+    /// counter shows, because a row of the database may be wrong. What cannot be read is denied until it can.
     pub(in crate::service) async fn follow(&self, store: &Store, changed: Changed<'_>) {
         let mut unread = self.refreshing.lock().await;
+        unread.something();
+        unread.keys.extend(changed.keys());
         if let Err(error) = self.read_tables(store, &mut unread).await {
             tracing::error!(?error, "what was changed cannot be read again yet");
             self.withhold(changed);
@@ -63,17 +110,17 @@ impl Snapshot {
 
     /// What decides about access, and which keys are to be read.
     async fn read_tables(&self, store: &Store, unread: &mut Unread) -> Result<()> {
-        let read = self.revision.load(Ordering::Acquire);
-        let revision = store.revision().await?;
-        if revision == read {
+        let known = self.revision.load(Ordering::Acquire);
+        let counter = store.revision().await?;
+        if counter == Some(known) && unread.since.is_none() {
             return Ok(());
         }
-        let since = *unread.since.get_or_insert_with(Instant::now);
-        let result = self.read_since(store, read, unread).await;
+        let since = unread.something();
+        let result = self.read_since(store, (known, counter), unread).await;
         match &result {
             Ok(()) => {
                 unread.since = None;
-                self.revision.store(revision, Ordering::Release);
+                self.revision.store(counter.unwrap_or(known), Ordering::Release);
             }
             Err(error) if since.elapsed() >= PATIENCE && self.access.load().lets_in() => {
                 tracing::error!(?error, "nobody is let in until what was written can be read");
@@ -89,7 +136,7 @@ impl Snapshot {
         let mut result = Ok(());
         for id in std::mem::take(&mut unread.keys) {
             if let Err(error) = self.read_key(store, &id).await {
-                self.withhold(Changed::Key(&id));
+                self.withhold_key(&id);
                 unread.keys.insert(id);
                 result = result.and(Err(error));
             }
@@ -97,15 +144,32 @@ impl Snapshot {
         result
     }
 
-    /// Access is read anew; keys are noted to be read.
-    async fn read_since(&self, store: &Store, read: u64, unread: &mut Unread) -> Result<()> {
-        let access = load_access(store, Some(&self.access.load_full()), &self.unusable).await?;
+    /// Access is read anew; keys are noted to be read. A counter that went back does not tell which: then all of them are read.
+    async fn read_since(&self, store: &Store, (known, counter): (u64, Option<u64>), unread: &mut Unread) -> Result<()> {
+        let fault = unread.counter_fault(counter);
+        let access = load_access(store, Some(&self.access.load_full()), (&self.unusable, fault)).await?;
         self.access.store(Arc::new(access));
-        for id in store.keys_deleted_since(read).await? {
+        if counter.is_none_or(|counter| counter < known) {
+            return self.read_all_keys(store, unread).await;
+        }
+        for id in store.keys_deleted_since(known).await? {
             self.forget_key(&id);
             self.unusable.key_was_read(&id, Vec::new());
         }
-        unread.keys.extend(store.keys_since(read).await?);
+        unread.keys.extend(store.keys_since(known).await?);
+        Ok(())
+    }
+
+    /// Keys that are known and not among those that can be used are noted, to be read one by one: one of them may be newer than this look.
+    async fn read_all_keys(&self, store: &Store, unread: &mut Unread) -> Result<()> {
+        let mut missing: HashSet<_> = self.keys().iter().map(|entry| entry.key.id.clone()).collect();
+        let Rows { usable, unusable } = store.key_rows().await?;
+        self.unusable.keys_were_read(unusable);
+        for row in usable {
+            missing.remove(&row.key.id);
+            self.put_key(row);
+        }
+        unread.keys.extend(missing);
         Ok(())
     }
 
@@ -119,42 +183,40 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Denies what a change was about.
+    /// Denies what a change of access was about. Keys are read, and denied, by their ids.
     fn withhold(&self, changed: Changed<'_>) {
         let mut access = Access::clone(&self.access.load());
-        let mut names = Vec::new();
-        match changed {
-            Changed::Key(id) => names.push(("keys", id.to_string())),
-            Changed::Keys(resources) => names.extend(resources.iter().map(|TaggedResource::Key(id)| ("keys", id.to_string()))),
+        let (table, row) = match changed {
+            Changed::Key(_) | Changed::Keys(_) => return,
             Changed::Alias(alias) => {
                 access.aliases.remove(alias);
-                names.push(("aliases", alias.to_string()));
+                ("aliases", alias.as_str())
             }
             Changed::NetworkRule(name) => {
                 access.network_rules.remove(name);
-                names.push(("network_rules", name.to_string()));
+                ("network_rules", name.as_str())
             }
             Changed::Policy(name) => {
                 access.policies.remove(name);
-                names.push(("policies", name.to_string()));
+                ("policies", name.as_str())
             }
             Changed::AccessPoint(name) => {
                 access.access_points.remove(name);
-                names.push(("access_points", name.to_string()));
+                ("access_points", name.as_str())
             }
             Changed::ClientKey(id) => {
                 access.client_keys.retain(|key| key.id != *id);
                 access.verified.remove(id.as_str());
-                names.push(("client_keys", id.to_string()));
+                ("client_keys", id.as_str())
             }
-        }
+        };
         self.access.store(Arc::new(access));
-        for (table, row) in names {
-            if let (true, Ok(id)) = (table == "keys", row.parse()) {
-                self.forget_key(&id);
-            }
-            self.unusable.withhold(table, &row);
-        }
+        self.unusable.withhold(table, row);
+    }
+
+    fn withhold_key(&self, id: &KeyId) {
+        self.forget_key(id);
+        self.unusable.withhold("keys", id.as_str());
     }
 
     fn forget_key(&self, id: &KeyId) {
