@@ -51,6 +51,9 @@ struct KeptWatch {
     last: KeptReading,
     latest: i64,
     needed: KeptNeeded,
+    /// The confirmation that was taken in last. Its file may be there still.
+    #[serde(default)]
+    taken_in: Option<KeptReading>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -61,14 +64,15 @@ enum KeptNeeded {
     Day,
 }
 
-impl From<&Watch> for KeptWatch {
-    fn from(watch: &Watch) -> Self {
+impl KeptWatch {
+    fn of(watch: &Watch, taken_in: Option<&Reading>) -> Self {
         let needed = match watch.needed {
             Needed::Nothing => KeptNeeded::Nothing,
             Needed::Hour => KeptNeeded::Hour,
             Needed::Day => KeptNeeded::Day,
         };
-        Self { since: (&watch.since).into(), last: (&watch.last).into(), latest: watch.latest.unix(), needed }
+        let taken_in = taken_in.map(KeptReading::from);
+        Self { since: (&watch.since).into(), last: (&watch.last).into(), latest: watch.latest.unix(), needed, taken_in }
     }
 }
 
@@ -79,7 +83,7 @@ impl From<KeptWatch> for Watch {
             KeptNeeded::Hour => Needed::Hour,
             KeptNeeded::Day => Needed::Day,
         };
-        let KeptWatch { since, last, latest, needed: _ } = kept;
+        let KeptWatch { since, last, latest, needed: _, taken_in: _ } = kept;
         Self { since: since.into(), last: last.into(), latest: Timestamp::from_unix(latest), needed }
     }
 }
@@ -101,6 +105,8 @@ fn write(path: &Path, content: &impl Serialize) -> Result<()> {
 /// The files, and what is in the first of them.
 struct Kept {
     written: Option<Watch>,
+    /// A confirmation counts once, also where its file cannot be removed.
+    taken_in: Option<Reading>,
     file: PathBuf,
     confirmed: PathBuf,
 }
@@ -109,11 +115,12 @@ impl Kept {
     /// Takes up what was seen before. What cannot be read counts as nothing, after which a day is needed.
     fn take_up(files: &Files<'_>, now: Reading) -> (Self, Watch) {
         let (file, confirmed) = (files.clock(), files.clock_confirmed());
-        let known = read::<KeptWatch>(&file).unwrap_or_else(|error| {
+        let mut known = read::<KeptWatch>(&file).unwrap_or_else(|error| {
             tracing::warn!(?error, "what was seen of the clock before is not known");
             None
         });
-        let kept = Self { written: known.map(Watch::from), file, confirmed };
+        let taken_in = known.as_mut().and_then(|kept| kept.taken_in.take()).map(Reading::from);
+        let kept = Self { written: known.map(Watch::from), taken_in, file, confirmed };
         let mut watch = kept.written.clone().unwrap_or_else(|| Watch::begin(now.clone()));
         watch.observe(now.clone());
         if let Some(confirmation) = kept.confirmation() {
@@ -124,7 +131,10 @@ impl Kept {
 
     fn confirmation(&self) -> Option<Confirmation> {
         match read::<KeptReading>(&self.confirmed) {
-            Ok(confirmed) => confirmed.map(|at| Confirmation::At(at.into())),
+            Ok(confirmed) => confirmed.map(Reading::from).map(|at| match &self.taken_in {
+                Some(before) if *before == at => Confirmation::TakenIn,
+                Some(_) | None => Confirmation::At(at),
+            }),
             Err(error) => {
                 tracing::warn!(?error, "the confirmation of the clock is not understood");
                 Some(Confirmation::Unreadable)
@@ -143,17 +153,24 @@ impl Kept {
             }
             watch.clone()
         };
+        let is_new = match &confirmation {
+            Some(Confirmation::At(at)) => {
+                self.taken_in = Some(at.clone());
+                true
+            }
+            Some(Confirmation::TakenIn | Confirmation::Unreadable) | None => false,
+        };
         let due = self.written.as_ref().is_none_or(|written| {
             let passed = seen.last.since_boot.saturating_sub(written.last.since_boot);
             (&written.since, written.needed) != (&seen.since, seen.needed) || passed >= WRITE
         });
-        if due {
-            write(&self.file, &KeptWatch::from(&seen))?;
+        if due || is_new {
+            write(&self.file, &KeptWatch::of(&seen, self.taken_in.as_ref()))?;
             self.written = Some(seen);
         }
-        // After that is written: a crash in between only takes it in twice.
+        // After that is written: a crash in between does not lose it.
         match confirmation {
-            Some(Confirmation::At(_) | Confirmation::Unreadable) => {
+            Some(Confirmation::At(_) | Confirmation::TakenIn | Confirmation::Unreadable) => {
                 std::fs::remove_file(&self.confirmed).map_err(|error| files::failed(&self.confirmed, &error))
             }
             None => Ok(()),
@@ -165,6 +182,8 @@ impl Kept {
 enum Confirmation {
     /// The date of this reading is right.
     At(Reading),
+    /// That was taken in before, and its file is there still.
+    TakenIn,
     Unreadable,
 }
 
@@ -178,7 +197,7 @@ impl Confirmation {
             Self::At(_) => {
                 tracing::warn!("the confirmation of the clock does not count: the clock was moved or the machine started since");
             }
-            Self::Unreadable => {}
+            Self::TakenIn | Self::Unreadable => {}
         }
     }
 }
@@ -267,6 +286,8 @@ fn reading(boot: &str) -> Reading {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     const MINUTE: u64 = 60;
@@ -329,5 +350,35 @@ mod tests {
         assert!(keep(at(4)) && !files.clock_confirmed().exists());
         assert!(settled(&Kept::take_up(&files, at(5)).1), "it is kept");
         assert!(!keep(Reading { date: at(0).date, ..at(6) }), "a clock that is moved afterwards is another one");
+    }
+
+    #[test]
+    fn a_confirmation_whose_file_cannot_be_removed_counts_once_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::in_folder(folder.path());
+        let (mut kept, watch) = Kept::take_up(&files, at(0));
+        let watch = Mutex::new(watch);
+        // A name that can be read and that nobody can remove.
+        write(&files.clock_confirmed(), &KeptReading::from(&at(1))).unwrap();
+        let open = std::fs::File::open(files.clock_confirmed()).unwrap();
+        kept.confirmed = format!("/proc/self/fd/{}", open.as_raw_fd()).into();
+        assert!(kept.keep(&watch, at(1)).is_err(), "it cannot be removed");
+        assert!(settled(&locked(&watch)), "it is taken in");
+        let ahead = Reading { date: at(600).date, ..at(2) };
+        for now in [ahead, at(3)] {
+            assert!(kept.keep(&watch, now).is_err());
+        }
+        let behind = Verdict::Behind { latest: at(600).date };
+        assert_eq!(locked(&watch).verdict(), behind, "a later date was seen since");
+        // Nor after a start.
+        let (mut kept, watch) = Kept::take_up(&files, at(4));
+        assert_eq!(watch.verdict(), behind);
+        let watch = Mutex::new(watch);
+        kept.keep(&watch, at(5)).unwrap();
+        assert_eq!(locked(&watch).verdict(), behind);
+        // Another one counts.
+        write(&files.clock_confirmed(), &KeptReading::from(&at(5))).unwrap();
+        kept.keep(&watch, at(6)).unwrap();
+        assert!(settled(&locked(&watch)));
     }
 }
