@@ -17,11 +17,11 @@ use super::openapi_gateway::OpenApiGateway;
 use super::recording::{Recording, Who};
 use super::respond::{self, Failure, Refusal};
 use crate::audit::Log;
-use crate::base::{Error, random};
+use crate::base::random;
 use crate::model::InstanceId;
 use crate::service::Kms;
 use crate::service::requests::Caller;
-use crate::wire::instance_protocol::{BODY_LIMIT, KEY_VERSION_HEADER, Operation};
+use crate::wire::instance_protocol::{BODY_LIMIT, Operation};
 
 /// Answers the instance protocol for one instance.
 pub(super) struct InstanceGateway {
@@ -90,14 +90,11 @@ impl InstanceGateway {
         let (parts, body) = request.into_parts();
         let body = body::read(&parts.headers, body, BODY_LIMIT).await.map_err(|unread| Refusal::unread(unread, BODY_LIMIT))?;
         let checked = instance::check(&self.kms, &parts, &body).inspect_err(|_| claims(&parts, recording))?;
-        let Authenticated { operation, client_key, version } = checked;
+        let Authenticated { operation, client_key } = checked;
         recording.operation = Some(operation.name());
         let (client_key, who) = (client_key.id.clone(), Who::ClientKey(client_key));
         recording.who = who;
-        let version = version
-            .map(str::parse)
-            .transpose()
-            .map_err(|error: Error| Refusal::Malformed(format!("The header {KEY_VERSION_HEADER}: {}", error.message())))?;
+        let version = instance::key_version(&parts)?;
         let trace = Arc::clone(&recording.trace);
         let caller = Caller { instance: self.instance.clone(), client_key, source: peer.ip(), trace };
         let Recording { request_id, resource, .. } = recording;

@@ -398,9 +398,13 @@ impl Bench {
     }
 
     pub async fn send_to(&self, address: SocketAddr, path: &str, call: Call) -> Answer {
+        self.send_request(address, request(address, path, call)).await
+    }
+
+    pub async fn send_request(&self, address: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(self.tls(address, b"http/1.1").await).await.unwrap();
         let connection = tokio::spawn(connection);
-        let answer = answer_of(sender.send_request(request(address, path, call)).await.unwrap()).await;
+        let answer = answer_of(sender.send_request(request).await.unwrap()).await;
         connection.abort();
         answer
     }

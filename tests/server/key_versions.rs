@@ -1,12 +1,13 @@
 //! The header by which transfer clients name a key version: every operation of the instance protocol obeys it or refuses it.
 
+use hyper::header::HeaderValue;
 use keystead::model::{InstanceId, KeyId, KeyVersionId};
 use keystead::service::requests::{CreateKey, Page};
 use keystead::wire::instance_protocol::*;
 use prost::Message;
 
 use crate::audit::records;
-use crate::bench::{Answer, Bench, Call, bench};
+use crate::bench::{Answer, Bench, Call, bench, request};
 
 /// A version that is not there, of a key that is.
 const NO_VERSION: &str = "0000000000";
@@ -270,6 +271,22 @@ async fn an_empty_header_is_none_and_a_malformed_one_is_refused_after_the_signat
         let call = bench.call_with("Encrypt", body()).set(KEY_VERSION_HEADER, version).sign(&stranger);
         bench.send(call).await.expect_error(401, "SignatureNotMatch");
     }
+    // One that a proxy sends twice, and one that an HTTP library sends as ISO 8859-1.
+    let twice = |client| {
+        bench.call_with("Encrypt", body()).set(KEY_VERSION_HEADER, versions[0].as_str()).sign(client).again(KEY_VERSION_HEADER)
+    };
+    let text = bench.send(twice(&bench.client)).await.expect_error(400, "InvalidParameter");
+    assert!(text.contains(KEY_VERSION_HEADER) && text.contains("more than once"), "{text}");
+    bench.send(twice(&stranger)).await.expect_error(401, "SignatureNotMatch");
+    let latin = |client| {
+        let mut request =
+            request(bench.address, "/", bench.call_with("Encrypt", body()).set(KEY_VERSION_HEADER, "schlüssel").sign(client));
+        request.headers_mut().insert(KEY_VERSION_HEADER, HeaderValue::from_bytes(b"schl\xfcssel").unwrap());
+        bench.send_request(bench.address, request)
+    };
+    let text = latin(&bench.client).await.expect_error(400, "InvalidParameter");
+    assert!(text.contains(KEY_VERSION_HEADER), "{text}");
+    latin(&stranger).await.expect_error(401, "SignatureNotMatch");
     // It is signed, as every header of its kind.
     let other = naming(&bench, versions[1].as_str(), "Encrypt", body());
     bench.send(other.clone().set(KEY_VERSION_HEADER, versions[0].as_str())).await.expect_error(401, "SignatureNotMatch");
@@ -277,5 +294,8 @@ async fn an_empty_header_is_none_and_a_malformed_one_is_refused_after_the_signat
 
     let (client, records) = (bench.client.id.clone(), records(&mut bench).await);
     let refused: Vec<_> = records.iter().filter(|record| record["code"] == "InvalidParameter").collect();
-    assert!(refused.len() == malformed.len() && refused.iter().all(|record| record["caller"] == client.as_str()), "{refused:?}");
+    assert!(
+        refused.len() == malformed.len() + 2 && refused.iter().all(|record| record["caller"] == client.as_str()),
+        "{refused:?}"
+    );
 }

@@ -1,12 +1,14 @@
 //! The instance protocol's checks, in the protocol's order, each with its own error.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue};
 use hyper::http::request::Parts;
 
 use super::WINDOW;
-use crate::base::{Timestamp, excerpt};
+use crate::base::{Error, Timestamp, excerpt};
+use crate::model::KeyVersionId;
 use crate::model::algorithm::SignatureAlgorithm;
 use crate::server::respond::Refusal;
 use crate::service::{Kms, VerifiedClientKey};
@@ -15,13 +17,32 @@ use crate::wire::instance_protocol::{self, API_VERSION, KEY_VERSION_HEADER, Oper
 use crate::wire::{date, signing};
 
 /// A request whose caller is known.
-pub(in crate::server) struct Authenticated<'a> {
+pub(in crate::server) struct Authenticated {
     /// What it wants.
     pub(in crate::server) operation: Operation,
     /// Who.
     pub(in crate::server) client_key: Arc<VerifiedClientKey>,
-    /// The key version that a transfer client names, in its words.
-    pub(in crate::server) version: Option<&'a str>,
+}
+
+/// The key version that a transfer client names. It is a parameter, which is read once the caller is known: these clients make an error without
+/// a text of what is said of an unusable header.
+pub(in crate::server) fn key_version(request: &Parts) -> Result<Option<KeyVersionId>, Refusal> {
+    let malformed = |why: &str| Refusal::Malformed(format!("The header {KEY_VERSION_HEADER}: {why}"));
+    let mut values = request.headers.get_all(KEY_VERSION_HEADER).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match text(value).trim() {
+            "" => Ok(None),
+            version => version.parse().map(Some).map_err(|error: Error| malformed(error.message())),
+        },
+        (Some(_), Some(_)) => Err(malformed("It is given more than once.")),
+    }
+}
+
+/// What clients mean by a value: UTF-8, or what HTTP libraries make of a text that they were not to send, ISO 8859-1.
+fn text(value: &HeaderValue) -> Cow<'_, str> {
+    let bytes = value.as_bytes();
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), Cow::Borrowed)
 }
 
 /// The headers that take part, each at most once.
@@ -45,15 +66,16 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// All that begin with `x-kms-`.
+    /// All that begin with `x-kms-`, but the parameter among them.
     fn kms(&self) -> Result<Vec<(&'a str, &'a str)>, Refusal> {
-        let names = self.0.headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("x-kms-"));
+        let names = self.0.headers.keys().map(|name| name.as_str());
+        let names = names.filter(|name| name.starts_with("x-kms-") && *name != KEY_VERSION_HEADER);
         names.map(|name| Ok((name, self.optional(name, name)?.unwrap_or_default()))).collect()
     }
 }
 
 /// Checks everything that comes before the use case.
-pub(in crate::server) fn check<'a>(kms: &Kms, request: &'a Parts, body: &[u8]) -> Result<Authenticated<'a>, Refusal> {
+pub(in crate::server) fn check(kms: &Kms, request: &Parts, body: &[u8]) -> Result<Authenticated, Refusal> {
     let headers = Headers(request);
     let content_type = content_type(&headers)?;
     let operation = operation(&headers)?;
@@ -73,15 +95,16 @@ pub(in crate::server) fn check<'a>(kms: &Kms, request: &'a Parts, body: &[u8]) -
         return Err(Refusal::Unusable("Content-SHA256".to_owned()));
     }
     let mut signed = headers.kms()?;
-    let version = headers.optional(KEY_VERSION_HEADER, KEY_VERSION_HEADER)?.filter(|version| !version.is_empty());
+    let version = request.headers.get(KEY_VERSION_HEADER).map(text);
+    signed.extend(version.as_deref().map(|version| (KEY_VERSION_HEADER, version.trim())));
 
     let now = kms.now();
     if sent.distance(now) > WINDOW {
         return Err(Refusal::Skewed);
     }
     let client_key = kms.client_key(id).ok_or_else(|| Refusal::UnknownClientKey(excerpt(id).to_owned()))?;
-    let text = signing::instance_string_to_sign(request.method.as_str(), hash, content_type, date, &mut signed);
-    let verified = client_key.public_key.verify(SignatureAlgorithm::RsaPkcs1Sha256, &sha256(text.as_bytes()), &signature);
+    let string_to_sign = signing::instance_string_to_sign(request.method.as_str(), hash, content_type, date, &mut signed);
+    let verified = client_key.public_key.verify(SignatureAlgorithm::RsaPkcs1Sha256, &sha256(string_to_sign.as_bytes()), &signature);
     match verified {
         Ok(Validity::Valid) => {}
         Ok(Validity::Invalid) | Err(_) => return Err(Refusal::SignatureNotMatch),
@@ -89,7 +112,7 @@ pub(in crate::server) fn check<'a>(kms: &Kms, request: &'a Parts, body: &[u8]) -
     // Told to nobody but the holder of the key.
     check_validity(&client_key, now)?;
     client_key.last_use.note(now);
-    Ok(Authenticated { operation, client_key, version })
+    Ok(Authenticated { operation, client_key })
 }
 
 fn content_type<'a>(headers: &Headers<'a>) -> Result<&'a str, Refusal> {
