@@ -241,19 +241,21 @@ impl Kms {
     pub(super) async fn report_strangers(&self, instance: &InstanceId) -> Result<()> {
         let served = self.served(instance)?;
         let entries = self.snapshot.keys();
-        let known: HashSet<&[u8]> =
-            entries.iter().flat_map(|entry| entry.versions()).filter_map(|version| version.resident()).collect();
-        // Those that unwrap material, and those that are still to be destroyed.
-        let mut others: HashSet<_> = self.store.wrapping_objects().await?.into_iter().collect();
         let erased = self.store.erased_objects().await?;
-        others.extend(erased.iter().map(|object| object.id.clone()));
-        let mut held = HashSet::new();
-        for id in served.tier.residents().await? {
-            if !known.contains(id.as_slice()) && !others.contains(&id) {
-                let id = String::from_utf8_lossy(&id);
-                tracing::warn!(%instance, cka_id = %id, "the token holds a key that the store does not know");
-            }
-            held.insert(id);
+        let held: HashSet<_> = served.tier.residents().await?.into_iter().collect();
+        // Read after the token: whoever makes an object names it in the store before.
+        let named = self.store.named_objects().await?;
+        let mut strangers = held.difference(&named).peekable();
+        let damaged = self.snapshot.unusable.all().into_iter().filter(|row| row.table == "key_versions").count();
+        if damaged > 0 && strangers.peek().is_some() {
+            tracing::warn!(
+                %instance, damaged,
+                "key versions cannot be read: a key that the store does not know may be one of theirs, and is not to be destroyed"
+            );
+        }
+        for id in strangers {
+            let id = String::from_utf8_lossy(id);
+            tracing::warn!(%instance, cka_id = %id, "the token holds a key that the store does not know");
         }
         // Somebody destroyed it by hand. What was ordered to be destroyed is kept: it may be another token that answers.
         let by_hand = |erased: &&ErasedObject| erased.order == ObjectOrder::Unproven && !held.contains(&erased.id);

@@ -152,15 +152,6 @@ impl Store {
         result
     }
 
-    /// The objects in tokens that unwrap, by their CKA_ID.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn wrapping_objects(&self) -> Result<Vec<Vec<u8>>> {
-        let statement = "SELECT object_id FROM wrapping_keys WHERE object_id IS NOT NULL";
-        sqlx::query_scalar(statement).fetch_all(&self.pool).await.map_err(failed)
-    }
-
     /// What tells whether material is the same as before, by its bytes or those of a public half: keyed, and of each key another one.
     pub fn material_fingerprint(&self, key: &KeyId, material: &SecretBytes) -> Fingerprint {
         self.sealer.fingerprint(Place { table: "imported_material", row: key.as_str(), column: "fingerprint" }, material)

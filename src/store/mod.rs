@@ -17,6 +17,7 @@ mod instances;
 mod key_life;
 mod key_rows;
 mod keys;
+mod objects;
 mod oidc_providers;
 mod operators;
 mod orders;

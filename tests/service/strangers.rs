@@ -1,14 +1,15 @@
 //! A key in a token, by way of the service: its fingerprint is kept, given to what was made before, and keeps other keys from being used.
 
-use std::sync::Arc;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, CertificateType, ObjectClass};
 use cryptoki::session::Session;
-use keystead::base::{FixedClock, Kind, Result, SecretBytes};
-use keystead::model::KeyId;
+use keystead::base::{FixedClock, Kind, Result, SecretBytes, random};
 use keystead::model::algorithm::KeySpec;
+use keystead::model::{KeyId, KeyVersionId};
 use keystead::service::Kms;
 use keystead::service::requests::*;
 use keystead::store::Fingerprint;
@@ -121,5 +122,57 @@ async fn a_certificate_of_the_same_id_is_not_destroyed_with_the_material() {
     assert!(it.bench.store.erased_objects().await.unwrap().is_empty());
     it.import(&key, &[7; 32], None).await.unwrap();
     encrypts(&it.kms, &it, &key).await.unwrap();
+    it.kms.close().await;
+}
+
+/// What is logged on the thread of a test while it lives.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The keys that were called strangers since the last time.
+    fn strangers(&self) -> Vec<String> {
+        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        let told = text.lines().filter(|line| line.contains("the token holds a key that the store does not know"));
+        told.map(|line| line.rsplit_once("cka_id=").unwrap().1.to_owned()).collect()
+    }
+}
+
+/// An operator cleans a token by that list.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_rows_are_damaged_is_no_stranger() {
+    let token = Token::new().await;
+    let it = importing(&token).await;
+    let keys = [made(&it).await, made(&it).await, made(&it).await, made(&it).await];
+    let stranger = KeyVersionId::from_entropy(&KeyId::from_entropy(random::bytes()), random::bytes());
+    exchange(&token, stranger.as_str().as_bytes());
+    let raw = sqlx::sqlite::SqlitePool::connect(&format!("sqlite:{}", it.bench.path().display())).await.unwrap();
+    let log = Log::default();
+    let to_log = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || to_log.clone()).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let damages = [
+        "UPDATE keys SET policy = '{' WHERE id = $1",
+        "UPDATE key_versions SET arrival = 'x' WHERE key_id = $1",
+        "UPDATE key_versions SET object_id = X'00' WHERE key_id = $1",
+        "UPDATE key_versions SET object_id = 7 WHERE key_id = $1",
+    ];
+    for (key, damage) in keys.iter().zip(damages) {
+        sqlx::query(damage).bind(key.as_str()).execute(&raw).await.unwrap();
+        another(&token, &it).await;
+        assert_eq!(log.strangers(), [stranger.as_str()], "{damage}");
+    }
+    drop(guard);
+    raw.close().await;
     it.kms.close().await;
 }
