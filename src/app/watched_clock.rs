@@ -263,6 +263,10 @@ impl Clock for WatchedClock {
         SystemClock.now()
     }
 
+    fn latest(&self) -> Timestamp {
+        self.look().latest
+    }
+
     fn settled(&self) -> Result<Timestamp> {
         let text = match self.look().verdict() {
             Verdict::Settled(date) => return Ok(date),

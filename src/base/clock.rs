@@ -38,6 +38,10 @@ pub trait Clock: Send + Sync {
     /// The date now.
     fn now(&self) -> Timestamp;
 
+    /// The latest date that was seen, and not before [`Clock::now`]: from it the time is counted that somebody must have left, such as to save a
+    /// key from its deletion. A clock that is behind for a moment does not shorten that time.
+    fn latest(&self) -> Timestamp;
+
     /// The date, for what it makes due and nobody can undo: keys, material and records that are destroyed because their time has come. What
     /// a date ends in another way, such as the use of a key, goes by [`Clock::now`].
     ///
@@ -55,6 +59,10 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.now()
     }
 
     fn settled(&self) -> Result<Timestamp> {
@@ -81,6 +89,10 @@ impl FixedClock {
 impl Clock for FixedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_unix(self.0.load(Ordering::SeqCst))
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.now()
     }
 
     fn settled(&self) -> Result<Timestamp> {

@@ -281,10 +281,30 @@ pub enum DeletionProtection {
 #[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DestructionOrders {
-    /// From when on the key is destroyed.
-    pub deletion: Option<Timestamp>,
+    /// That of the key.
+    pub deletion: Option<DeletionOrder>,
     /// From when on its imported material is erased.
     pub expiry: Option<Timestamp>,
+}
+
+/// A deletion that was ordered through the service.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletionOrder {
+    /// The key is destroyed from this date on; until then, and until the destruction begins, it can be saved.
+    Scheduled(Timestamp),
+    /// The destruction that was ordered for this date was begun: the key is not saved any more.
+    Begun(Timestamp),
+}
+
+#[cfg(feature = "server")]
+impl DeletionOrder {
+    /// From when on the key is destroyed.
+    pub fn date(self) -> Timestamp {
+        match self {
+            Self::Scheduled(at) | Self::Begun(at) => at,
+        }
+    }
 }
 
 /// A key as the service knows it.

@@ -120,7 +120,7 @@ impl Key {
 mod tests {
     use super::*;
     use crate::model::algorithm::{KeySpec, KeyUsage};
-    use crate::model::key::{DeletionProtection, DestructionOrders};
+    use crate::model::key::{DeletionOrder, DeletionProtection, DestructionOrders};
     use crate::model::{InstanceId, KeyId, KeyVersionId};
 
     const NOW: Timestamp = Timestamp::from_unix(1_000);
@@ -138,7 +138,7 @@ mod tests {
             presence,
             delete_at: (state == KeyState::PendingDeletion).then_some(LATER),
             ordered: DestructionOrders {
-                deletion: (state == KeyState::PendingDeletion).then_some(LATER),
+                deletion: (state == KeyState::PendingDeletion).then_some(DeletionOrder::Scheduled(LATER)),
                 expiry: match presence {
                     Presence::Until(end) => Some(end),
                     Presence::Present | Presence::Absent => None,

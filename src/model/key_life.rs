@@ -1,6 +1,6 @@
 //! The life of a key: which state follows which, and what a state forbids (keys.md of the API: "States").
 
-use super::key::{DeletionProtection, Key, KeyState};
+use super::key::{DeletionOrder, DeletionProtection, Key, KeyState};
 use crate::base::{Error, Kind, Result, Timestamp};
 
 impl Key {
@@ -43,7 +43,7 @@ impl Key {
             }
             (_, DeletionProtection::Disabled) => {
                 (self.state, self.delete_at) = (KeyState::PendingDeletion, Some(at));
-                self.ordered.deletion = Some(at);
+                self.ordered.deletion = Some(DeletionOrder::Scheduled(at));
                 Ok(())
             }
         }
@@ -52,19 +52,19 @@ impl Key {
     /// CancelKeyDeletion: it is enabled, whatever it was before; without its material it waits for that.
     ///
     /// # Errors
-    /// [`Kind::StateForbids`] when it does not wait for its deletion, or has waited long enough.
+    /// [`Kind::StateForbids`] when it does not wait for its deletion, or its destruction was begun. Its date alone does not forbid it: `now` may
+    /// be wrong.
     pub fn cancel_deletion(&mut self, now: Timestamp) -> Result<()> {
-        match self.state {
-            KeyState::PendingDeletion if !self.is_due(now) && !self.is_given_up() => {
+        match (self.state, self.ordered.deletion) {
+            (KeyState::PendingDeletion, None | Some(DeletionOrder::Scheduled(_))) => {
                 let state = if self.has_material(now) { KeyState::Enabled } else { KeyState::PendingImport };
                 (self.state, self.delete_at) = (state, None);
                 self.ordered.deletion = None;
                 Ok(())
             }
             // It may be destroyed in this moment.
-            KeyState::PendingDeletion | KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => {
-                Err(self.state_forbids())
-            }
+            (KeyState::PendingDeletion, Some(DeletionOrder::Begun(_)))
+            | (KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport, _) => Err(self.state_forbids()),
         }
     }
 
@@ -73,11 +73,13 @@ impl Key {
     /// # Errors
     /// [`Kind::StateForbids`] when it is not due.
     pub fn give_up(&mut self, now: Timestamp) -> Result<()> {
-        if self.is_due(now) {
-            self.delete_at = None;
-            Ok(())
-        } else {
-            Err(self.state_forbids())
+        match self.ordered.deletion {
+            Some(order) if self.is_due(now) => {
+                self.delete_at = None;
+                self.ordered.deletion = Some(DeletionOrder::Begun(order.date()));
+                Ok(())
+            }
+            Some(_) | None => Err(self.state_forbids()),
         }
     }
 
@@ -108,12 +110,7 @@ impl Key {
 
     /// Whether it is to be destroyed: that was ordered, and the date of the order has come.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        self.state == KeyState::PendingDeletion && self.ordered.deletion.is_some_and(|at| at <= now)
-    }
-
-    /// Whether its destruction was begun.
-    fn is_given_up(&self) -> bool {
-        self.ordered.deletion.is_some() && self.delete_at.is_none()
+        self.state == KeyState::PendingDeletion && self.ordered.deletion.is_some_and(|order| order.date() <= now)
     }
 
     /// Whether it waits for a deletion that nobody ordered through the service: it waits for ever.
@@ -147,7 +144,10 @@ pub(super) mod tests {
             state,
             presence: if state == KeyState::PendingImport { Presence::Absent } else { Presence::Present },
             delete_at: (state == KeyState::PendingDeletion).then_some(LATER),
-            ordered: DestructionOrders { deletion: (state == KeyState::PendingDeletion).then_some(LATER), expiry: None },
+            ordered: DestructionOrders {
+                deletion: (state == KeyState::PendingDeletion).then_some(DeletionOrder::Scheduled(LATER)),
+                expiry: None,
+            },
             deletion_protection: DeletionProtection::Disabled,
             rotation_interval: None,
             description: String::new(),
@@ -224,10 +224,9 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_key_that_is_due_is_not_saved_any_more() {
+    fn a_key_is_saved_until_its_destruction_begins() {
         let mut key = key(KeyState::PendingDeletion);
         assert!(!key.is_due(Timestamp::from_unix(1_999)) && key.is_due(LATER));
-        assert_eq!(key.cancel_deletion(LATER).unwrap_err().kind(), Kind::StateForbids);
         let mut given_up = key.clone();
         assert_eq!(given_up.give_up(NOW).unwrap_err().kind(), Kind::StateForbids);
         given_up.give_up(LATER).unwrap();
@@ -238,7 +237,7 @@ pub(super) mod tests {
             "nothing is destroyed before the date of the order"
         );
         given_up.give_up(LATER).unwrap();
-        key.cancel_deletion(Timestamp::from_unix(1_999)).unwrap();
+        key.cancel_deletion(LATER).unwrap();
         assert!(!key.is_due(LATER));
     }
 

@@ -32,7 +32,8 @@ impl Kms {
         self.change(operator, "disabled", &key_id(key)?, Key::disable).await
     }
 
-    /// ScheduleKeyDeletion: after so many days, [`DELETION_WINDOW_DAYS`], the key is destroyed.
+    /// ScheduleKeyDeletion: after so many days, [`DELETION_WINDOW_DAYS`], the key is destroyed. They are counted from the latest date that was seen:
+    /// a clock that is behind does not shorten them.
     ///
     /// # Errors
     /// As [`Kms::enable_key`]; [`Kind::InvalidParameter`](crate::base::Kind::InvalidParameter) for the days, [`Kind::UnsupportedOperation`](crate::base::Kind::UnsupportedOperation) when it is protected.
@@ -41,7 +42,7 @@ impl Kms {
             let (least, most) = (DELETION_WINDOW_DAYS.start(), DELETION_WINDOW_DAYS.end());
             return Err(Error::invalid(format!("The parameter PendingWindowInDays is between {least} and {most}.")));
         }
-        let at = Timestamp::from_unix(self.now().unix() + i64::from(days) * DAY);
+        let at = Timestamp::from_unix(self.clock.latest().unix() + i64::from(days) * DAY);
         let now = self.now();
         let schedule = |key: &mut Key| {
             key.schedule_deletion(at)?;
@@ -50,7 +51,8 @@ impl Kms {
         self.change_and_raise(operator, "scheduled for deletion", &key_id(key)?, schedule).await
     }
 
-    /// CancelKeyDeletion: it is enabled again.
+    /// CancelKeyDeletion: it is enabled again. That is possible until its destruction begins, which only a clock that can be relied on brings
+    /// about.
     ///
     /// # Errors
     /// As [`Kms::enable_key`].

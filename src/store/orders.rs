@@ -10,7 +10,7 @@ use super::seal::{Place, Sealer};
 use super::transaction::Fault;
 use super::{Store, corrupt, failed};
 use crate::base::{Error, Result, Timestamp};
-use crate::model::key::{DestructionOrders, Key, Material, Presence};
+use crate::model::key::{DeletionOrder, DestructionOrders, Key, Material, Presence};
 use crate::model::{InstanceId, KeyId};
 
 /// An object in a token that no key has any more.
@@ -79,7 +79,7 @@ impl std::fmt::Display for RefusedOrder {
         match self {
             Self::Deletion(key) => write!(
                 f,
-                "the deletion of the key {key} has no proof: the key is not destroyed until ScheduleKeyDeletion orders it anew; \
+                "the deletion of the key {key} has no proof that fits it: the key is not destroyed until ScheduleKeyDeletion orders it anew; \
                  CancelKeyDeletion enables it"
             ),
             Self::Expiry(key) => write!(
@@ -145,25 +145,46 @@ pub(super) struct KeyProofs {
 }
 
 pub(super) fn proofs_of_key(sealer: &Sealer, key: &Key) -> Result<KeyProofs> {
-    let prove =
-        |at: Option<Timestamp>, column| at.map(|at| sealer.prove(key_place(&key.id, column), &at.unix().to_be_bytes())).transpose();
-    Ok(KeyProofs { deletion: prove(key.ordered.deletion, DELETION)?, expiry: prove(key.ordered.expiry, EXPIRY)? })
+    let prove = |fact: Option<Vec<u8>>, column| fact.map(|fact| sealer.prove(key_place(&key.id, column), &fact)).transpose();
+    let expiry = key.ordered.expiry.map(|end| end.unix().to_be_bytes().to_vec());
+    Ok(KeyProofs { deletion: prove(key.ordered.deletion.map(deletion_fact), DELETION)?, expiry: prove(expiry, EXPIRY)? })
 }
 
-/// What those columns prove of a key. A date beside it that is another one was not written by us, and so is no order.
+/// What those columns prove of a key. What stands beside it and says something else was not written by us, and so there is no order.
 pub(super) fn proven(sealer: &Sealer, key: &Key, deletion: Option<&[u8]>, expiry: Option<&[u8]>) -> DestructionOrders {
-    let date = |proof, column| {
-        let fact = sealer.proven(key_place(&key.id, column), proof)?;
-        Some(Timestamp::from_unix(i64::from_be_bytes(fact.try_into().ok()?)))
+    let fact = |proof, column| sealer.proven(key_place(&key.id, column), proof);
+    let fits = |order: &DeletionOrder| match order {
+        DeletionOrder::Scheduled(at) => key.delete_at == Some(*at),
+        DeletionOrder::Begun(_) => key.delete_at.is_none(),
     };
     let expires = match key.presence {
         Presence::Until(end) => Some(end),
         Presence::Present | Presence::Absent => None,
     };
     DestructionOrders {
-        deletion: date(deletion, DELETION).filter(|at| key.delete_at.is_none_or(|shown| shown == *at)),
-        expiry: date(expiry, EXPIRY).filter(|end| expires == Some(*end)),
+        deletion: fact(deletion, DELETION).and_then(|fact| deletion_of(&fact)).filter(fits),
+        expiry: fact(expiry, EXPIRY).and_then(|fact| date_of(&fact)).filter(|end| expires == Some(*end)),
     }
+}
+
+/// The date, and whether the destruction was begun.
+fn deletion_fact(order: DeletionOrder) -> Vec<u8> {
+    let stage = match order {
+        DeletionOrder::Scheduled(_) => [].as_slice(),
+        DeletionOrder::Begun(_) => BEGUN,
+    };
+    [&order.date().unix().to_be_bytes(), stage].concat()
+}
+
+fn deletion_of(fact: &[u8]) -> Option<DeletionOrder> {
+    match fact.strip_suffix(BEGUN) {
+        Some(date) => date_of(date).map(DeletionOrder::Begun),
+        None => date_of(fact).map(DeletionOrder::Scheduled),
+    }
+}
+
+fn date_of(fact: &[u8]) -> Option<Timestamp> {
+    Some(Timestamp::from_unix(i64::from_be_bytes(fact.try_into().ok()?)))
 }
 
 /// Notes objects that a key loses, to be destroyed.
@@ -234,6 +255,8 @@ impl Pair<'_> {
 
 const DELETION: &str = "deletion_proof";
 const EXPIRY: &str = "expiry_proof";
+/// What follows the date of a deletion whose destruction was begun.
+const BEGUN: &[u8] = b"begun";
 
 fn key_place<'a>(key: &'a KeyId, column: &'a str) -> Place<'a> {
     Place { table: "keys", row: key.as_str(), column }

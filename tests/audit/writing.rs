@@ -67,6 +67,10 @@ impl Clock for Panicking {
         NOW
     }
 
+    fn latest(&self) -> Timestamp {
+        NOW
+    }
+
     fn settled(&self) -> Result<Timestamp> {
         Ok(NOW)
     }
@@ -257,6 +261,10 @@ struct Watched(FixedClock, AtomicBool);
 impl Clock for Watched {
     fn now(&self) -> Timestamp {
         self.0.now()
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.now()
     }
 
     fn settled(&self) -> Result<Timestamp> {

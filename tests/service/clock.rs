@@ -12,13 +12,14 @@ use keystead::service::{Kms, Parts};
 use keystead::tier::software::SoftwareTier;
 
 use crate::import::Importing;
-use crate::{NOW, bench, encrypt, parts, until};
+use crate::{Bench, NOW, bench, encrypt, parts, until};
 
 const DAY: i64 = 86_400;
 
 /// A clock that is relied on when it is told so, and counts how often that was asked.
 struct Watched {
     date: FixedClock,
+    latest: FixedClock,
     relied_on: AtomicBool,
     asked: AtomicU64,
 }
@@ -26,6 +27,10 @@ struct Watched {
 impl Clock for Watched {
     fn now(&self) -> Timestamp {
         self.date.now()
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.latest.now().max(self.now())
     }
 
     fn settled(&self) -> Result<Timestamp> {
@@ -38,6 +43,19 @@ impl Clock for Watched {
     }
 }
 
+impl Watched {
+    /// Not relied on yet.
+    fn new() -> Arc<Self> {
+        let [date, latest] = [NOW; 2].map(FixedClock::at);
+        Arc::new(Self { date, latest, relied_on: AtomicBool::new(false), asked: AtomicU64::new(0) })
+    }
+}
+
+async fn start_watched(bench: &Bench, clock: &Arc<Watched>) -> Arc<Kms> {
+    let usual = parts(bench.store.clone(), &bench.instance, Arc::new(FixedClock::at(NOW)), Arc::new(SoftwareTier::new()));
+    Kms::start(Parts { clock: Arc::clone(clock) as Arc<dyn Clock>, ..usual }).await.unwrap()
+}
+
 fn after(days: i64) -> Timestamp {
     Timestamp::from_unix(NOW.unix() + days * DAY)
 }
@@ -45,9 +63,8 @@ fn after(days: i64) -> Timestamp {
 #[tokio::test]
 async fn days_ahead_for_a_moment_destroy_nothing_and_end_the_use() {
     let bench = bench().await;
-    let clock = Arc::new(Watched { date: FixedClock::at(NOW), relied_on: AtomicBool::new(false), asked: AtomicU64::new(0) });
-    let usual = parts(bench.store.clone(), &bench.instance, Arc::new(FixedClock::at(NOW)), Arc::new(SoftwareTier::new()));
-    let kms = Kms::start(Parts { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..usual }).await.unwrap();
+    let clock = Watched::new();
+    let kms = start_watched(&bench, &clock).await;
     let importing = Importing { bench, kms: Arc::clone(&kms), clock: Arc::new(FixedClock::at(NOW)) };
     let (bench, operator) = (&importing.bench, &importing.bench.operator);
     let scheduled = async || {
@@ -85,4 +102,20 @@ async fn days_ahead_for_a_moment_destroy_nothing_and_end_the_use() {
     })
     .await;
     assert_eq!(kms.describe_key(operator, saved.as_str()).unwrap().key.state, KeyState::Enabled);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_or_ahead_for_a_moment_leaves_the_whole_window() {
+    let bench = bench().await;
+    let clock = Watched::new();
+    let kms = start_watched(&bench, &clock).await;
+    let request = CreateKey { spec: Some(KeySpec::Aes256), ..CreateKey::default() };
+    let key = kms.create_key(&bench.operator, request).await.unwrap().key.id;
+    clock.date.set(after(-30));
+    kms.schedule_key_deletion(&bench.operator, key.as_str(), 7).await.unwrap();
+    assert_eq!(bench.store.key(&key).await.unwrap().unwrap().0.delete_at, Some(after(7)));
+    // The date alone, which may be wrong, takes nobody the key.
+    clock.date.set(after(10));
+    kms.cancel_key_deletion(&bench.operator, key.as_str()).await.unwrap();
+    assert!(kms.encrypt(&bench.caller, Form::Plain, encrypt(&key)).await.is_ok());
 }

@@ -15,6 +15,28 @@ use crate::rotation::Moody;
 use crate::{NOW, bench, start_on, until};
 
 #[tokio::test]
+async fn the_database_alone_makes_no_scheduled_deletion_irrevocable() {
+    let bench = bench().await;
+    let raw = sqlx::sqlite::SqlitePool::connect(&format!("sqlite:{}", bench.path().display())).await.unwrap();
+    bench.kms.spawn_background();
+    let begin = async || {
+        let key = bench.kms.create_key(&bench.operator, CreateKey::default()).await.unwrap().key.id;
+        bench.kms.schedule_key_deletion(&bench.operator, key.as_str(), 7).await.unwrap();
+        let statement = "UPDATE keys SET delete_at = NULL, revision = (SELECT revision + 1 FROM installation) WHERE id = $1";
+        sqlx::query(statement).bind(key.as_str()).execute(&raw).await.unwrap();
+        sqlx::query("UPDATE installation SET revision = revision + 1").execute(&raw).await.unwrap();
+        until("it is told of", async || bench.kms.refused_orders().contains(&RefusedOrder::Deletion(key.clone()))).await;
+        key
+    };
+    let (saved, again) = (begin().await, begin().await);
+    bench.kms.cancel_key_deletion(&bench.operator, saved.as_str()).await.unwrap();
+    assert_eq!(bench.kms.describe_key(&bench.operator, saved.as_str()).unwrap().key.state, KeyState::Enabled);
+    bench.kms.schedule_key_deletion(&bench.operator, again.as_str(), 30).await.unwrap();
+    until("nothing is told of any more", async || bench.kms.refused_orders().is_empty()).await;
+    bench.kms.close().await;
+}
+
+#[tokio::test]
 async fn what_the_database_orders_alone_is_told_of_and_not_obeyed() {
     let bench = bench().await;
     let (clock, tier) = (Arc::new(FixedClock::at(NOW)), Moody::new());

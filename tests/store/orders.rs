@@ -54,14 +54,25 @@ async fn a_deletion_is_due_when_it_was_scheduled_through_the_store_alone() {
     execute(&raw, "UPDATE keys SET delete_at = 1 WHERE id = $1", &key).await;
     assert!(bench.kept(&key).await.lacks_deletion_order());
     execute(&raw, "UPDATE keys SET delete_at = NULL WHERE id = $1", &key).await;
-    let kept = bench.kept(&key).await;
-    assert!(!kept.is_due(at(6)) && kept.is_due(at(7)), "the date of the order is what counts");
+    let mut kept = bench.kept(&key).await;
+    assert!(kept.lacks_deletion_order() && !kept.is_due(at(7)), "that its destruction was begun is not proven");
+    kept.cancel_deletion(NOW).unwrap();
+    execute(&raw, "UPDATE keys SET delete_at = 1790000007 WHERE id = $1", &key).await;
     let statement = "UPDATE keys SET (state, delete_at, deletion_proof) =
         (SELECT state, delete_at, deletion_proof FROM keys WHERE id <> $1) WHERE id = $1";
     execute(&raw, statement, &other).await;
     assert!(bench.kept(&other).await.lacks_deletion_order());
+    // What was begun stays begun, whatever date is put beside it, and is no order for longer then.
+    let begun = imported(&bench).await;
+    bench.store.change_key(&begun.id, |key| key.schedule_deletion(at(7))).await.unwrap();
+    bench.store.change_key(&begun.id, |key| key.give_up(at(7))).await.unwrap();
+    let mut kept = bench.kept(&begun).await;
+    assert!(kept.is_due(at(7)) && kept.delete_at.is_none());
+    assert_eq!(kept.cancel_deletion(NOW).unwrap_err().kind(), Kind::StateForbids);
+    bench.store.change_key(&begun.id, |key| key.give_up(at(8))).await.expect("a destruction that was interrupted goes on");
+    execute(&raw, "UPDATE keys SET delete_at = 1790000007 WHERE id = $1", &begun).await;
+    assert!(bench.kept(&begun).await.lacks_deletion_order());
     // Nor does an order outlive its end.
-    execute(&raw, "UPDATE keys SET delete_at = 1790000007 WHERE id = $1", &key).await;
     bench.store.change_key(&key.id, |key| key.cancel_deletion(NOW)).await.unwrap();
     execute(&raw, "UPDATE keys SET state = 'PendingDeletion', delete_at = 1790000007 WHERE id = $1", &key).await;
     assert!(bench.kept(&key).await.lacks_deletion_order());
