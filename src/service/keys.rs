@@ -189,7 +189,8 @@ impl Kms {
         })
     }
 
-    /// ListKeys: the oldest first. Filters of different fields must all hold; of one field any value may.
+    /// ListKeys: the oldest first. Filters of different fields must all hold; of one field any value may. Keys that cannot be used come last, and
+    /// no filter but that of ids leaves them out: whoever does not see them believes that they are gone.
     ///
     /// # Errors
     /// None so far; the store is not asked.
@@ -197,7 +198,8 @@ impl Kms {
         let mut entries = self.snapshot.keys();
         entries.retain(|entry| filters.iter().all(|filter| self.matches(entry, filter)));
         entries.sort_by(|a, b| (a.key.created, &a.key.id).cmp(&(b.key.created, &b.key.id)));
-        Ok(Paged::cut(entries.into_iter().map(|entry| entry.key.id.clone()).collect(), page))
+        let unusable = self.snapshot.unusable_keys().into_iter().filter(|id| filters.iter().all(|filter| may_match(id, filter)));
+        Ok(Paged::cut(entries.into_iter().map(|entry| entry.key.id.clone()).chain(unusable).collect(), page))
     }
 
     fn matches(&self, entry: &KeyEntry, filter: &KeyFilter) -> bool {
@@ -274,6 +276,22 @@ impl Kms {
                 tracing::error!(%instance, key = %entry.key.id, cka_id = %id, "the token does not hold the key");
             }
         }
+    }
+}
+
+/// Whether a key may match of which nothing is known but its id.
+fn may_match(id: &KeyId, filter: &KeyFilter) -> bool {
+    match filter {
+        KeyFilter::Id(values) => values.iter().any(|wanted| wanted == id.as_str()),
+        KeyFilter::State(_)
+        | KeyFilter::Spec(_)
+        | KeyFilter::Usage(_)
+        | KeyFilter::ProtectionLevel(_)
+        | KeyFilter::Instance(_)
+        | KeyFilter::Creator(_)
+        | KeyFilter::CreatorType(_)
+        | KeyFilter::AliasName(_)
+        | KeyFilter::Tag { .. } => true,
     }
 }
 

@@ -215,6 +215,14 @@ impl Snapshot {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// The ids of the keys that are there and cannot be used, in their order.
+    pub(super) fn unusable_keys(&self) -> Vec<KeyId> {
+        let mut ids = self.unusable.keys();
+        let known = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        ids.retain(|id| !known.contains_key(id));
+        ids.into_iter().collect()
+    }
+
     pub(super) fn access(&self) -> arc_swap::Guard<Arc<Access>> {
         self.access.load()
     }
@@ -248,6 +256,7 @@ async fn load_access(
         }
     }
     found.extend(counter_fault);
+    found.extend(store.false_deletions().await?);
     unusable.access_was_read(found);
     let access_keys = access_keys.into_iter().map(|key| KnownAccessKey { info: key.info, secret: key.secret });
     Ok(Access {

@@ -1,7 +1,7 @@
 //! Rows of the store that cannot be used, and what was changed and could not be read again: named, logged once, denied. Whoever asks for one
 //! of them is not told that there is none: programs take that for "it is gone" and act on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::{Error, Kind};
@@ -58,6 +58,11 @@ impl UnusableRows {
             return absent();
         }
         cannot_be_used(row)
+    }
+
+    /// The keys with a row that cannot be used.
+    pub(super) fn keys(&self) -> BTreeSet<KeyId> {
+        self.all().iter().filter_map(UnusableRow::key).collect()
     }
 
     /// All of them.

@@ -68,7 +68,9 @@ impl Store {
             Box::pin(async move {
                 let Writing { connection, revision, sealer, .. } = writing;
                 agrees(&locked(connection, sealer, id).await?)?;
-                let statement = "INSERT INTO deleted_keys (id, revision) VALUES ($1, $2)";
+                // A row that is there already was written by somebody else.
+                let statement = "INSERT INTO deleted_keys (id, revision) VALUES ($1, $2)
+                    ON CONFLICT (id) DO UPDATE SET revision = excluded.revision";
                 sqlx::query(statement).bind(id.as_str()).bind(revision).execute(&mut *connection).await?;
                 drop_of_key(connection, sealer, id).await?;
                 sqlx::query("DELETE FROM keys WHERE id = $1").bind(id.as_str()).execute(&mut *connection).await?;

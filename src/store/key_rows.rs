@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::sqlite::SqliteRow;
 
 use super::keys::{KEY_COLUMNS, KeyVersion, VERSION_COLUMNS, const_format, key_of};
-use super::rows::{Rows, parsed, text};
+use super::rows::{Rows, UnusableRow, parsed, text};
 use super::tags::tags_of;
 use super::{Store, failed};
 use crate::base::Result;
@@ -134,5 +134,16 @@ impl Store {
         let statement = "SELECT id FROM deleted_keys WHERE revision > $1";
         let rows = sqlx::query(statement).bind(revision.cast_signed()).fetch_all(&self.pool).await.map_err(failed)?;
         Ok(self.told.usable(Rows::read("deleted_keys", &rows, |row| parsed(row, "id"))))
+    }
+
+    /// The rows that call a key deleted which is there.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn false_deletions(&self) -> Result<Vec<UnusableRow>> {
+        let statement = "SELECT keys.id FROM deleted_keys JOIN keys ON keys.id = deleted_keys.id ORDER BY keys.id";
+        let ids: Vec<String> = sqlx::query_scalar(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        let why = || "the key that it calls deleted is there".to_owned();
+        Ok(ids.into_iter().map(|row| UnusableRow { table: "deleted_keys", row, why: why() }).collect())
     }
 }

@@ -29,7 +29,11 @@ async fn execute(raw: &SqlitePool, statement: &'static str) {
 }
 
 fn kind<T>(result: Result<T>) -> Kind {
-    result.err().expect("it is refused").kind()
+    kind_of(result).expect("it is refused")
+}
+
+fn kind_of<T>(result: Result<T>) -> Option<Kind> {
+    result.err().map(|error| error.kind())
 }
 
 #[tokio::test]
@@ -97,6 +101,50 @@ async fn a_key_whose_row_cannot_be_used_is_denied_and_not_said_to_be_gone() {
     bench.kms.refresh().await.unwrap();
     bench.encrypt(&one).await.unwrap();
     assert!(bench.kms.unusable_rows().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_used_is_listed() {
+    let bench = bench().await;
+    let (one, other) =
+        (bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await, bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await);
+    let raw = bench.raw().await;
+    sqlx::query("UPDATE keys SET state = 'x' WHERE id = $1").bind(one.as_str()).execute(&raw).await.unwrap();
+    let kms = start(bench.store.clone(), &bench.instance).await;
+    let list = |filters: &[KeyFilter]| kms.list_keys(&bench.operator, filters, Page { number: 1, size: 100 }).unwrap().items;
+    assert_eq!(list(&[]), [other.clone(), one.clone()]);
+    assert_eq!(list(&[KeyFilter::State(vec![KeyState::Disabled])]), std::slice::from_ref(&one), "its state is not known");
+    assert_eq!(list(&[KeyFilter::Id(vec![other.to_string()])]), [other]);
+    assert_eq!(kind(kms.describe_key(&bench.operator, one.as_str())), Kind::Internal);
+    // A key with a version that cannot be used is not listed twice.
+    let repaired = "UPDATE keys SET state = 'Enabled' WHERE id = $1";
+    sqlx::query(repaired).bind(one.as_str()).execute(&raw).await.unwrap();
+    sqlx::query("UPDATE key_versions SET held = X'FF' WHERE key_id = $1").bind(one.as_str()).execute(&raw).await.unwrap();
+    let kms = start(bench.store.clone(), &bench.instance).await;
+    assert_eq!(kms.list_keys(&bench.operator, &[], Page { number: 1, size: 100 }).unwrap().total, 2);
+}
+
+#[tokio::test]
+async fn a_key_that_a_row_calls_deleted_and_that_is_there_goes_on() {
+    let bench = bench().await;
+    let clock = Arc::new(FixedClock::at(NOW));
+    let key = bench.key(KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
+    let kms = start_at(bench.store.clone(), &bench.instance, Arc::clone(&clock)).await;
+    let raw = bench.raw().await;
+    let statement = "INSERT INTO deleted_keys (id, revision) SELECT $1, revision + 1 FROM installation";
+    sqlx::query(statement).bind(key.as_str()).execute(&raw).await.unwrap();
+    execute(&raw, "UPDATE installation SET revision = revision + 1").await;
+    kms.refresh().await.unwrap();
+    kms.encrypt(&bench.caller, Form::Plain, encrypt(&key)).await.expect("it is there");
+    let named = kms.unusable_rows();
+    assert_eq!(named.iter().map(|row| (row.table, row.row.as_str())).collect::<Vec<_>>(), [("deleted_keys", key.as_str())]);
+    // Nor does that row keep it from being deleted.
+    kms.schedule_key_deletion(&bench.operator, key.as_str(), 7).await.unwrap();
+    clock.set(Timestamp::from_unix(NOW.unix() + 7 * 86_400));
+    kms.spawn_background();
+    until("it is deleted", async || kind_of(kms.describe_key(&bench.operator, key.as_str())) == Some(Kind::KeyNotFound)).await;
+    until("nothing is named any more", async || kms.unusable_rows().is_empty()).await;
+    kms.close().await;
 }
 
 #[tokio::test]
