@@ -31,7 +31,7 @@ fn unavailable(text: String) -> Error {
 }
 
 impl pkcs11::PinSource for PinSource {
-    /// Reads the PIN now. A command has [`command::DEADLINE`] to print it.
+    /// Reads the PIN now. A command has 10 s to print it.
     ///
     /// # Errors
     /// [`Kind::Unavailable`], naming the source and what to do; never the PIN.
