@@ -19,8 +19,9 @@ use tokio::runtime::Handle;
 use crate::calls::{random, round_trip, sign, until};
 use crate::fault::{self, Fault};
 use crate::isolated::{Workers, isolated, isolated_each, runtime};
+use crate::lateness::Lateness;
 use crate::softhsm;
-use crate::world::{DEADLINE, connect, key, new_key, settings};
+use crate::world::{DEADLINE, connect, key, new_key, prepared, settings};
 
 /// What the tier calls. A function that is new here hangs in a test as well: the first test holds the list to what the module counts.
 const CALLED: [&str; 29] = [
@@ -55,14 +56,15 @@ const CALLED: [&str; 29] = [
     "C_UnwrapKey",
 ];
 
-/// How long making a key may take here, and connecting, which makes pairs.
+/// How long making a key may take here, and connecting, which makes pairs: hangs are waited for. On a busy machine a pair may take longer
+/// although nothing hangs, so the preparations ask again.
 const GENERATION_DEADLINE: Duration = Duration::from_secs(5);
 /// How long connecting may take: several pairs are made, one after the other, and what is open then is closed.
 const CONNECTING: Duration = Duration::from_secs(20);
-/// How much later than its deadline an answer may come on a busy machine: what is frozen does not come at all.
-const LATENESS: Duration = Duration::from_secs(3);
+/// How much later than its deadline an answer may come, besides what the machine is late: what is frozen does not come at all.
+const LATE: Duration = Duration::from_secs(3);
 /// How long a test may wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Faults that have a slot mend itself at each level, with what ends them.
 const FAULTS: [&[&str]; 6] = [
@@ -131,8 +133,11 @@ impl Everything {
         let (_, aes) = key(&tier, KeySpec::Aes256, KeyUsage::EncryptDecrypt).await;
         let (_, ec) = key(&tier, KeySpec::EcP256, KeyUsage::SignVerify).await;
         let (_, agreement) = key(&tier, KeySpec::EcP256, KeyUsage::EncryptDecrypt).await;
-        let named = new_key(UNWRAPPING_SPEC, KeyUsage::EncryptDecrypt);
-        let pair = tier.unwrapper().unwrap().create_pair(named.id, named.label).await.unwrap();
+        let pair = prepared(&tier, async || {
+            let named = new_key(UNWRAPPING_SPEC, KeyUsage::EncryptDecrypt);
+            tier.unwrapper().unwrap().create_pair(named.id, named.label).await
+        })
+        .await;
         let public = PublicKey::from_spki(UNWRAPPING_SPEC, &pair.public_key.unwrap()).unwrap();
         let pair = (pair.material.id().to_vec(), public);
         Self { tier, aes, ec, agreement, pair }
@@ -215,12 +220,22 @@ fn every_function_that_is_called_is_known() {
             }
             let mended = tier.status().recoveries;
             assert!([Level::Login, Level::Token, Level::Module].iter().all(|level| mended[level] > 0), "{mended:?}");
-            tier.close().await.unwrap();
+            close_quietly(&tier).await;
             let counts = fault.tell("counts");
             let called: Vec<_> = counts["calls"].as_object().unwrap().keys().cloned().collect();
             assert_eq!(called, CALLED, "the list is what is called");
         });
     });
+}
+
+/// When nothing runs that was given up: a busy machine may have been too slow for a call.
+async fn is_quiet(tier: &Pkcs11Tier) -> bool {
+    tier.status().sessions.written_off == 0 && random(tier).await.is_ok()
+}
+
+async fn close_quietly(tier: &Pkcs11Tier) {
+    until("nothing runs", PATIENCE, async || is_quiet(tier).await).await;
+    tier.close().await.unwrap();
 }
 
 /// An answer, and how long it took.
@@ -233,6 +248,7 @@ struct Answer {
 
 /// Calls on the runtime, looked at from outside: on a runtime that stands still nobody would notice that it does.
 struct Asked {
+    lateness: Lateness,
     runtime: Handle,
     asked: usize,
     answered: usize,
@@ -243,7 +259,7 @@ struct Asked {
 impl Asked {
     fn new(runtime: &Workers) -> Self {
         let (sender, answers) = mpsc::channel();
-        Self { runtime: runtime.handle().clone(), asked: 0, answered: 0, sender, answers }
+        Self { lateness: Lateness::watch(), runtime: runtime.handle().clone(), asked: 0, answered: 0, sender, answers }
     }
 
     fn ask(&mut self, what: String, limit: Duration, call: impl Future<Output = Result<()>> + Send + 'static) {
@@ -260,7 +276,7 @@ impl Asked {
     fn all_in_time(&mut self) {
         while self.answered < self.asked {
             let Answer { what, limit, took, failure } = self.answers.recv_timeout(PATIENCE).expect("everybody is answered");
-            assert!(took <= limit + LATENESS, "{what} was answered after {took:?}");
+            self.lateness.in_time(&what, took, limit + LATE);
             if let Some(failure) = failure {
                 let kind = failure.kind();
                 assert!(matches!(kind, Kind::Throttled | Kind::Unavailable | Kind::Internal), "{what}: {failure:?}");
@@ -272,6 +288,7 @@ impl Asked {
 
 /// Looks at what must go on whatever hangs, until it is stopped: another instance, on the same runtime, and the state of the slot.
 struct Beside {
+    lateness: Lateness,
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Duration>,
 }
@@ -296,15 +313,24 @@ impl Beside {
             }
             longest
         };
-        Self { stop, thread: std::thread::spawn(look) }
+        Self { lateness: Lateness::watch(), stop, thread: std::thread::spawn(look) }
     }
 
     fn went_on(self) {
         self.stop.store(true, Ordering::SeqCst);
         let longest = self.thread.join().unwrap();
         println!("the other instance was answered within {longest:?}");
-        assert!(longest < LATENESS, "the other instance waited for {longest:?}");
+        self.lateness.in_time("an answer of the other instance", longest, LATE);
     }
+}
+
+/// Everything that callers do, at once.
+fn everybody_calls(asked: &mut Asked, everything: &Arc<Everything>) {
+    for what in Use::ALL {
+        let everything = Arc::clone(everything);
+        asked.ask(format!("{what:?}"), what.limit(), async move { everything.once(what).await });
+    }
+    asked.all_in_time();
 }
 
 fn close(asked: &mut Asked, tier: &Arc<Pkcs11Tier>) {
@@ -333,27 +359,30 @@ fn hangs(function: &str) {
         fault.tell(&format!("hang {function}"));
         let beside = Beside::start(&workers, Some(Arc::clone(&tier)));
         // C_Logout is called at the end alone, by a slot that serves.
-        let faults = if function == "C_Logout" { &FAULTS[..1] } else { &FAULTS[..] };
-        for commands in faults {
-            for command in *commands {
+        let faults = if function == "C_Logout" { &[] } else { &FAULTS[..] };
+        let begun = Instant::now();
+        loop {
+            everybody_calls(&mut asked, &everything);
+            for command in faults.iter().copied().flatten() {
                 // Without a session there is no login to lose.
                 let _ = fault.ask(&of_token(command, &token));
-                for what in Use::ALL {
-                    let everything = Arc::clone(&everything);
-                    asked.ask(format!("{what:?}"), what.limit(), async move { everything.once(what).await });
-                }
-                asked.all_in_time();
+                everybody_calls(&mut asked, &everything);
+            }
+            // Another slot of the module is connected meanwhile.
+            let settings = slow(&labels[1]);
+            asked.ask("connect".to_owned(), CONNECTING, async {
+                let tier = Pkcs11Tier::connect(settings).await?;
+                tier.close().await
+            });
+            asked.all_in_time();
+            // The attempt to mend the slot may get to the function at any moment from now on.
+            let hangs_or_serves = async || fault.hung() > 0 || is_quiet(&tier).await;
+            workers.block_on(until("it hangs, or the slot serves", PATIENCE, hangs_or_serves));
+            // On a busy machine calls may be given up before they get to the function.
+            if fault.hung() > 0 || function == "C_Logout" || begun.elapsed() > PATIENCE {
+                break;
             }
         }
-        // Another slot of the module is connected meanwhile.
-        let settings = slow(&labels[1]);
-        asked.ask("connect".to_owned(), CONNECTING, async {
-            let tier = Pkcs11Tier::connect(settings).await?;
-            tier.close().await
-        });
-        asked.all_in_time();
-        // The attempt to mend the slot may get to the function at any moment from now on.
-        workers.block_on(until("it hangs, or the slot serves", PATIENCE, async || fault.hung() > 0 || random(&tier).await.is_ok()));
         close(&mut asked, &tier);
         assert_eq!(tier.status().state, SlotState::Closed);
         beside.went_on();
@@ -364,5 +393,5 @@ fn hangs(function: &str) {
 
 #[test]
 fn whatever_function_hangs_nobody_else_does() {
-    isolated_each("functions::whatever_function_hangs_nobody_else_does", 2, &CALLED, PATIENCE * 3, hangs);
+    isolated_each("functions::whatever_function_hangs_nobody_else_does", 2, &CALLED, hangs);
 }

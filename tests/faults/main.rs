@@ -29,6 +29,7 @@ mod import;
 mod input;
 mod isolated;
 mod keepalive;
+mod lateness;
 mod learning;
 mod login;
 mod neighbours;

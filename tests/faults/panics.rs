@@ -138,7 +138,7 @@ fn in_a_call(kind: &str) {
 #[test]
 fn a_call_that_panics_costs_its_caller_alone() {
     let cases = ["on a worker", "on a thread"];
-    isolated_each("panics::a_call_that_panics_costs_its_caller_alone", 1, &cases, PATIENCE * 2, in_a_call);
+    isolated_each("panics::a_call_that_panics_costs_its_caller_alone", 1, &cases, in_a_call);
 }
 
 /// A source of the PIN that panics once whenever it is told to.
@@ -216,5 +216,5 @@ fn what_looks_after_a_slot_goes_on_after_a_panic() {
     const TEXTS: [&str; 4] =
         ["calls are overdue and given up", "a fault of the token", "the token serves", "an attempt to recover begins"];
     let test = "panics::what_looks_after_a_slot_goes_on_after_a_panic";
-    isolated_each(test, 1, &TEXTS, PATIENCE * 2, |text| in_what_looks_after(TEXTS.iter().find(|known| **known == text).unwrap()));
+    isolated_each(test, 1, &TEXTS, |text| in_what_looks_after(TEXTS.iter().find(|known| **known == text).unwrap()));
 }
