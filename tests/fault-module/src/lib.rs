@@ -86,8 +86,11 @@
 //! | `insert-token [as=ID]` | it is back; after `remove-token … until-reinit` it is seen at the next C_Initialize |
 //! | `cap-sessions N\|off [announce]` | CKR_SESSION_COUNT when N are open; C_GetTokenInfo tells of it with `announce` only |
 //! | `pin-flags fine\|count-low\|final-try\|locked\|real` | what C_GetTokenInfo says of the user PIN |
+//! | `no-rng [off]` | C_GenerateRandom answers CKR_RANDOM_NO_RNG, whatever C_GetTokenInfo says of CKF_RNG |
 //! | `renumber on\|off` | from the next C_Initialize on, handles of sessions and objects are counted from 1 by one counter |
 //! | `uninitialise` | CKR_CRYPTOKI_NOT_INITIALIZED until C_Initialize, which initialises the real module anew |
+//!
+//! Those that can be `off` again last until then, or until `clear all`.
 //!
 //! Commands that change something in the real module wait until no call is inside it that they could disturb, and let calls that
 //! come in the meantime wait; if one stays inside for more than a minute, the command is refused. Sessions that the process has
@@ -119,6 +122,7 @@ mod gate;
 mod handles;
 mod hang;
 mod lie;
+mod manners;
 mod module;
 mod real;
 mod rule;

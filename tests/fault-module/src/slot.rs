@@ -1,13 +1,14 @@
 //! Slots: what number the program knows each by, and what is done to its token.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cryptoki_sys::{CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED};
 
 use crate::handles::{Numbers, Objects};
 use crate::lock;
+use crate::manners::{Manner, Manners};
 use crate::real::Real;
 use crate::value_length::Lengths;
 
@@ -21,6 +22,9 @@ pub struct Slot {
     pub lengths: Lengths,
     /// Sessions that are open in the real module, or about to be.
     open: AtomicUsize,
+    manners: Mutex<Manners>,
+    /// Whether it has none of its own: saves the lock.
+    behaves: AtomicBool,
     settings: Mutex<Settings>,
     /// The token's label, once it was asked for.
     label: Mutex<Option<String>>,
@@ -94,7 +98,7 @@ pub struct Defaults {
 }
 
 impl Slot {
-    fn new(real: CK_SLOT_ID, numbers: &Numbers) -> Self {
+    fn new(real: CK_SLOT_ID, numbers: &Numbers, manners: Manners) -> Self {
         let objects = Objects::default();
         objects.begin(numbers);
         Self {
@@ -102,6 +106,8 @@ impl Slot {
             objects,
             lengths: Lengths::default(),
             open: AtomicUsize::new(0),
+            manners: Mutex::new(manners),
+            behaves: AtomicBool::new(manners == Manners::default()),
             settings: Mutex::new(Settings { visible: real, presence: Presence::Present, cap: None, pin_flags: None }),
             label: Mutex::default(),
         }
@@ -157,6 +163,8 @@ impl Slot {
     /// Everything that commands did to it is undone.
     fn restore(&self) {
         *lock(&self.settings) = Settings { visible: self.real, presence: Presence::Present, cap: None, pin_flags: None };
+        *lock(&self.manners) = Manners::default();
+        self.behaves.store(true, Ordering::Release);
     }
 
     /// A cap of its own; `None` is none.
@@ -167,6 +175,18 @@ impl Slot {
     /// Flags of its own; `None` are the real ones.
     pub fn set_pin_flags(&self, flags: Option<PinFlags>) {
         lock(&self.settings).pin_flags = Some(flags);
+    }
+
+    /// How its token behaves.
+    pub fn manners(&self) -> Manners {
+        if self.behaves.load(Ordering::Acquire) { Manners::default() } else { *lock(&self.manners) }
+    }
+
+    /// It behaves in another way from now on.
+    pub fn change_manners(&self, manner: Manner) {
+        let mut manners = lock(&self.manners);
+        *manners = manners.with(manner);
+        self.behaves.store(*manners == Manners::default(), Ordering::Release);
     }
 
     /// The label of its token. The real module is initialised and stays so for the length of the call.
@@ -234,6 +254,8 @@ pub struct Full;
 pub struct Slots {
     by_real: Mutex<HashMap<CK_SLOT_ID, Arc<Slot>>>,
     defaults: Mutex<Defaults>,
+    /// Of slots that nobody has named yet.
+    manners: Mutex<Manners>,
 }
 
 impl Slots {
@@ -247,7 +269,7 @@ impl Slots {
                 match slots.values().find(|slot| slot.visible() == number) {
                     Some(slot) => Some(Arc::clone(slot)),
                     None if moved_away => None,
-                    None => Some(Arc::clone(slots.entry(number).or_insert_with(|| Arc::new(Slot::new(number, numbers))))),
+                    None => Some(Arc::clone(slots.entry(number).or_insert_with(|| Arc::new(self.made(number, numbers))))),
                 }
             }
         }
@@ -255,7 +277,11 @@ impl Slots {
 
     /// The slot that the real module knows by a number.
     pub fn real(&self, number: CK_SLOT_ID, numbers: &Numbers) -> Arc<Slot> {
-        Arc::clone(lock(&self.by_real).entry(number).or_insert_with(|| Arc::new(Slot::new(number, numbers))))
+        Arc::clone(lock(&self.by_real).entry(number).or_insert_with(|| Arc::new(self.made(number, numbers))))
+    }
+
+    fn made(&self, number: CK_SLOT_ID, numbers: &Numbers) -> Slot {
+        Slot::new(number, numbers, *lock(&self.manners))
     }
 
     /// All of them, by the program's number.
@@ -298,9 +324,19 @@ impl Slots {
         }
     }
 
+    /// All tokens behave in another way from now on.
+    pub fn change_manners(&self, manner: Manner) {
+        {
+            let mut manners = lock(&self.manners);
+            *manners = manners.with(manner);
+        }
+        self.all().iter().for_each(|slot| slot.change_manners(manner));
+    }
+
     /// Everything that commands did to slots is undone.
     pub fn restore(&self) {
         *lock(&self.defaults) = Defaults::default();
+        *lock(&self.manners) = Manners::default();
         for slot in self.all() {
             slot.restore();
         }

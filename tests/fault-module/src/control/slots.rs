@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cryptoki_sys::{CK_RV, CK_SLOT_ID, CKR_OK, CKR_USER_NOT_LOGGED_IN};
 use serde_json::{Value, json};
 
+use crate::manners::Manner;
 use crate::module::{Held, Module, Stage};
 use crate::real::Present;
 use crate::rule::Place;
@@ -29,6 +30,8 @@ pub enum Action {
     CapSessions(Option<Cap>),
     /// The flags of C_GetTokenInfo; `None`: the real ones.
     PinFlags(Option<PinFlags>),
+    /// The token behaves in another way.
+    Manners(Manner),
 }
 
 impl Action {
@@ -98,6 +101,13 @@ impl Action {
                 match place {
                     Place::Everywhere => module.slots.set_pin_flags(flags),
                     Place::Slot(_) | Place::Token(_) => slots.iter().for_each(|slot| slot.set_pin_flags(flags)),
+                }
+                Ok(Value::Null)
+            }
+            Self::Manners(manner) => {
+                match place {
+                    Place::Everywhere => module.slots.change_manners(manner),
+                    Place::Slot(_) | Place::Token(_) => slots.iter().for_each(|slot| slot.change_manners(manner)),
                 }
                 Ok(Value::Null)
             }

@@ -4,12 +4,13 @@ use std::ptr;
 
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BYTE, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG, CKR_KEY_HANDLE_INVALID,
-    CKR_OBJECT_HANDLE_INVALID, CKR_OK, CKR_UNWRAPPING_KEY_HANDLE_INVALID, CKR_WRAPPING_KEY_HANDLE_INVALID,
+    CKR_OBJECT_HANDLE_INVALID, CKR_OK, CKR_RANDOM_NO_RNG, CKR_UNWRAPPING_KEY_HANDLE_INVALID, CKR_WRAPPING_KEY_HANDLE_INVALID,
 };
 
 use super::{pass_through, publish};
 use crate::call;
 use crate::function::Function;
+use crate::manners::Generator;
 use crate::module;
 use crate::real::real;
 use crate::value_length;
@@ -34,7 +35,10 @@ pub unsafe extern "C" fn C_GenerateRandom(session: CK_SESSION_HANDLE, random: *m
         Function::C_GenerateRandom,
         session,
         call::With::Nothing,
-        |session| real!(module, C_GenerateRandom(session.real, random, length)),
+        |session| match session.slot.manners().generator {
+            Generator::Real => real!(module, C_GenerateRandom(session.real, random, length)),
+            Generator::None => CKR_RANDOM_NO_RNG,
+        },
         |_| {},
         |lie| {
             let written = place();

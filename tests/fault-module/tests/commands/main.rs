@@ -13,6 +13,7 @@ mod latency;
 mod lies;
 mod life;
 mod load;
+mod manners;
 mod objects;
 mod protocol;
 mod rules;
