@@ -2,11 +2,15 @@
 //!
 //! A rule changes single calls; manners are of the token and have no count.
 
+use cryptoki_sys::CK_ULONG;
+
 /// What a command changes, and to what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// See [`Manners::generator`].
     Generator(Generator),
+    /// See [`Manners::finds`].
+    Finds(Finds),
 }
 
 /// All manners of a token.
@@ -14,6 +18,8 @@ pub enum Manner {
 pub struct Manners {
     /// Whether it has a generator of random numbers.
     pub generator: Generator,
+    /// How many objects C_FindObjects gives.
+    pub finds: Finds,
 }
 
 /// Whether a token has a generator of random numbers. What C_GetTokenInfo says of it (CKF_RNG) is the real module's.
@@ -26,11 +32,32 @@ pub enum Generator {
     None,
 }
 
+/// How many objects C_FindObjects gives. The standard (PKCS #11, section 5.7.7) has the search end with none, not with fewer than asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Finds {
+    /// As the real module.
+    #[default]
+    Real,
+    /// Half of what was asked for at the most, one at least, although more follow.
+    Short,
+}
+
+impl Finds {
+    /// Of so many that are asked for.
+    pub fn of(self, room: CK_ULONG) -> CK_ULONG {
+        match self {
+            Self::Real => room,
+            Self::Short => room.div_ceil(2),
+        }
+    }
+}
+
 impl Manners {
     /// With one that is another.
     pub fn with(self, manner: Manner) -> Self {
         match manner {
             Manner::Generator(generator) => Self { generator, ..self },
+            Manner::Finds(finds) => Self { finds, ..self },
         }
     }
 }

@@ -75,6 +75,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("insert-token slot=|token= [as=ID]", "it is back, under another slot number if one is given"),
     ("cap-sessions N|off [slot=|token=] [announce]", "no more sessions than that"),
     ("pin-flags fine|count-low|final-try|locked|real [slot=|token=]", "what C_GetTokenInfo says of the user PIN"),
+    ("short-find [off] [slot=|token=]", "C_FindObjects gives fewer handles than asked for although more follow"),
     ("no-rng [off] [slot=|token=]", "C_GenerateRandom answers CKR_RANDOM_NO_RNG"),
     ("renumber on|off", "from the next C_Initialize on handles are counted from 1"),
     ("uninitialise", "calls are told CKR_CRYPTOKI_NOT_INITIALIZED until C_Initialize"),

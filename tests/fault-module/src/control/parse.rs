@@ -6,7 +6,7 @@ use super::command::{Clear, Command, HELP};
 use super::slots::Action;
 use crate::function::Function;
 use crate::lie::Lie;
-use crate::manners::{Generator, Manner};
+use crate::manners::{Finds, Generator, Manner};
 use crate::rule::{Effect, Input, Moment, NewRule, Operation, Place, Scope, Trigger};
 use crate::rv;
 use crate::slot::{Announcement, Cap, PinFlags, Return};
@@ -94,6 +94,10 @@ pub fn command(line: &str) -> Result<Command, String> {
                 other => return Err(format!("{other} is none of fine, count-low, final-try, locked, real")),
             };
             Command::Slots(words.place()?, Action::PinFlags(flags))
+        }
+        "short-find" => {
+            let finds = if words.option("off") { Finds::Real } else { Finds::Short };
+            Command::Slots(words.place()?, Action::Manners(Manner::Finds(finds)))
         }
         "no-rng" => {
             let generator = if words.option("off") { Generator::Real } else { Generator::None };

@@ -139,7 +139,7 @@ pub unsafe extern "C" fn C_SetAttributeValue(
     })
 }
 
-/// `C_FindObjects`
+/// `C_FindObjects`, of fewer objects if the token is to give no more.
 pub unsafe extern "C" fn C_FindObjects(
     session: CK_SESSION_HANDLE,
     objects: *mut CK_OBJECT_HANDLE,
@@ -148,6 +148,7 @@ pub unsafe extern "C" fn C_FindObjects(
 ) -> CK_RV {
     let module = module();
     call::session(module, Function::C_FindObjects, session, |session| {
+        let room = session.slot.manners().finds.of(room);
         let answer = real!(module, C_FindObjects(session.real, objects, room, found));
         if answer == CKR_OK {
             // SAFETY: the real module wrote to both, at most `room` handles.

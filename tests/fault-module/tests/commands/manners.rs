@@ -22,3 +22,23 @@ fn a_token_has_no_random_numbers() {
         raw.random(two.session).unwrap();
     });
 }
+
+#[test]
+fn a_search_goes_on_after_fewer_objects_than_asked_for() {
+    apart(|| {
+        let (World { fault, raw }, one) = World::ready();
+        for _ in 1..8 {
+            raw.generate(one.session, 1, CK_TRUE).unwrap();
+        }
+        // Eight are asked for.
+        assert_eq!(raw.find(one.session, 1).unwrap().len(), 8);
+        fault.tell("short-find");
+        assert_eq!(raw.find(one.session, 1).unwrap().len(), 4);
+        raw.find_init(one.session, 1).unwrap();
+        let found: Vec<_> = (0..6).map(|_| raw.find_next::<3>(one.session).unwrap().len()).collect();
+        assert_eq!(found, [2, 2, 2, 2, 0, 0]);
+        raw.find_final(one.session).unwrap();
+        fault.tell("short-find off");
+        assert_eq!(raw.find(one.session, 1).unwrap().len(), 8);
+    });
+}

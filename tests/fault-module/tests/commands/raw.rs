@@ -135,14 +135,27 @@ impl Raw {
 
     /// The objects with an id.
     pub fn find(self, session: CK_SESSION_HANDLE, id: u8) -> Answer<Vec<CK_OBJECT_HANDLE>> {
+        self.find_init(session, id)?;
+        let found = self.find_next::<8>(session);
+        self.find_final(session)?;
+        found
+    }
+
+    pub fn find_init(self, session: CK_SESSION_HANDLE, id: u8) -> Answer<()> {
         let mut id = id;
         let mut template = [attribute(CKA_ID, &mut id)];
-        answer(call!(self, C_FindObjectsInit(session, template.as_mut_ptr(), 1)), ())?;
-        let mut objects = [0; 8];
-        let mut found = 0;
-        let rv = call!(self, C_FindObjects(session, objects.as_mut_ptr(), objects.len() as CK_ULONG, &mut found));
-        answer(call!(self, C_FindObjectsFinal(session)), ())?;
+        answer(call!(self, C_FindObjectsInit(session, template.as_mut_ptr(), 1)), ())
+    }
+
+    /// One C_FindObjects, of at most so many objects.
+    pub fn find_next<const OBJECTS: usize>(self, session: CK_SESSION_HANDLE) -> Answer<Vec<CK_OBJECT_HANDLE>> {
+        let (mut objects, mut found) = ([0; OBJECTS], 0);
+        let rv = call!(self, C_FindObjects(session, objects.as_mut_ptr(), OBJECTS as CK_ULONG, &mut found));
         answer(rv, objects[..found as usize].to_vec())
+    }
+
+    pub fn find_final(self, session: CK_SESSION_HANDLE) -> Answer<()> {
+        answer(call!(self, C_FindObjectsFinal(session)), ())
     }
 
     /// The id of an object.
