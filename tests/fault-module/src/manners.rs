@@ -11,6 +11,8 @@ pub enum Manner {
     Generator(Generator),
     /// See [`Manners::finds`].
     Finds(Finds),
+    /// See [`Manners::serial`].
+    Serial(Serial),
 }
 
 /// All manners of a token.
@@ -20,6 +22,8 @@ pub struct Manners {
     pub generator: Generator,
     /// How many objects C_FindObjects gives.
     pub finds: Finds,
+    /// Which serial number C_GetTokenInfo tells.
+    pub serial: Serial,
 }
 
 /// Whether a token has a generator of random numbers. What C_GetTokenInfo says of it (CKF_RNG) is the real module's.
@@ -42,6 +46,18 @@ pub enum Finds {
     Short,
 }
 
+/// Which serial number C_GetTokenInfo tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serial {
+    /// The real module's.
+    #[default]
+    Real,
+    /// Another one at each call: as a cluster tells that of whichever member answers.
+    PerCall,
+    /// Another one each time that the token was put in: as a token that was replaced.
+    OnInsert,
+}
+
 impl Finds {
     /// Of so many that are asked for.
     pub fn of(self, room: CK_ULONG) -> CK_ULONG {
@@ -58,6 +74,7 @@ impl Manners {
         match manner {
             Manner::Generator(generator) => Self { generator, ..self },
             Manner::Finds(finds) => Self { finds, ..self },
+            Manner::Serial(serial) => Self { serial, ..self },
         }
     }
 }

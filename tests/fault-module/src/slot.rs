@@ -1,14 +1,14 @@
 //! Slots: what number the program knows each by, and what is done to its token.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cryptoki_sys::{CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED};
 
 use crate::handles::{Numbers, Objects};
 use crate::lock;
-use crate::manners::{Manner, Manners};
+use crate::manners::{Manner, Manners, Serial};
 use crate::real::Real;
 use crate::value_length::Lengths;
 
@@ -25,6 +25,10 @@ pub struct Slot {
     manners: Mutex<Manners>,
     /// Whether it has none of its own: saves the lock.
     behaves: AtomicBool,
+    /// How often its token was put in.
+    insertions: AtomicU32,
+    /// How often another serial number was told.
+    serials: AtomicU32,
     settings: Mutex<Settings>,
     /// The token's label, once it was asked for.
     label: Mutex<Option<String>>,
@@ -106,6 +110,8 @@ impl Slot {
             objects,
             lengths: Lengths::default(),
             open: AtomicUsize::new(0),
+            insertions: AtomicU32::new(0),
+            serials: AtomicU32::new(0),
             manners: Mutex::new(manners),
             behaves: AtomicBool::new(manners == Manners::default()),
             settings: Mutex::new(Settings { visible: real, presence: Presence::Present, cap: None, pin_flags: None }),
@@ -139,6 +145,7 @@ impl Slot {
             Presence::Removed(Return::AtOnce) => {
                 settings.presence = Presence::Present;
                 settings.visible = number;
+                self.insertions.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Presence::Removed(Return::AtInitialise) => {
@@ -157,6 +164,7 @@ impl Slot {
         if let Presence::Awaited(number) = settings.presence {
             settings.presence = Presence::Present;
             settings.visible = number;
+            self.insertions.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -228,6 +236,11 @@ impl Slot {
 
     /// What C_GetTokenInfo says instead of the truth.
     pub fn disguise(&self, info: &mut CK_TOKEN_INFO, defaults: Defaults) {
+        match self.manners().serial {
+            Serial::Real => {}
+            Serial::PerCall => number(&mut info.serialNumber, self.serials.fetch_add(1, Ordering::Relaxed) + 1),
+            Serial::OnInsert => number(&mut info.serialNumber, self.insertions.load(Ordering::Relaxed)),
+        }
         let settings = lock(&self.settings);
         if let Some(Cap { sessions, announcement: Announcement::Truth }) = settings.cap.unwrap_or(defaults.cap) {
             info.ulMaxSessionCount = sessions as CK_ULONG;
@@ -242,6 +255,13 @@ impl Slot {
                 PinFlags::Locked => CKF_USER_PIN_LOCKED,
             };
         }
+    }
+}
+
+/// Puts a number, other than 0, in the place of the last digits of a serial number.
+fn number(serial: &mut [u8; 16], number: u32) {
+    if number != 0 {
+        serial[8..].copy_from_slice(format!("{number:08x}").as_bytes());
     }
 }
 

@@ -75,6 +75,10 @@ pub const HELP: &[(&str, &str)] = &[
     ("insert-token slot=|token= [as=ID]", "it is back, under another slot number if one is given"),
     ("cap-sessions N|off [slot=|token=] [announce]", "no more sessions than that"),
     ("pin-flags fine|count-low|final-try|locked|real [slot=|token=]", "what C_GetTokenInfo says of the user PIN"),
+    (
+        "serial per-call|on-insert|off [slot=|token=]",
+        "C_GetTokenInfo tells another serial number, at each call or after insert-token",
+    ),
     ("short-find [off] [slot=|token=]", "C_FindObjects gives fewer handles than asked for although more follow"),
     ("no-rng [off] [slot=|token=]", "C_GenerateRandom answers CKR_RANDOM_NO_RNG"),
     ("renumber on|off", "from the next C_Initialize on handles are counted from 1"),

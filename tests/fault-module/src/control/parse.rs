@@ -6,7 +6,7 @@ use super::command::{Clear, Command, HELP};
 use super::slots::Action;
 use crate::function::Function;
 use crate::lie::Lie;
-use crate::manners::{Finds, Generator, Manner};
+use crate::manners::{Finds, Generator, Manner, Serial};
 use crate::rule::{Effect, Input, Moment, NewRule, Operation, Place, Scope, Trigger};
 use crate::rv;
 use crate::slot::{Announcement, Cap, PinFlags, Return};
@@ -94,6 +94,15 @@ pub fn command(line: &str) -> Result<Command, String> {
                 other => return Err(format!("{other} is none of fine, count-low, final-try, locked, real")),
             };
             Command::Slots(words.place()?, Action::PinFlags(flags))
+        }
+        "serial" => {
+            let serial = match words.next("per-call, on-insert or off")?.as_str() {
+                "per-call" => Serial::PerCall,
+                "on-insert" => Serial::OnInsert,
+                "off" => Serial::Real,
+                other => return Err(format!("{other} is none of per-call, on-insert, off")),
+            };
+            Command::Slots(words.place()?, Action::Manners(Manner::Serial(serial)))
         }
         "short-find" => {
             let finds = if words.option("off") { Finds::Real } else { Finds::Short };
@@ -353,6 +362,8 @@ mod tests {
             ("cap-sessions many", "many"),
             ("pin-flags bad", "none of"),
             ("renumber maybe", "neither"),
+            ("serial", "per-call, on-insert or off is missing"),
+            ("serial sometimes", "none of per-call"),
         ] {
             let failure = command(line).unwrap_err();
             assert!(failure.contains(said), "{line:?}: {failure}");

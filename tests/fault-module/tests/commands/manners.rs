@@ -42,3 +42,32 @@ fn a_search_goes_on_after_fewer_objects_than_asked_for() {
         assert_eq!(raw.find(one.session, 1).unwrap().len(), 8);
     });
 }
+
+#[test]
+fn the_serial_number_changes() {
+    apart(|| {
+        let (world, one) = World::ready();
+        let two = world.log_in("two");
+        let World { fault, raw } = world;
+        let serial = |slot| raw.token(slot).unwrap().serialNumber;
+        let (truth, other) = (serial(one.slot), serial(two.slot));
+        fault.tell("serial per-call token=one");
+        let told = [serial(one.slot), serial(one.slot)];
+        assert!(told[0] != truth && told[0] != told[1] && told[1] != truth);
+        assert_eq!(serial(two.slot), other);
+        fault.tell("serial on-insert token=one");
+        assert_eq!(serial(one.slot), truth);
+        fault.tell("remove-token token=one");
+        fault.tell("insert-token token=one");
+        let told = serial(one.slot);
+        assert_ne!(told, truth);
+        assert_eq!(serial(one.slot), told);
+        fault.tell("remove-token token=one until-reinit");
+        fault.tell("insert-token token=one");
+        raw.finalise().unwrap();
+        raw.initialise().unwrap();
+        assert!(serial(one.slot) != told && serial(one.slot) != truth);
+        fault.tell("serial off");
+        assert_eq!(serial(one.slot), truth);
+    });
+}
