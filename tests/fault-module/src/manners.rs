@@ -7,6 +7,8 @@ use cryptoki_sys::CK_ULONG;
 /// What a command changes, and to what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
+    /// See [`Manners::id_limit`].
+    IdLimit(Option<CK_ULONG>),
     /// See [`Manners::generator`].
     Generator(Generator),
     /// See [`Manners::finds`].
@@ -18,6 +20,8 @@ pub enum Manner {
 /// All manners of a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Manners {
+    /// The most bytes of CKA_ID that it keeps of what is made, if that is not the real module's to say.
+    pub id_limit: Option<CK_ULONG>,
     /// Whether it has a generator of random numbers.
     pub generator: Generator,
     /// How many objects C_FindObjects gives.
@@ -72,6 +76,7 @@ impl Manners {
     /// With one that is another.
     pub fn with(self, manner: Manner) -> Self {
         match manner {
+            Manner::IdLimit(id_limit) => Self { id_limit, ..self },
             Manner::Generator(generator) => Self { generator, ..self },
             Manner::Finds(finds) => Self { finds, ..self },
             Manner::Serial(serial) => Self { serial, ..self },

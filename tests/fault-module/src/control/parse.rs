@@ -95,6 +95,13 @@ pub fn command(line: &str) -> Result<Command, String> {
             };
             Command::Slots(words.place()?, Action::PinFlags(flags))
         }
+        "cut-id" => {
+            let limit = match words.next("a number of bytes, or off")?.as_str() {
+                "off" => None,
+                bytes => Some(number(bytes)?),
+            };
+            Command::Slots(words.place()?, Action::Manners(Manner::IdLimit(limit)))
+        }
         "serial" => {
             let serial = match words.next("per-call, on-insert or off")?.as_str() {
                 "per-call" => Serial::PerCall,

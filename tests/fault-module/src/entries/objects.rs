@@ -13,6 +13,8 @@ use crate::function::Function;
 use crate::manners::Generator;
 use crate::module;
 use crate::real::real;
+use crate::session::Session;
+use crate::template::Template;
 use crate::value_length;
 
 pass_through! {
@@ -50,6 +52,19 @@ pub unsafe extern "C" fn C_GenerateRandom(session: CK_SESSION_HANDLE, random: *m
     )
 }
 
+/// A program's template as the token takes it.
+///
+/// # Safety
+/// As of [`Template::of`].
+unsafe fn taken(session: &Session, template: *const CK_ATTRIBUTE, count: CK_ULONG) -> Template {
+    // SAFETY: the caller's.
+    let mut taken = unsafe { Template::of(template, count) };
+    if let Some(most) = session.slot.manners().id_limit {
+        taken.cut_id(most);
+    }
+    taken
+}
+
 /// `C_CreateObject`
 pub unsafe extern "C" fn C_CreateObject(
     session: CK_SESSION_HANDLE,
@@ -59,7 +74,9 @@ pub unsafe extern "C" fn C_CreateObject(
 ) -> CK_RV {
     let module = module();
     call::session(module, Function::C_CreateObject, session, |session| {
-        let answer = real!(module, C_CreateObject(session.real, template, count, object));
+        // SAFETY: the template is the program's, for as long as the call lasts.
+        let mut taken = unsafe { taken(session, template, count) };
+        let answer = real!(module, C_CreateObject(session.real, taken.fields(), taken.count(), object));
         // SAFETY: the place is the program's for the new handle.
         unsafe { publish(module, session, answer, object) };
         answer
@@ -77,7 +94,9 @@ pub unsafe extern "C" fn C_CopyObject(
     let module = module();
     call::session(module, Function::C_CopyObject, session, |session| {
         let Some(object) = session.slot.objects.real(object) else { return CKR_OBJECT_HANDLE_INVALID };
-        let answer = real!(module, C_CopyObject(session.real, object, template, count, copy));
+        // SAFETY: the template is the program's, for as long as the call lasts.
+        let mut taken = unsafe { taken(session, template, count) };
+        let answer = real!(module, C_CopyObject(session.real, object, taken.fields(), taken.count(), copy));
         // SAFETY: the place is the program's for the new handle.
         unsafe { publish(module, session, answer, copy) };
         answer
@@ -135,7 +154,9 @@ pub unsafe extern "C" fn C_SetAttributeValue(
     let module = module();
     call::session(module, Function::C_SetAttributeValue, session, |session| {
         let Some(object) = session.slot.objects.real(object) else { return CKR_OBJECT_HANDLE_INVALID };
-        real!(module, C_SetAttributeValue(session.real, object, template, count))
+        // SAFETY: the template is the program's, for as long as the call lasts.
+        let mut taken = unsafe { taken(session, template, count) };
+        real!(module, C_SetAttributeValue(session.real, object, taken.fields(), taken.count()))
     })
 }
 
@@ -187,7 +208,9 @@ pub unsafe extern "C" fn C_GenerateKey(
 ) -> CK_RV {
     let module = module();
     call::session(module, Function::C_GenerateKey, session, |session| {
-        let answer = real!(module, C_GenerateKey(session.real, mechanism, template, count, key));
+        // SAFETY: the template is the program's, for as long as the call lasts.
+        let mut taken = unsafe { taken(session, template, count) };
+        let answer = real!(module, C_GenerateKey(session.real, mechanism, taken.fields(), taken.count(), key));
         // SAFETY: the place is the program's for the new handle.
         unsafe { publish(module, session, answer, key) };
         answer
@@ -207,18 +230,14 @@ pub unsafe extern "C" fn C_GenerateKeyPair(
 ) -> CK_RV {
     let module = module();
     call::session(module, Function::C_GenerateKeyPair, session, |session| {
+        // SAFETY: the templates are the program's, for as long as the call lasts.
+        let (mut of_public, mut of_private) =
+            unsafe { (taken(session, public_template, public_count), taken(session, private_template, private_count)) };
+        let (of_public, public_count) = (of_public.fields(), of_public.count());
+        let (of_private, private_count) = (of_private.fields(), of_private.count());
         let answer = real!(
             module,
-            C_GenerateKeyPair(
-                session.real,
-                mechanism,
-                public_template,
-                public_count,
-                private_template,
-                private_count,
-                public,
-                private
-            )
+            C_GenerateKeyPair(session.real, mechanism, of_public, public_count, of_private, private_count, public, private)
         );
         // SAFETY: the places are the program's for the new handles.
         unsafe {
@@ -260,7 +279,12 @@ pub unsafe extern "C" fn C_UnwrapKey(
     let module = module();
     call::session(module, Function::C_UnwrapKey, session, |session| {
         let Some(unwrapping_key) = session.slot.objects.real(unwrapping_key) else { return CKR_UNWRAPPING_KEY_HANDLE_INVALID };
-        let answer = real!(module, C_UnwrapKey(session.real, mechanism, unwrapping_key, wrapped, length, template, count, key));
+        // SAFETY: the template is the program's, for as long as the call lasts.
+        let mut taken = unsafe { taken(session, template, count) };
+        let answer = real!(
+            module,
+            C_UnwrapKey(session.real, mechanism, unwrapping_key, wrapped, length, taken.fields(), taken.count(), key)
+        );
         if answer == CKR_OK {
             // SAFETY: the function has succeeded, so that the place holds the new handle.
             let made = unsafe { *key };
@@ -286,7 +310,9 @@ pub unsafe extern "C" fn C_DeriveKey(
     let module = module();
     call::session(module, Function::C_DeriveKey, session, |session| {
         let Some(base) = session.slot.objects.real(base) else { return CKR_KEY_HANDLE_INVALID };
-        let answer = real!(module, C_DeriveKey(session.real, mechanism, base, template, count, key));
+        // SAFETY: the template is the program's, for as long as the call lasts.
+        let mut taken = unsafe { taken(session, template, count) };
+        let answer = real!(module, C_DeriveKey(session.real, mechanism, base, taken.fields(), taken.count(), key));
         // SAFETY: the place is the program's for the new handle.
         unsafe { publish(module, session, answer, key) };
         answer

@@ -71,3 +71,26 @@ fn the_serial_number_changes() {
         assert_eq!(serial(one.slot), truth);
     });
 }
+
+#[test]
+fn an_id_is_cut() {
+    apart(|| {
+        let (World { fault, raw }, one) = World::ready();
+        let long = b"an id of many bytes";
+        fault.tell("cut-id 5");
+        let made = [
+            raw.create(one.session, long).unwrap(),
+            raw.generate_aes(one.session, long, CK_TRUE).unwrap(),
+            raw.generate_pair(one.session, long, CK_TRUE).unwrap().0,
+            raw.generate_pair(one.session, long, CK_TRUE).unwrap().1,
+        ];
+        for object in made {
+            assert_eq!(raw.attribute(one.session, object, CKA_ID).unwrap(), long[..5]);
+        }
+        let short = raw.create(one.session, b"abc").unwrap();
+        assert_eq!(raw.attribute(one.session, short, CKA_ID).unwrap(), b"abc");
+        fault.tell("cut-id off");
+        let whole = raw.create(one.session, long).unwrap();
+        assert_eq!(raw.attribute(one.session, whole, CKA_ID).unwrap(), long);
+    });
+}

@@ -113,9 +113,14 @@ impl Raw {
 
     /// An AES key on the token, or of the session, with one byte for an id.
     pub fn generate(self, session: CK_SESSION_HANDLE, id: u8, token: CK_BBOOL) -> Answer<CK_OBJECT_HANDLE> {
-        let (mut id, mut token, mut yes, mut length) = (id, token, CK_TRUE, CK_ULONG::from(32u8));
+        self.generate_aes(session, &[id], token)
+    }
+
+    /// An AES key on the token, or of the session.
+    pub fn generate_aes(self, session: CK_SESSION_HANDLE, id: &[u8], token: CK_BBOOL) -> Answer<CK_OBJECT_HANDLE> {
+        let (mut id, mut token, mut yes, mut length) = (id.to_vec(), token, CK_TRUE, CK_ULONG::from(32u8));
         let mut template = [
-            attribute(CKA_ID, &mut id),
+            bytes(CKA_ID, &mut id),
             attribute(CKA_TOKEN, &mut token),
             attribute(CKA_PRIVATE, &mut yes.clone()),
             attribute(CKA_ENCRYPT, &mut yes.clone()),
@@ -127,6 +132,64 @@ impl Raw {
         let count = template.len() as CK_ULONG;
         let rv = call!(self, C_GenerateKey(session, &mut mechanism, template.as_mut_ptr(), count, &mut key));
         answer(rv, key)
+    }
+
+    /// A pair for P-256: the public half and the private one.
+    pub fn generate_pair(
+        self,
+        session: CK_SESSION_HANDLE,
+        id: &[u8],
+        token: CK_BBOOL,
+    ) -> Answer<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
+        let (mut id, mut token, mut yes, mut curve) = (id.to_vec(), token, CK_TRUE, P256.to_vec());
+        let mut same_id = id.clone();
+        let mut public = [
+            bytes(CKA_ID, &mut same_id),
+            attribute(CKA_TOKEN, &mut token),
+            attribute(CKA_VERIFY, &mut yes),
+            bytes(CKA_EC_PARAMS, &mut curve),
+        ];
+        let mut private = [bytes(CKA_ID, &mut id), attribute(CKA_TOKEN, &mut token), attribute(CKA_SIGN, &mut yes)];
+        let mut mechanism = CK_MECHANISM { mechanism: CKM_EC_KEY_PAIR_GEN, pParameter: ptr::null_mut(), ulParameterLen: 0 };
+        let (mut of_public, mut of_private) = (0, 0);
+        let (public, public_count) = (public.as_mut_ptr(), public.len() as CK_ULONG);
+        let (private, private_count) = (private.as_mut_ptr(), private.len() as CK_ULONG);
+        let places = (&raw mut of_public, &raw mut of_private);
+        let rv = call!(
+            self,
+            C_GenerateKeyPair(session, &mut mechanism, public, public_count, private, private_count, places.0, places.1)
+        );
+        answer(rv, (of_public, of_private))
+    }
+
+    /// A secret key on the token, brought in.
+    pub fn create(self, session: CK_SESSION_HANDLE, id: &[u8]) -> Answer<CK_OBJECT_HANDLE> {
+        self.create_secret(session, id, CK_TRUE)
+    }
+
+    /// A secret key on the token, or of the session, brought in.
+    pub fn create_secret(self, session: CK_SESSION_HANDLE, id: &[u8], token: CK_BBOOL) -> Answer<CK_OBJECT_HANDLE> {
+        let (mut class, mut kind, mut token) = (CKO_SECRET_KEY, CKK_GENERIC_SECRET, token);
+        let (mut id, mut value) = (id.to_vec(), vec![7; 32]);
+        let mut template = [
+            attribute(CKA_CLASS, &mut class),
+            attribute(CKA_KEY_TYPE, &mut kind),
+            attribute(CKA_TOKEN, &mut token),
+            bytes(CKA_ID, &mut id),
+            bytes(CKA_VALUE, &mut value),
+        ];
+        let mut object = 0;
+        let count = template.len() as CK_ULONG;
+        let rv = call!(self, C_CreateObject(session, template.as_mut_ptr(), count, &mut object));
+        answer(rv, object)
+    }
+
+    /// An attribute of an object.
+    pub fn attribute(self, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, kind: CK_ATTRIBUTE_TYPE) -> Answer<Vec<u8>> {
+        let mut value = vec![0; 512];
+        let mut template = [bytes(kind, &mut value)];
+        let rv = call!(self, C_GetAttributeValue(session, object, template.as_mut_ptr(), 1));
+        answer(rv, value[..(template[0].ulValueLen as usize).min(512)].to_vec())
     }
 
     pub fn destroy(self, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> Answer<()> {
@@ -191,6 +254,13 @@ impl Raw {
         let mut data = [7; 16];
         answer(call!(self, C_DigestUpdate(session, data.as_mut_ptr(), 16)), ())
     }
+}
+
+/// The curve P-256 as an object identifier in DER.
+const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+
+fn bytes(kind: CK_ATTRIBUTE_TYPE, value: &mut Vec<u8>) -> CK_ATTRIBUTE {
+    CK_ATTRIBUTE { type_: kind, pValue: value.as_mut_ptr().cast(), ulValueLen: value.len() as CK_ULONG }
 }
 
 fn attribute<T>(kind: CK_ATTRIBUTE_TYPE, value: &mut T) -> CK_ATTRIBUTE {
