@@ -86,6 +86,7 @@
 //! | `insert-token [as=ID]` | it is back; after `remove-token … until-reinit` it is seen at the next C_Initialize |
 //! | `cap-sessions N\|off [announce]` | CKR_SESSION_COUNT when N are open; C_GetTokenInfo tells of it with `announce` only |
 //! | `pin-flags fine\|count-low\|final-try\|locked\|real` | what C_GetTokenInfo says of the user PIN |
+//! | `no-session-objects [off]` | private and secret keys that are to be of the session are refused: CKR_TEMPLATE_INCONSISTENT |
 //! | `cut-id BYTES\|off` | objects that are made have so many bytes of CKA_ID at the most, and the program is not told |
 //! | `serial per-call\|on-insert\|off` | C_GetTokenInfo tells another serial number at each call, or after each `insert-token` |
 //! | `short-find [off]` | C_FindObjects gives half of the handles that it is asked for at the most, although more follow |

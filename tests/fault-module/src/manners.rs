@@ -7,6 +7,8 @@ use cryptoki_sys::CK_ULONG;
 /// What a command changes, and to what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
+    /// See [`Manners::session_keys`].
+    SessionKeys(SessionKeys),
     /// See [`Manners::id_limit`].
     IdLimit(Option<CK_ULONG>),
     /// See [`Manners::generator`].
@@ -20,6 +22,8 @@ pub enum Manner {
 /// All manners of a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Manners {
+    /// Whether it takes private and secret keys that are of the session.
+    pub session_keys: SessionKeys,
     /// The most bytes of CKA_ID that it keeps of what is made, if that is not the real module's to say.
     pub id_limit: Option<CK_ULONG>,
     /// Whether it has a generator of random numbers.
@@ -28,6 +32,16 @@ pub struct Manners {
     pub finds: Finds,
     /// Which serial number C_GetTokenInfo tells.
     pub serial: Serial,
+}
+
+/// Whether a token takes private and secret keys that are of the session: some have room for keys of the token alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionKeys {
+    /// As the real module.
+    #[default]
+    Real,
+    /// CKR_TEMPLATE_INCONSISTENT.
+    Refused,
 }
 
 /// Whether a token has a generator of random numbers. What C_GetTokenInfo says of it (CKF_RNG) is the real module's.
@@ -76,6 +90,7 @@ impl Manners {
     /// With one that is another.
     pub fn with(self, manner: Manner) -> Self {
         match manner {
+            Manner::SessionKeys(session_keys) => Self { session_keys, ..self },
             Manner::IdLimit(id_limit) => Self { id_limit, ..self },
             Manner::Generator(generator) => Self { generator, ..self },
             Manner::Finds(finds) => Self { finds, ..self },

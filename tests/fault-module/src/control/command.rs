@@ -82,6 +82,10 @@ pub const HELP: &[(&str, &str)] = &[
     ("short-find [off] [slot=|token=]", "C_FindObjects gives fewer handles than asked for although more follow"),
     ("no-rng [off] [slot=|token=]", "C_GenerateRandom answers CKR_RANDOM_NO_RNG"),
     ("cut-id BYTES|off [slot=|token=]", "CKA_ID of objects that are made is cut to so many bytes"),
+    (
+        "no-session-objects [off] [slot=|token=]",
+        "private and secret keys of the session are refused with CKR_TEMPLATE_INCONSISTENT",
+    ),
     ("renumber on|off", "from the next C_Initialize on handles are counted from 1"),
     ("uninitialise", "calls are told CKR_CRYPTOKI_NOT_INITIALIZED until C_Initialize"),
     ("counts", "calls by function and by outcome"),

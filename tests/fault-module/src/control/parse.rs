@@ -6,7 +6,7 @@ use super::command::{Clear, Command, HELP};
 use super::slots::Action;
 use crate::function::Function;
 use crate::lie::Lie;
-use crate::manners::{Finds, Generator, Manner, Serial};
+use crate::manners::{Finds, Generator, Manner, Serial, SessionKeys};
 use crate::rule::{Effect, Input, Moment, NewRule, Operation, Place, Scope, Trigger};
 use crate::rv;
 use crate::slot::{Announcement, Cap, PinFlags, Return};
@@ -94,6 +94,10 @@ pub fn command(line: &str) -> Result<Command, String> {
                 other => return Err(format!("{other} is none of fine, count-low, final-try, locked, real")),
             };
             Command::Slots(words.place()?, Action::PinFlags(flags))
+        }
+        "no-session-objects" => {
+            let session_keys = if words.option("off") { SessionKeys::Real } else { SessionKeys::Refused };
+            Command::Slots(words.place()?, Action::Manners(Manner::SessionKeys(session_keys)))
         }
         "cut-id" => {
             let limit = match words.next("a number of bytes, or off")?.as_str() {

@@ -4,13 +4,14 @@ use std::ptr;
 
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BYTE, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG, CKR_KEY_HANDLE_INVALID,
-    CKR_OBJECT_HANDLE_INVALID, CKR_OK, CKR_RANDOM_NO_RNG, CKR_UNWRAPPING_KEY_HANDLE_INVALID, CKR_WRAPPING_KEY_HANDLE_INVALID,
+    CKR_OBJECT_HANDLE_INVALID, CKR_OK, CKR_RANDOM_NO_RNG, CKR_TEMPLATE_INCONSISTENT, CKR_UNWRAPPING_KEY_HANDLE_INVALID,
+    CKR_WRAPPING_KEY_HANDLE_INVALID,
 };
 
 use super::{pass_through, publish};
 use crate::call;
 use crate::function::Function;
-use crate::manners::Generator;
+use crate::manners::{Generator, SessionKeys};
 use crate::module;
 use crate::real::real;
 use crate::session::Session;
@@ -52,17 +53,36 @@ pub unsafe extern "C" fn C_GenerateRandom(session: CK_SESSION_HANDLE, random: *m
     )
 }
 
+/// What a template is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// A private or secret key.
+    Secret,
+    /// A public key, or what there is already.
+    Other,
+    /// Whatever it says.
+    Said,
+}
+
 /// A program's template as the token takes it.
+///
+/// # Errors
+/// The token takes no such object.
 ///
 /// # Safety
 /// As of [`Template::of`].
-unsafe fn taken(session: &Session, template: *const CK_ATTRIBUTE, count: CK_ULONG) -> Template {
+unsafe fn taken(session: &Session, what: For, template: *const CK_ATTRIBUTE, count: CK_ULONG) -> Result<Template, CK_RV> {
     // SAFETY: the caller's.
     let mut taken = unsafe { Template::of(template, count) };
-    if let Some(most) = session.slot.manners().id_limit {
+    let manners = session.slot.manners();
+    let is_secret = what == For::Secret || what == For::Said && taken.says_secret();
+    if is_secret && manners.session_keys == SessionKeys::Refused && taken.is_of_session() {
+        return Err(CKR_TEMPLATE_INCONSISTENT);
+    }
+    if let Some(most) = manners.id_limit {
         taken.cut_id(most);
     }
-    taken
+    Ok(taken)
 }
 
 /// `C_CreateObject`
@@ -75,7 +95,10 @@ pub unsafe extern "C" fn C_CreateObject(
     let module = module();
     call::session(module, Function::C_CreateObject, session, |session| {
         // SAFETY: the template is the program's, for as long as the call lasts.
-        let mut taken = unsafe { taken(session, template, count) };
+        let mut taken = match unsafe { taken(session, For::Said, template, count) } {
+            Ok(taken) => taken,
+            Err(refusal) => return refusal,
+        };
         let answer = real!(module, C_CreateObject(session.real, taken.fields(), taken.count(), object));
         // SAFETY: the place is the program's for the new handle.
         unsafe { publish(module, session, answer, object) };
@@ -95,7 +118,10 @@ pub unsafe extern "C" fn C_CopyObject(
     call::session(module, Function::C_CopyObject, session, |session| {
         let Some(object) = session.slot.objects.real(object) else { return CKR_OBJECT_HANDLE_INVALID };
         // SAFETY: the template is the program's, for as long as the call lasts.
-        let mut taken = unsafe { taken(session, template, count) };
+        let mut taken = match unsafe { taken(session, For::Other, template, count) } {
+            Ok(taken) => taken,
+            Err(refusal) => return refusal,
+        };
         let answer = real!(module, C_CopyObject(session.real, object, taken.fields(), taken.count(), copy));
         // SAFETY: the place is the program's for the new handle.
         unsafe { publish(module, session, answer, copy) };
@@ -155,7 +181,10 @@ pub unsafe extern "C" fn C_SetAttributeValue(
     call::session(module, Function::C_SetAttributeValue, session, |session| {
         let Some(object) = session.slot.objects.real(object) else { return CKR_OBJECT_HANDLE_INVALID };
         // SAFETY: the template is the program's, for as long as the call lasts.
-        let mut taken = unsafe { taken(session, template, count) };
+        let mut taken = match unsafe { taken(session, For::Other, template, count) } {
+            Ok(taken) => taken,
+            Err(refusal) => return refusal,
+        };
         real!(module, C_SetAttributeValue(session.real, object, taken.fields(), taken.count()))
     })
 }
@@ -209,7 +238,10 @@ pub unsafe extern "C" fn C_GenerateKey(
     let module = module();
     call::session(module, Function::C_GenerateKey, session, |session| {
         // SAFETY: the template is the program's, for as long as the call lasts.
-        let mut taken = unsafe { taken(session, template, count) };
+        let mut taken = match unsafe { taken(session, For::Secret, template, count) } {
+            Ok(taken) => taken,
+            Err(refusal) => return refusal,
+        };
         let answer = real!(module, C_GenerateKey(session.real, mechanism, taken.fields(), taken.count(), key));
         // SAFETY: the place is the program's for the new handle.
         unsafe { publish(module, session, answer, key) };
@@ -231,8 +263,16 @@ pub unsafe extern "C" fn C_GenerateKeyPair(
     let module = module();
     call::session(module, Function::C_GenerateKeyPair, session, |session| {
         // SAFETY: the templates are the program's, for as long as the call lasts.
-        let (mut of_public, mut of_private) =
-            unsafe { (taken(session, public_template, public_count), taken(session, private_template, private_count)) };
+        let (of_public, of_private) = unsafe {
+            (
+                taken(session, For::Other, public_template, public_count),
+                taken(session, For::Secret, private_template, private_count),
+            )
+        };
+        let (mut of_public, mut of_private) = match (of_public, of_private) {
+            (Ok(of_public), Ok(of_private)) => (of_public, of_private),
+            (Err(refusal), _) | (_, Err(refusal)) => return refusal,
+        };
         let (of_public, public_count) = (of_public.fields(), of_public.count());
         let (of_private, private_count) = (of_private.fields(), of_private.count());
         let answer = real!(
@@ -280,7 +320,10 @@ pub unsafe extern "C" fn C_UnwrapKey(
     call::session(module, Function::C_UnwrapKey, session, |session| {
         let Some(unwrapping_key) = session.slot.objects.real(unwrapping_key) else { return CKR_UNWRAPPING_KEY_HANDLE_INVALID };
         // SAFETY: the template is the program's, for as long as the call lasts.
-        let mut taken = unsafe { taken(session, template, count) };
+        let mut taken = match unsafe { taken(session, For::Secret, template, count) } {
+            Ok(taken) => taken,
+            Err(refusal) => return refusal,
+        };
         let answer = real!(
             module,
             C_UnwrapKey(session.real, mechanism, unwrapping_key, wrapped, length, taken.fields(), taken.count(), key)
@@ -311,7 +354,10 @@ pub unsafe extern "C" fn C_DeriveKey(
     call::session(module, Function::C_DeriveKey, session, |session| {
         let Some(base) = session.slot.objects.real(base) else { return CKR_KEY_HANDLE_INVALID };
         // SAFETY: the template is the program's, for as long as the call lasts.
-        let mut taken = unsafe { taken(session, template, count) };
+        let mut taken = match unsafe { taken(session, For::Secret, template, count) } {
+            Ok(taken) => taken,
+            Err(refusal) => return refusal,
+        };
         let answer = real!(module, C_DeriveKey(session.real, mechanism, base, taken.fields(), taken.count(), key));
         // SAFETY: the place is the program's for the new handle.
         unsafe { publish(module, session, answer, key) };

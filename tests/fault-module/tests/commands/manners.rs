@@ -94,3 +94,23 @@ fn an_id_is_cut() {
         assert_eq!(raw.attribute(one.session, whole, CKA_ID).unwrap(), long);
     });
 }
+
+#[test]
+fn private_and_secret_keys_are_of_the_token() {
+    apart(|| {
+        let (World { fault, raw }, one) = World::ready();
+        fault.tell("no-session-objects");
+        assert_eq!(raw.create_secret(one.session, b"a", CK_FALSE), Err(CKR_TEMPLATE_INCONSISTENT));
+        assert_eq!(raw.generate_aes(one.session, b"a", CK_FALSE), Err(CKR_TEMPLATE_INCONSISTENT));
+        assert_eq!(raw.generate_pair(one.session, b"a", CK_FALSE), Err(CKR_TEMPLATE_INCONSISTENT));
+        raw.create_secret(one.session, b"a", CK_TRUE).unwrap();
+        raw.generate_aes(one.session, b"a", CK_TRUE).unwrap();
+        let (public, private) = raw.generate_pair(one.session, b"a", CK_TRUE).unwrap();
+        assert_eq!(raw.derive(one.session, (private, public), CK_FALSE), Err(CKR_TEMPLATE_INCONSISTENT));
+        raw.derive(one.session, (private, public), CK_TRUE).unwrap();
+        fault.tell("no-session-objects off");
+        raw.create_secret(one.session, b"a", CK_FALSE).unwrap();
+        raw.generate_pair(one.session, b"a", CK_FALSE).unwrap();
+        raw.derive(one.session, (private, public), CK_FALSE).unwrap();
+    });
+}

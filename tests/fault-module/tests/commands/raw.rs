@@ -149,7 +149,7 @@ impl Raw {
             attribute(CKA_VERIFY, &mut yes),
             bytes(CKA_EC_PARAMS, &mut curve),
         ];
-        let mut private = [bytes(CKA_ID, &mut id), attribute(CKA_TOKEN, &mut token), attribute(CKA_SIGN, &mut yes)];
+        let mut private = [bytes(CKA_ID, &mut id), attribute(CKA_TOKEN, &mut token), attribute(CKA_DERIVE, &mut yes)];
         let mut mechanism = CK_MECHANISM { mechanism: CKM_EC_KEY_PAIR_GEN, pParameter: ptr::null_mut(), ulParameterLen: 0 };
         let (mut of_public, mut of_private) = (0, 0);
         let (public, public_count) = (public.as_mut_ptr(), public.len() as CK_ULONG);
@@ -182,6 +182,40 @@ impl Raw {
         let count = template.len() as CK_ULONG;
         let rv = call!(self, C_CreateObject(session, template.as_mut_ptr(), count, &mut object));
         answer(rv, object)
+    }
+
+    /// A secret that a private key and a public one agree on.
+    pub fn derive(
+        self,
+        session: CK_SESSION_HANDLE,
+        (private, public): (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
+        token: CK_BBOOL,
+    ) -> Answer<CK_OBJECT_HANDLE> {
+        let mut point = self.attribute(session, public, CKA_EC_POINT)?;
+        let mut agreement = CK_ECDH1_DERIVE_PARAMS {
+            kdf: CKD_NULL,
+            ulSharedDataLen: 0,
+            pSharedData: ptr::null_mut(),
+            ulPublicDataLen: point.len() as CK_ULONG,
+            pPublicData: point.as_mut_ptr(),
+        };
+        let mut mechanism = CK_MECHANISM {
+            mechanism: CKM_ECDH1_DERIVE,
+            pParameter: ptr::from_mut(&mut agreement).cast(),
+            ulParameterLen: size_of::<CK_ECDH1_DERIVE_PARAMS>() as CK_ULONG,
+        };
+        let (mut class, mut kind, mut token) = (CKO_SECRET_KEY, CKK_GENERIC_SECRET, token);
+        let mut length = CK_ULONG::from(32u8);
+        let mut template = [
+            attribute(CKA_CLASS, &mut class),
+            attribute(CKA_KEY_TYPE, &mut kind),
+            attribute(CKA_TOKEN, &mut token),
+            attribute(CKA_VALUE_LEN, &mut length),
+        ];
+        let mut key = 0;
+        let count = template.len() as CK_ULONG;
+        let rv = call!(self, C_DeriveKey(session, &mut mechanism, private, template.as_mut_ptr(), count, &mut key));
+        answer(rv, key)
     }
 
     /// An attribute of an object.
