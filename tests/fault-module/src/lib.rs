@@ -87,12 +87,17 @@
 //! | `cap-sessions N\|off [announce]` | CKR_SESSION_COUNT when N are open; C_GetTokenInfo tells of it with `announce` only |
 //! | `pin-flags fine\|count-low\|final-try\|locked\|real` | what C_GetTokenInfo says of the user PIN |
 //! | `no-session-objects [off]` | private and secret keys that are to be of the session are refused: CKR_TEMPLATE_INCONSISTENT |
+//! | `iv zero-only\|by-module\|off` | the module makes the IV of AES-GCM: see below |
 //! | `cut-id BYTES\|off` | objects that are made have so many bytes of CKA_ID at the most, and the program is not told |
 //! | `serial per-call\|on-insert\|off` | C_GetTokenInfo tells another serial number at each call, or after each `insert-token` |
 //! | `short-find [off]` | C_FindObjects gives half of the handles that it is asked for at the most, although more follow |
 //! | `no-rng [off]` | C_GenerateRandom answers CKR_RANDOM_NO_RNG, whatever C_GetTokenInfo says of CKF_RNG |
 //! | `renumber on\|off` | from the next C_Initialize on, handles of sessions and objects are counted from 1 by one counter |
 //! | `uninitialise` | CKR_CRYPTOKI_NOT_INITIALIZED until C_Initialize, which initialises the real module anew |
+//!
+//! With `iv by-module` C_EncryptInit ignores the IV of CK_GCM_PARAMS; with `iv zero-only` one that is not all zeros is
+//! CKR_MECHANISM_PARAM_INVALID. The IV that is used instead is written to `pIv` when C_Encrypt has succeeded, as AWS CloudHSM does; the
+//! place must be good until then.
 //!
 //! Those that can be `off` again last until then, or until `clear all`.
 //!
@@ -125,6 +130,7 @@ mod function;
 mod gate;
 mod handles;
 mod hang;
+mod iv;
 mod lie;
 mod manners;
 mod module;

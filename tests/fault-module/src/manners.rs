@@ -9,6 +9,8 @@ use cryptoki_sys::CK_ULONG;
 pub enum Manner {
     /// See [`Manners::session_keys`].
     SessionKeys(SessionKeys),
+    /// See [`Manners::ivs`].
+    Ivs(Ivs),
     /// See [`Manners::id_limit`].
     IdLimit(Option<CK_ULONG>),
     /// See [`Manners::generator`].
@@ -24,6 +26,8 @@ pub enum Manner {
 pub struct Manners {
     /// Whether it takes private and secret keys that are of the session.
     pub session_keys: SessionKeys,
+    /// Whose IVs AES-GCM encrypts with.
+    pub ivs: Ivs,
     /// The most bytes of CKA_ID that it keeps of what is made, if that is not the real module's to say.
     pub id_limit: Option<CK_ULONG>,
     /// Whether it has a generator of random numbers.
@@ -42,6 +46,18 @@ pub enum SessionKeys {
     Real,
     /// CKR_TEMPLATE_INCONSISTENT.
     Refused,
+}
+
+/// Whose IVs AES-GCM encrypts with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ivs {
+    /// The program's.
+    #[default]
+    Program,
+    /// The module's; the program's must be zeros.
+    ZeroOnly,
+    /// The module's, whatever the program's is.
+    ByModule,
 }
 
 /// Whether a token has a generator of random numbers. What C_GetTokenInfo says of it (CKF_RNG) is the real module's.
@@ -91,6 +107,7 @@ impl Manners {
     pub fn with(self, manner: Manner) -> Self {
         match manner {
             Manner::SessionKeys(session_keys) => Self { session_keys, ..self },
+            Manner::Ivs(ivs) => Self { ivs, ..self },
             Manner::IdLimit(id_limit) => Self { id_limit, ..self },
             Manner::Generator(generator) => Self { generator, ..self },
             Manner::Finds(finds) => Self { finds, ..self },

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use cryptoki_sys::{CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CKR_DEVICE_REMOVED, CKR_SESSION_HANDLE_INVALID};
 
 use crate::gate::Gate;
+use crate::iv::Made;
 use crate::real::Real;
 use crate::slot::Slot;
 
@@ -21,6 +22,8 @@ pub struct Session {
     pub slot: Arc<Slot>,
     /// Shut when the session is closed. A call that waited in the meantime finds it so, whoever has the number now.
     pub gate: Gate,
+    /// The IV that the module made for its encryption.
+    pub iv: Made,
     /// Its token was taken out, and the program was not told yet.
     removal_untold: AtomicBool,
     /// It was taken off the slot's count.
@@ -30,7 +33,15 @@ pub struct Session {
 impl Session {
     /// One that the real module has opened; a place was reserved on `slot`.
     pub fn new(visible: CK_SESSION_HANDLE, real: CK_SESSION_HANDLE, slot: Arc<Slot>) -> Self {
-        Self { visible, real, slot, gate: Gate::open(), removal_untold: AtomicBool::new(false), uncounted: AtomicBool::new(false) }
+        Self {
+            visible,
+            real,
+            slot,
+            gate: Gate::open(),
+            iv: Made::default(),
+            removal_untold: AtomicBool::new(false),
+            uncounted: AtomicBool::new(false),
+        }
     }
 
     /// Its token was taken out.

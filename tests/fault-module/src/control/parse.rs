@@ -6,7 +6,7 @@ use super::command::{Clear, Command, HELP};
 use super::slots::Action;
 use crate::function::Function;
 use crate::lie::Lie;
-use crate::manners::{Finds, Generator, Manner, Serial, SessionKeys};
+use crate::manners::{Finds, Generator, Ivs, Manner, Serial, SessionKeys};
 use crate::rule::{Effect, Input, Moment, NewRule, Operation, Place, Scope, Trigger};
 use crate::rv;
 use crate::slot::{Announcement, Cap, PinFlags, Return};
@@ -98,6 +98,15 @@ pub fn command(line: &str) -> Result<Command, String> {
         "no-session-objects" => {
             let session_keys = if words.option("off") { SessionKeys::Real } else { SessionKeys::Refused };
             Command::Slots(words.place()?, Action::Manners(Manner::SessionKeys(session_keys)))
+        }
+        "iv" => {
+            let ivs = match words.next("zero-only, by-module or off")?.as_str() {
+                "zero-only" => Ivs::ZeroOnly,
+                "by-module" => Ivs::ByModule,
+                "off" => Ivs::Program,
+                other => return Err(format!("{other} is none of zero-only, by-module, off")),
+            };
+            Command::Slots(words.place()?, Action::Manners(Manner::Ivs(ivs)))
         }
         "cut-id" => {
             let limit = match words.next("a number of bytes, or off")?.as_str() {

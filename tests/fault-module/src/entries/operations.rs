@@ -14,6 +14,7 @@ use cryptoki_sys::{
 use super::pass_through;
 use crate::call::{self, With};
 use crate::function::Function;
+use crate::iv;
 use crate::module;
 use crate::real::real;
 
@@ -33,7 +34,17 @@ macro_rules! begin {
     };
 }
 
-begin! { C_EncryptInit C_DecryptInit C_SignInit C_SignRecoverInit C_VerifyInit C_VerifyRecoverInit }
+begin! { C_DecryptInit C_SignInit C_SignRecoverInit C_VerifyInit C_VerifyRecoverInit }
+
+/// `C_EncryptInit`, with an IV of the module's if it makes them.
+pub unsafe extern "C" fn C_EncryptInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) -> CK_RV {
+    let module = module();
+    call::keyed(module, Function::C_EncryptInit, session, key, |session| match session.slot.objects.real(key) {
+        // SAFETY: the mechanism is the program's, and so is the IV in it, until C_Encrypt.
+        Some(key) => unsafe { iv::begin(module, session, mechanism, key) },
+        None => CKR_KEY_HANDLE_INVALID,
+    })
+}
 
 /// Calls with input and output that end the operation.
 macro_rules! finish {
@@ -53,7 +64,14 @@ macro_rules! finish {
                     Function::$name,
                     session,
                     With::Data(input_length),
-                    |session| real!(module, $name(session.real, input, input_length, output, output_length)),
+                    |session| {
+                        let answer = real!(module, $name(session.real, input, input_length, output, output_length));
+                        if Function::$name == Function::C_Encrypt && answer == CKR_OK && !output.is_null() {
+                            // SAFETY: the encryption ends here, and the program's place was to be good until then.
+                            unsafe { session.iv.tell() };
+                        }
+                        answer
+                    },
                     |session| end_with(|place, length| real!(module, $name(session.real, input, input_length, place, length))),
                     |lie| {
                         // Null asks for the length alone.

@@ -114,3 +114,31 @@ fn private_and_secret_keys_are_of_the_token() {
         raw.derive(one.session, (private, public), CK_FALSE).unwrap();
     });
 }
+
+#[test]
+fn the_module_makes_the_iv() {
+    apart(|| {
+        let (World { fault, raw }, one) = World::ready();
+        let seal = |iv: &mut [u8; 12]| raw.encrypt_gcm(one.session, one.key, iv);
+        let open = |iv: [u8; 12], sealed: &[u8]| raw.decrypt_gcm(one.session, one.key, iv, sealed);
+        let (mut mine, text) = ([3; 12], [7; 16]);
+        let truth = seal(&mut mine).unwrap();
+        assert_eq!(mine, [3; 12]);
+        fault.tell("iv by-module");
+        let sealed = seal(&mut mine).unwrap();
+        assert!(mine != [3; 12] && sealed != truth);
+        assert_eq!(open(mine, &sealed).unwrap(), text);
+        assert!(open([3; 12], &sealed).is_err());
+        let before = mine;
+        seal(&mut mine).unwrap();
+        assert_ne!(mine, before, "each encryption has its own");
+        fault.tell("iv zero-only");
+        assert_eq!(seal(&mut [3; 12]), Err(CKR_MECHANISM_PARAM_INVALID));
+        let mut zeros = [0; 12];
+        let sealed = seal(&mut zeros).unwrap();
+        assert_ne!(zeros, [0; 12]);
+        assert_eq!(open(zeros, &sealed).unwrap(), text);
+        fault.tell("iv off");
+        assert_eq!(seal(&mut [3; 12]).unwrap(), truth);
+    });
+}

@@ -274,6 +274,32 @@ impl Raw {
         answer(rv, result[..length as usize].to_vec())
     }
 
+    /// Sixteen bytes, with AES-GCM. The IV is where the module may write to.
+    pub fn encrypt_gcm(self, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE, iv: &mut [u8; 12]) -> Answer<Vec<u8>> {
+        let mut parameters = gcm(iv);
+        let mut mechanism = gcm_mechanism(&mut parameters);
+        answer(call!(self, C_EncryptInit(session, &mut mechanism, key)), ())?;
+        let (mut data, mut result, mut length) = ([7; 16], [0; 64], 64);
+        let rv = call!(self, C_Encrypt(session, data.as_mut_ptr(), 16, result.as_mut_ptr(), &mut length));
+        answer(rv, result[..length as usize].to_vec())
+    }
+
+    pub fn decrypt_gcm(
+        self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        mut iv: [u8; 12],
+        sealed: &[u8],
+    ) -> Answer<Vec<u8>> {
+        let mut parameters = gcm(&mut iv);
+        let mut mechanism = gcm_mechanism(&mut parameters);
+        answer(call!(self, C_DecryptInit(session, &mut mechanism, key)), ())?;
+        let (mut data, mut result, mut length) = (sealed.to_vec(), [0; 64], 64);
+        let count = data.len() as CK_ULONG;
+        let rv = call!(self, C_Decrypt(session, data.as_mut_ptr(), count, result.as_mut_ptr(), &mut length));
+        answer(rv, result[..length as usize].to_vec())
+    }
+
     pub fn encrypt_update(self, session: CK_SESSION_HANDLE) -> Answer<()> {
         let (mut data, mut result, mut length) = ([7; 16], [0; 32], 32);
         answer(call!(self, C_EncryptUpdate(session, data.as_mut_ptr(), 16, result.as_mut_ptr(), &mut length)), ())
@@ -287,6 +313,18 @@ impl Raw {
     pub fn digest_update(self, session: CK_SESSION_HANDLE) -> Answer<()> {
         let mut data = [7; 16];
         answer(call!(self, C_DigestUpdate(session, data.as_mut_ptr(), 16)), ())
+    }
+}
+
+fn gcm(iv: &mut [u8; 12]) -> CK_GCM_PARAMS {
+    CK_GCM_PARAMS { pIv: iv.as_mut_ptr(), ulIvLen: 12, ulIvBits: 96, pAAD: ptr::null_mut(), ulAADLen: 0, ulTagBits: 128 }
+}
+
+fn gcm_mechanism(parameters: &mut CK_GCM_PARAMS) -> CK_MECHANISM {
+    CK_MECHANISM {
+        mechanism: CKM_AES_GCM,
+        pParameter: ptr::from_mut(parameters).cast(),
+        ulParameterLen: size_of::<CK_GCM_PARAMS>() as CK_ULONG,
     }
 }
 
