@@ -88,6 +88,7 @@
 //! | `pin-flags fine\|count-low\|final-try\|locked\|real` | what C_GetTokenInfo says of the user PIN |
 //! | `no-session-objects [off]` | private and secret keys that are to be of the session are refused: CKR_TEMPLATE_INCONSISTENT |
 //! | `iv zero-only\|by-module\|off` | the module makes the IV of AES-GCM: see below |
+//! | `swap-public [off]` | CKA_EC_POINT and CKA_MODULUS are those of another key of the same curve or length |
 //! | `cut-id BYTES\|off` | objects that are made have so many bytes of CKA_ID at the most, and the program is not told |
 //! | `serial per-call\|on-insert\|off` | C_GetTokenInfo tells another serial number at each call, or after each `insert-token` |
 //! | `short-find [off]` | C_FindObjects gives half of the handles that it is asked for at the most, although more follow |
@@ -134,6 +135,7 @@ mod iv;
 mod lie;
 mod manners;
 mod module;
+mod other_public;
 mod real;
 mod rule;
 mod rv;

@@ -11,6 +11,8 @@ pub enum Manner {
     SessionKeys(SessionKeys),
     /// See [`Manners::ivs`].
     Ivs(Ivs),
+    /// See [`Manners::public_half`].
+    PublicHalf(PublicHalf),
     /// See [`Manners::id_limit`].
     IdLimit(Option<CK_ULONG>),
     /// See [`Manners::generator`].
@@ -28,6 +30,8 @@ pub struct Manners {
     pub session_keys: SessionKeys,
     /// Whose IVs AES-GCM encrypts with.
     pub ivs: Ivs,
+    /// Whose point or modulus it tells.
+    pub public_half: PublicHalf,
     /// The most bytes of CKA_ID that it keeps of what is made, if that is not the real module's to say.
     pub id_limit: Option<CK_ULONG>,
     /// Whether it has a generator of random numbers.
@@ -58,6 +62,16 @@ pub enum Ivs {
     ZeroOnly,
     /// The module's, whatever the program's is.
     ByModule,
+}
+
+/// Whose point or modulus a token tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PublicHalf {
+    /// That of the key.
+    #[default]
+    Right,
+    /// That of another one of the same curve or length.
+    Another,
 }
 
 /// Whether a token has a generator of random numbers. What C_GetTokenInfo says of it (CKF_RNG) is the real module's.
@@ -108,6 +122,7 @@ impl Manners {
         match manner {
             Manner::SessionKeys(session_keys) => Self { session_keys, ..self },
             Manner::Ivs(ivs) => Self { ivs, ..self },
+            Manner::PublicHalf(public_half) => Self { public_half, ..self },
             Manner::IdLimit(id_limit) => Self { id_limit, ..self },
             Manner::Generator(generator) => Self { generator, ..self },
             Manner::Finds(finds) => Self { finds, ..self },

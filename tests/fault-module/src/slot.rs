@@ -9,6 +9,7 @@ use cryptoki_sys::{CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CKF_USER_PIN_COUNT_LOW, 
 use crate::handles::{Numbers, Objects};
 use crate::lock;
 use crate::manners::{Manner, Manners, Serial};
+use crate::other_public::Others;
 use crate::real::Real;
 use crate::value_length::Lengths;
 
@@ -20,6 +21,8 @@ pub struct Slot {
     pub objects: Objects,
     /// The lengths of its unwrapped keys.
     pub lengths: Lengths,
+    /// The keys that it tells of in the place of its own.
+    pub others: Others,
     /// Sessions that are open in the real module, or about to be.
     open: AtomicUsize,
     manners: Mutex<Manners>,
@@ -109,6 +112,7 @@ impl Slot {
             real,
             objects,
             lengths: Lengths::default(),
+            others: Others::default(),
             open: AtomicUsize::new(0),
             insertions: AtomicU32::new(0),
             serials: AtomicU32::new(0),

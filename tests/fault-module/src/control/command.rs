@@ -87,6 +87,7 @@ pub const HELP: &[(&str, &str)] = &[
         "private and secret keys of the session are refused with CKR_TEMPLATE_INCONSISTENT",
     ),
     ("iv zero-only|by-module|off [slot=|token=]", "the module makes the IV of AES-GCM, and takes zeros for one, or ignores it"),
+    ("swap-public [off] [slot=|token=]", "CKA_EC_POINT and CKA_MODULUS are another key's"),
     ("renumber on|off", "from the next C_Initialize on handles are counted from 1"),
     ("uninitialise", "calls are told CKR_CRYPTOKI_NOT_INITIALIZED until C_Initialize"),
     ("counts", "calls by function and by outcome"),

@@ -6,7 +6,7 @@ use super::command::{Clear, Command, HELP};
 use super::slots::Action;
 use crate::function::Function;
 use crate::lie::Lie;
-use crate::manners::{Finds, Generator, Ivs, Manner, Serial, SessionKeys};
+use crate::manners::{Finds, Generator, Ivs, Manner, PublicHalf, Serial, SessionKeys};
 use crate::rule::{Effect, Input, Moment, NewRule, Operation, Place, Scope, Trigger};
 use crate::rv;
 use crate::slot::{Announcement, Cap, PinFlags, Return};
@@ -107,6 +107,10 @@ pub fn command(line: &str) -> Result<Command, String> {
                 other => return Err(format!("{other} is none of zero-only, by-module, off")),
             };
             Command::Slots(words.place()?, Action::Manners(Manner::Ivs(ivs)))
+        }
+        "swap-public" => {
+            let public_half = if words.option("off") { PublicHalf::Right } else { PublicHalf::Another };
+            Command::Slots(words.place()?, Action::Manners(Manner::PublicHalf(public_half)))
         }
         "cut-id" => {
             let limit = match words.next("a number of bytes, or off")?.as_str() {

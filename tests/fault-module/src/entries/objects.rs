@@ -11,7 +11,7 @@ use cryptoki_sys::{
 use super::{pass_through, publish};
 use crate::call;
 use crate::function::Function;
-use crate::manners::{Generator, SessionKeys};
+use crate::manners::{Generator, PublicHalf, SessionKeys};
 use crate::module;
 use crate::real::real;
 use crate::session::Session;
@@ -165,6 +165,10 @@ pub unsafe extern "C" fn C_GetAttributeValue(
         if answer == CKR_OK {
             // SAFETY: the template is the program's, and the function has filled it.
             unsafe { session.slot.lengths.tell(object, template, count) };
+            if session.slot.manners().public_half == PublicHalf::Another {
+                // SAFETY: as above.
+                unsafe { session.slot.others.tell(module, (session.real, object), template, count) };
+            }
         }
         answer
     })

@@ -142,3 +142,25 @@ fn the_module_makes_the_iv() {
         assert_eq!(seal(&mut [3; 12]).unwrap(), truth);
     });
 }
+
+#[test]
+fn the_public_half_is_another_keys() {
+    apart(|| {
+        let (World { fault, raw }, one) = World::ready();
+        let (ec, _) = raw.generate_pair(one.session, b"ec", CK_TRUE).unwrap();
+        let (rsa, private) = raw.generate_rsa_pair(one.session).unwrap();
+        let asked = [(ec, CKA_EC_POINT), (rsa, CKA_MODULUS), (private, CKA_MODULUS)];
+        let told = || asked.map(|(object, attribute)| raw.attribute(one.session, object, attribute).unwrap());
+        let truth = told();
+        fault.tell("swap-public");
+        let lies = told();
+        for (truth, lie) in truth.iter().zip(&lies) {
+            assert!(truth != lie && truth.len() == lie.len());
+        }
+        assert_eq!(told(), lies, "the other key is always the same");
+        assert_eq!(raw.attribute(one.session, ec, CKA_ID).unwrap(), b"ec");
+        assert_eq!(raw.find(one.session, 1).unwrap(), [one.key], "nothing is left on the token");
+        fault.tell("swap-public off");
+        assert_eq!(told(), truth);
+    });
+}

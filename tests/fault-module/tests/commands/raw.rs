@@ -162,6 +162,18 @@ impl Raw {
         answer(rv, (of_public, of_private))
     }
 
+    /// A pair for RSA of the session: the public half and the private one.
+    pub fn generate_rsa_pair(self, session: CK_SESSION_HANDLE) -> Answer<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
+        let mut bits = CK_ULONG::from(1024u16);
+        let mut public = [attribute(CKA_MODULUS_BITS, &mut bits)];
+        let mut mechanism = CK_MECHANISM { mechanism: CKM_RSA_PKCS_KEY_PAIR_GEN, pParameter: ptr::null_mut(), ulParameterLen: 0 };
+        let (mut of_public, mut of_private) = (0, 0);
+        let (public, none) = (public.as_mut_ptr(), ptr::null_mut());
+        let places = (&raw mut of_public, &raw mut of_private);
+        let rv = call!(self, C_GenerateKeyPair(session, &mut mechanism, public, 1, none, 0, places.0, places.1));
+        answer(rv, (of_public, of_private))
+    }
+
     /// A secret key on the token, brought in.
     pub fn create(self, session: CK_SESSION_HANDLE, id: &[u8]) -> Answer<CK_OBJECT_HANDLE> {
         self.create_secret(session, id, CK_TRUE)
