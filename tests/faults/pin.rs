@@ -96,6 +96,8 @@ async fn notices(tier: &Arc<Pkcs11Tier>) {
 
 pub async fn serves_soon(tier: &Pkcs11Tier) {
     until("it serves", NOTICED, async || random(tier).await.is_ok()).await;
+    // That is found out by a call of its own, which makes pairs: who closes the slot would find it running.
+    until("what it can do is known", PATIENCE, async || tier.describe().capabilities.iter().next().is_some()).await;
 }
 
 fn a_wrong_pin(notes: impl Fn() -> Arc<dyn LoginNotes>) {
