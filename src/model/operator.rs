@@ -22,6 +22,7 @@ mod document;
 mod key_policy;
 mod pattern;
 mod role;
+mod unclaimed;
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -34,6 +35,7 @@ pub use document::{DOCUMENT_BYTES, Document, Effect};
 pub use key_policy::KeyPolicy;
 pub use pattern::Pattern;
 pub use role::{Assumer, Assumption, LONGEST_LIMIT, Role, SHORTEST_LIMIT, TrustPolicy};
+pub use unclaimed::UnclaimedPolicies;
 
 /// The most identities of an installation, as RAM's default quota of users.
 pub const IDENTITIES: usize = 1000;
@@ -215,6 +217,18 @@ pub struct Demand<'a> {
     pub now: Timestamp,
     /// The tags of the resource.
     pub tags: &'a Tags,
+    /// Whether it may have others.
+    pub known: TagsKnown,
+}
+
+/// How much is known of the tags of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagsKnown {
+    /// All of them.
+    All,
+    /// It may have others: which ones was damaged where they are stored. A condition on tags may hold and may not: it lets a Deny apply, and
+    /// keeps an Allow from applying.
+    Some,
 }
 
 /// The answer to a [`Demand`], with its reason for the audit.

@@ -27,6 +27,8 @@ const IMPORTS: Duration = Duration::from_secs(5);
 const ALERTS: Duration = Duration::from_secs(5);
 /// How often it is looked whether alerts wait to be sent.
 const SENDINGS: Duration = Duration::from_secs(1);
+/// How often it is looked for child rows of keys that no key claims: each child row of each key is looked at, a second or two for a million.
+const UNCLAIMED: Duration = Duration::from_secs(60);
 /// How often counts are looked at.
 const COUNTS: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,13 @@ impl Kms {
     /// Starts what runs beside the requests; it ends with [`Kms::close`] or with the service.
     pub fn spawn_background(self: &Arc<Self>) {
         self.keep("refresh", |kms| every(REFRESH, kms, async |kms: Arc<Self>, before| kms.refresh_logged(before).await));
+        self.keep("unclaimed rows", |kms| {
+            every(UNCLAIMED, kms, async |kms: Arc<Self>, before| {
+                before.then(kms.snapshot.look_for_unclaimed(&kms.store).await, |error| {
+                    tracing::warn!(?error, "rows that no key claims cannot be looked for");
+                })
+            })
+        });
         self.keep("encryption counts", |kms| {
             every(COUNTS, kms, async |kms: Arc<Self>, _| {
                 kms.record_encryptions().await;

@@ -9,7 +9,7 @@ use crate::base::{Error, Kind, Result};
 use crate::model::KeyId;
 use crate::model::access::{self, Permission, Resource, Wish, decide};
 use crate::model::arn::arn;
-use crate::model::operator::{Decision, Demand, KeyPolicy, Reason};
+use crate::model::operator::{Decision, Demand, KeyPolicy, Reason, TagsKnown};
 use crate::model::tags::Tags;
 
 /// The most characters of a resource that is decided about: what is longer is the name of nothing.
@@ -89,11 +89,16 @@ impl Kms {
             source: operator.source,
             now: self.now(),
             tags: entry.as_ref().map_or(&untagged, |entry| &entry.tags),
+            // Keys alone have tags.
+            known: entry.as_ref().map_or(TagsKnown::All, |_| self.snapshot.unusable.tags_known()),
         };
         let policy: Option<&KeyPolicy> = entry.as_ref().and_then(|entry| entry.key.policy.as_deref());
         let session_policy = operator.session.as_ref().and_then(|session| session.policy.as_ref());
         let access = self.snapshot.access();
         let refused = match access.identity(operator) {
+            Some(identity) if access.unclaimed_policies.deny(identity, &demand) => {
+                Some("a row of identity_policies that no operator or role claims denies it".to_owned())
+            }
             Some(identity) => match identity.decide_in_session(session_policy, &demand, policy) {
                 Decision::Allow => None,
                 // Nothing denies it, and it wants an Allow of the role: what its access point grants is one.

@@ -18,7 +18,7 @@ use crate::model::access::{AccessPoint, Callers, ClientKey, Directory, NetworkRu
 use crate::model::algorithm::KeySpec;
 use crate::model::key::{Key, KeyAttributes, Material, SubjectPublicKeyInfo};
 use crate::model::oidc::OidcProvider;
-use crate::model::operator::{AccessKeyInfo, Identity, Role};
+use crate::model::operator::{AccessKeyInfo, Identity, Role, UnclaimedPolicies};
 use crate::model::session::Session;
 use crate::model::tags::Tags;
 use crate::model::{AccessKeyId, Alias, ClientKeyId, KeyId, KeyVersionId, Name};
@@ -83,6 +83,8 @@ pub(super) struct Access {
     pub(super) aliases: BTreeMap<Alias, KeyId>,
     /// Who may have permissions at the shared gateway.
     pub(super) identities: HashMap<Name, Identity>,
+    /// Policies of operators or roles that are not there.
+    pub(super) unclaimed_policies: UnclaimedPolicies,
     roles: HashMap<Name, Role>,
     oidc_providers: HashMap<Name, OidcProvider>,
     verified: HashMap<String, Arc<VerifiedClientKey>>,
@@ -177,6 +179,7 @@ impl Snapshot {
         let keys = usable.into_iter().map(|row| (row.key.id.clone(), Arc::new(KeyEntry::new(row))));
         let keys = RwLock::new(keys.collect());
         unusable.keys_were_read(of_keys);
+        unusable.unclaimed_were_read(store.unclaimed_of_keys().await?);
         Ok(Self {
             access: ArcSwap::from_pointee(access),
             keys,
@@ -246,7 +249,7 @@ async fn load_access(
     known: Option<&Access>,
     (unusable, counter_fault): (&UnusableRows, Option<UnusableRow>),
 ) -> Result<Access> {
-    let AccessRows { tables, identities, roles, oidc_providers, access_keys, aliases, unusable: mut found } =
+    let AccessRows { tables, identities, unclaimed_policies, roles, oidc_providers, access_keys, aliases, unusable: mut found } =
         store.access_rows().await?;
     let mut verified_keys = HashMap::new();
     for key in &tables.client_keys {
@@ -267,6 +270,7 @@ async fn load_access(
         client_keys: tables.client_keys,
         aliases: aliases.into_iter().collect(),
         identities: identities.into_iter().map(|identity| (identity.name.clone(), identity)).collect(),
+        unclaimed_policies,
         roles: roles.into_iter().map(|role| (role.name.clone(), role)).collect(),
         oidc_providers: oidc_providers.into_iter().map(|provider| (provider.name.clone(), provider)).collect(),
         access_keys: access_keys.map(|key| (key.info.id.to_string(), Arc::new(key))).collect(),

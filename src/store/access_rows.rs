@@ -6,10 +6,11 @@ use super::oidc_providers::oidc_providers;
 use super::operators::{AccessKey, identities};
 use super::roles::roles;
 use super::rows::UnusableRow;
+use super::unclaimed::unclaimed_of_access;
 use super::{Store, failed};
 use crate::base::Result;
 use crate::model::oidc::OidcProvider;
-use crate::model::operator::{Identity, Role};
+use crate::model::operator::{Identity, Role, UnclaimedPolicies};
 use crate::model::{Alias, KeyId};
 
 /// What a snapshot has of access. What cannot be used is not in it, and so grants nothing.
@@ -18,6 +19,8 @@ pub struct AccessRows {
     pub tables: AccessTables,
     /// Operators and roles.
     pub identities: Vec<Identity>,
+    /// Policies of operators or roles that are not there.
+    pub unclaimed_policies: UnclaimedPolicies,
     /// What roles have besides.
     pub roles: Vec<Role>,
     /// Who else may vouch for somebody.
@@ -37,10 +40,12 @@ impl Store {
     /// The database fails.
     pub async fn access_rows(&self) -> Result<AccessRows> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
-        let mut unusable = Vec::new();
+        let mut unusable = unclaimed_of_access(&mut transaction).await?;
+        let (identities, unclaimed_policies) = identities(&mut transaction).await?;
         Ok(AccessRows {
             tables: access_tables(&mut transaction, &mut unusable).await?,
-            identities: identities(&mut transaction).await?.split(&mut unusable),
+            identities: identities.split(&mut unusable),
+            unclaimed_policies,
             roles: roles(&mut transaction).await?.split(&mut unusable),
             oidc_providers: oidc_providers(&mut transaction).await?.split(&mut unusable),
             access_keys: self.access_key_rows(&mut transaction).await?.split(&mut unusable),

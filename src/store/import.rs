@@ -282,15 +282,27 @@ pub(super) async fn drop_of_key(connection: &mut SqliteConnection, sealer: &Seal
 async fn check_fingerprints(connection: &mut SqliteConnection, id: &KeyId, fingerprints: &[Fingerprint]) -> Result<(), Fault> {
     let first: Option<Vec<u8>> = sqlx::query_scalar("SELECT fingerprint FROM imported_material WHERE key_id = $1")
         .bind(id.as_str())
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await?;
     match first {
+        None if is_first_material_unclaimed(connection).await? => {
+            let text =
+                format!("It is not known whether the key {id} had other key material: a row of imported_material is damaged.");
+            Err(Error::internal(text).into())
+        }
         Some(first) if fingerprints.iter().all(|fingerprint| first != fingerprint) => {
             let text = format!("The key {id} takes only the key material that was imported first; this is another.");
             Err(Error::new(Kind::InvalidKeyMaterial, text).into())
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether there is a row of first material that no key claims: it may be of any key that has none.
+async fn is_first_material_unclaimed(connection: &mut SqliteConnection) -> Result<bool, Fault> {
+    let statement = "SELECT EXISTS (SELECT 1 FROM imported_material WHERE NOT EXISTS
+        (SELECT 1 FROM keys WHERE keys.id = imported_material.key_id))";
+    Ok(sqlx::query_scalar(statement).fetch_one(connection).await?)
 }
 
 async fn put_material(connection: &mut SqliteConnection, version: &KeyVersion, columns: &MaterialColumns) -> Result<(), Fault> {

@@ -29,6 +29,7 @@ mod seal;
 mod sessions;
 mod tags;
 mod transaction;
+mod unclaimed;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Identities with their policies and AccessKeys.
 
+use std::collections::HashSet;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
@@ -10,7 +12,7 @@ use super::{Store, corrupt, failed};
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::operator::{
     ACCESS_KEYS_PER_IDENTITY, AccessKeyInfo, AccessKeyState, AttachedPolicy, IDENTITIES, Identity, IdentityKind,
-    POLICIES_PER_IDENTITY,
+    POLICIES_PER_IDENTITY, UnclaimedPolicies,
 };
 use crate::model::{AccessKeyId, Name};
 
@@ -112,7 +114,7 @@ impl Store {
     /// The database fails.
     pub async fn identities(&self) -> Result<Vec<Identity>> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
-        Ok(self.told.usable(identities(&mut transaction).await?))
+        Ok(self.told.usable(identities(&mut transaction).await?.0))
     }
 
     /// Keeps an AccessKey.
@@ -224,18 +226,18 @@ pub(super) async fn insert_identity(connection: &mut SqliteConnection, identity:
     Ok(())
 }
 
-/// All identities with their policies, by name. One of whose policies one cannot be used is none: it may deny what the others allow.
-pub(super) async fn identities(connection: &mut SqliteConnection) -> Result<Rows<Identity>> {
+/// All identities with their policies, by name, and the policies of none of them. One of whose policies one cannot be used is none: it may
+/// deny what the others allow.
+pub(super) async fn identities(connection: &mut SqliteConnection) -> Result<(Rows<Identity>, UnclaimedPolicies)> {
     let statement = "SELECT name, kind, description, created FROM identities ORDER BY name";
     let rows = sqlx::query(statement).fetch_all(&mut *connection).await.map_err(failed)?;
     let statement = "SELECT identity, name, document FROM identity_policies ORDER BY identity, name";
     let policies = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
-    let of_identities = Rows::read("identity_policies", &policies, |row| {
-        Ok((text(row, "identity")?, attached(row).map_err(|error| error.causes())))
-    });
-    let mut identities = Rows::read("identities", &rows, |row| {
+    let policies = policies.iter().map(|row| (text(row, "identity").ok(), attached(row).map_err(|error| error.causes())));
+    let policies: Vec<_> = policies.collect();
+    let identities = Rows::read("identities", &rows, |row| {
         let name = text(row, "name")?;
-        let of_it = of_identities.usable.iter().filter(|(identity, _)| *identity == name);
+        let of_it = policies.iter().filter(|(identity, _)| identity.as_ref() == Some(&name));
         Ok(Identity {
             policies: of_it.map(|(_, policy)| policy.clone().map_err(corrupt)).collect::<Result<_>>()?,
             name: name.parse().map_err(corrupt)?,
@@ -244,8 +246,15 @@ pub(super) async fn identities(connection: &mut SqliteConnection) -> Result<Rows
             created: Timestamp::from_unix(number(row, "created")?),
         })
     });
-    identities.unusable.extend(of_identities.unusable);
-    Ok(identities)
+    let names: HashSet<String> = rows.iter().filter_map(|row| text(row, "name").ok()).collect();
+    let mut unclaimed = UnclaimedPolicies::default();
+    for (_, policy) in policies.into_iter().filter(|(identity, _)| identity.as_ref().is_none_or(|name| !names.contains(name))) {
+        match policy {
+            Ok(policy) => unclaimed.add(policy),
+            Err(_) => unclaimed.add_unreadable(),
+        }
+    }
+    Ok((identities, unclaimed))
 }
 
 fn attached(row: &SqliteRow) -> Result<AttachedPolicy> {

@@ -63,27 +63,31 @@ impl Store {
     }
 }
 
-/// Tags by what has them. Who has one that cannot be used has none.
+/// Tags by what has them. Who has one that cannot be used has none. One of which it cannot be read what has it is claimed by nobody
+/// ([`Store::unclaimed_of_keys`]).
 pub(super) fn tags_of(rows: &[SqliteRow]) -> Rows<(String, Tags)> {
-    let read = Rows::read("tags", rows, |row| {
-        let tag: (TagKey, TagValue) = (parsed(row, "tag_key")?, parsed(row, "tag_value")?);
-        Ok((text(row, "resource_id")?, tag))
-    });
-    let mut lists = HashMap::<String, Vec<(TagKey, TagValue)>>::new();
-    for (id, tag) in read.usable {
-        lists.entry(id).or_default().push(tag);
+    let mut lists = HashMap::<String, Result<Vec<(TagKey, TagValue)>>>::new();
+    for row in rows {
+        let Ok(id) = text(row, "resource_id") else { continue };
+        let list = lists.entry(id).or_insert_with(|| Ok(Vec::new()));
+        match (tag(row), &mut *list) {
+            (Ok(tag), Ok(list)) => list.push(tag),
+            (Err(error), Ok(_)) => *list = Err(error),
+            (_, Err(_)) => {}
+        }
     }
-    let mut tags = Rows { usable: Vec::new(), unusable: read.unusable };
-    for row in &tags.unusable {
-        lists.remove(&row.row);
-    }
+    let mut tags = Rows { usable: Vec::new(), unusable: Vec::new() };
     for (id, list) in lists {
-        match Tags::from_list(list) {
+        match list.and_then(Tags::from_list) {
             Ok(all) => tags.usable.push((id, all)),
             Err(error) => tags.unusable.push(unusable("tags", id, &error)),
         }
     }
     tags
+}
+
+fn tag(row: &SqliteRow) -> Result<(TagKey, TagValue)> {
+    Ok((parsed(row, "tag_key")?, parsed(row, "tag_value")?))
 }
 
 /// The resource is there, and every node reads it anew.

@@ -16,6 +16,7 @@ mod softhsm;
 mod strangers;
 mod tags;
 mod token;
+mod unclaimed;
 
 use std::path::PathBuf;
 use std::sync::Arc;

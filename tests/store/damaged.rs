@@ -9,7 +9,7 @@ use super::roles::role;
 use super::*;
 
 /// Two of everything; what of the second is not touched must be there.
-async fn full(bench: &Bench) -> Vec<Key> {
+pub(super) async fn full(bench: &Bench) -> Vec<Key> {
     let store = &bench.store;
     for called in ["a", "b"] {
         store.create_network_rule(&rule(called)).await.unwrap();

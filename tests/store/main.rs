@@ -16,6 +16,7 @@ mod orders;
 mod roles;
 mod rotation;
 mod tags;
+mod unclaimed;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -16,7 +16,7 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::condition::Condition;
 use super::pattern::Pattern;
-use super::{BuiltIn, Demand};
+use super::{BuiltIn, Demand, TagsKnown};
 use crate::base::json::{Members, Object, complaint};
 use crate::base::{Error, Result, excerpt};
 use crate::model::arn::{ACCOUNT, REGION};
@@ -71,7 +71,17 @@ impl Statement {
         let action = demand.action.to_ascii_lowercase();
         self.actions.iter().any(|pattern| pattern.matches(&action))
             && self.resources.iter().any(|pattern| pattern.matches(demand.resource))
-            && self.conditions.iter().all(|condition| condition.holds(demand))
+            && self.conditions.iter().all(|condition| self.is_met(condition, demand))
+    }
+
+    /// Of what is not known the worse is taken.
+    fn is_met(&self, condition: &Condition, demand: &Demand<'_>) -> bool {
+        match (condition, demand.known, self.effect) {
+            (Condition::Tag { .. }, TagsKnown::Some, Effect::Deny) => true,
+            (Condition::Tag { .. }, TagsKnown::Some, Effect::Allow) => false,
+            (Condition::Tag { .. }, TagsKnown::All, _)
+            | (Condition::Source(..) | Condition::CurrentTime(..) | Condition::SecureTransport(_), _, _) => condition.holds(demand),
+        }
     }
 }
 

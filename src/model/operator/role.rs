@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use super::condition::{Condition, Sense, TextComparison, text_comparison};
 use super::document::{DOCUMENT_BYTES, Effect, Texts, check_sid};
-use super::{Demand, Identity, IdentityKind};
+use super::{Demand, Identity, IdentityKind, TagsKnown};
 use crate::base::json::{Members, Object, complaint};
 use crate::base::{Error, Result, Timestamp, excerpt};
 use crate::model::arn::{ACCOUNT, ram_arn};
@@ -276,6 +276,7 @@ impl Circumstance {
                 source: assumption.source,
                 now: assumption.now,
                 tags: &Tags::default(),
+                known: TagsKnown::All,
             }),
             (Self::ExternalId(condition), _) => condition.holds(assumption.external_id),
             (Self::Claim(Claim::Issuer, condition), Assumer::Federated(is)) => condition.holds([is.issuer.as_str()]),

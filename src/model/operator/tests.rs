@@ -37,7 +37,7 @@ fn user(documents: &[Document]) -> Identity {
 }
 
 fn demand<'a>(action: &'a str, resource: &'a str) -> Demand<'a> {
-    Demand { action, resource, source: "10.1.2.3".parse().unwrap(), now: NOW, tags: &UNTAGGED }
+    Demand { action, resource, source: "10.1.2.3".parse().unwrap(), now: NOW, tags: &UNTAGGED, known: TagsKnown::All }
 }
 
 fn allow(actions: &[&str], resources: &[&str]) -> serde_json::Value {

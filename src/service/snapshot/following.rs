@@ -168,13 +168,25 @@ impl Snapshot {
             self.put_key(row);
         }
         unread.keys.extend(missing);
+        self.look_for_unclaimed(store).await
+    }
+
+    /// Looks for child rows of keys that no key claims.
+    pub(in crate::service) async fn look_for_unclaimed(&self, store: &Store) -> Result<()> {
+        self.unusable.unclaimed_were_read(store.unclaimed_of_keys().await?);
         Ok(())
     }
 
     async fn read_key(&self, store: &Store, id: &KeyId) -> Result<()> {
         let Rows { mut usable, unusable } = store.key_row(id).await?;
         match usable.pop() {
-            Some(row) => self.put_key(row),
+            Some(row) => {
+                // A tag that it lost was taken from it, or is damaged and claimed by nobody.
+                if self.key(id).is_some_and(|known| known.tags.iter().any(|(key, _)| row.tags.get(key.as_str()).is_none())) {
+                    self.look_for_unclaimed(store).await?;
+                }
+                self.put_key(row);
+            }
             None => self.forget_key(id),
         }
         self.unusable.key_was_read(id, unusable);

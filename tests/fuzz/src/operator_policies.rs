@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use keystead::base::Timestamp;
-use keystead::model::operator::{AttachedPolicy, BuiltIn, Decision, Demand, Document, Identity, IdentityKind, KeyPolicy, Reason};
+use keystead::model::operator::{
+    AttachedPolicy, BuiltIn, Decision, Demand, Document, Identity, IdentityKind, KeyPolicy, Reason, TagsKnown,
+};
 use keystead::model::tags::Tags;
 use serde_json::Value;
 
@@ -37,7 +39,7 @@ pub fn check(input: &[u8]) -> Verdict {
     let (policy, asked) = (next(), Asked { action, resource, source, texts: &TAG_KEY });
     let tag = (TAG.0.parse().expect("a key"), TAG.1.parse().expect("a value"));
     let tags = Tags::from_list([tag]).expect("one tag");
-    let demand = Demand { action, resource, source, now: Timestamp::from_unix(1_790_000_000), tags: &tags };
+    let demand = Demand { action, resource, source, now: Timestamp::from_unix(1_790_000_000), tags: &tags, known: TagsKnown::All };
 
     let of_operator = policy.parse::<Document>().inspect_err(tells).ok();
     if let Some(document) = &of_operator {
