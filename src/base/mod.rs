@@ -1,4 +1,4 @@
-//! Floor 0: what every other folder may use. Errors, secrets, the clock, dates, randomness of the process, durable files, log lines, and
+//! Floor 0: what every other folder may use. Errors, secrets, the clock, dates, randomness of the process, durable files, log lines, locks, and
 //! what keeps long-lived work going.
 //!
 //! Imports nothing of ours.
@@ -11,6 +11,7 @@ pub mod durable;
 mod error;
 #[cfg(feature = "server")]
 pub mod json;
+mod lock;
 #[cfg(feature = "server")]
 pub mod log_lines;
 pub mod random;
@@ -20,4 +21,5 @@ pub mod supervisor;
 
 pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
 pub use error::{Error, Kind, Result, Retry, excerpt};
+pub use lock::lock;
 pub use secret::{Pin, SecretBytes};

@@ -139,7 +139,7 @@ fn files_say_what_they_are_and_stay_short() {
 
 #[test]
 fn unsafe_stands_in_one_file() {
-    for source in sources().iter().filter(|source| source.name != "tier/pkcs11/call.rs") {
+    for source in sources().iter().filter(|source| source.name != "tier/pkcs11/library/functions.rs") {
         assert!(!code(&source.text).contains("unsafe "), "{} has unsafe code", source.name);
     }
 }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::calling::{Calling, Fault};
-use super::finding::{Form, Found};
-use super::identity::{self, Seen, Way};
-use super::objects::{self, Made};
-use super::pool::Place;
-use super::slot::{Order, Slot};
-use super::status::Operation;
-use super::{Known, Pkcs11Tier, not_reached};
 use crate::base::{Error, Kind, Result};
 use crate::model::key::{Arrival, KeyAttributes, Material};
+use crate::tier::pkcs11::keys::identity::{self, Seen, Way};
+use crate::tier::pkcs11::keys::template::{self, Made};
+use crate::tier::pkcs11::session::find::{Form, Found};
+use crate::tier::pkcs11::session::open::{Calling, Fault};
+use crate::tier::pkcs11::slot::sessions::Place;
+use crate::tier::pkcs11::slot::slot::{Order, Slot};
+use crate::tier::pkcs11::slot::status::Operation;
+use crate::tier::pkcs11::{Known, Pkcs11Tier, not_reached};
 use crate::tier::{Created, NewKey, Share};
 impl Pkcs11Tier {
     /// Makes the object, checks it, and gives it to the caller or to nobody.
@@ -39,7 +39,7 @@ impl Pkcs11Tier {
             nurse.is_being_made();
             let known = known.get().ok_or_else(not_reached)?;
             let made = make(calling, &new, known)?;
-            let attributes = objects::read_back(calling.session(), made.handle, arrival)?;
+            let attributes = template::read_back(calling.session(), made.handle, arrival)?;
             check(attributes)?;
             let way = Way::of(new.spec, new.usage, &known.capabilities);
             let check_value = match identity::look_at(calling, made.handle, new.spec, way, made.public_key.as_ref())? {

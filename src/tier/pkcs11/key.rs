@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::call::Mechanism;
-use super::calling::{Calling, Fault};
-use super::identity::{KnownBy, Wanted};
-use super::known_good::Subject;
-use super::learnt::decoding;
-use super::mechanism::{self, BlockMode};
-use super::pool::Place;
-use super::slot::{Order, Slot};
-use super::status::Operation;
 use crate::base::{Error, Result, SecretBytes};
 use crate::model::algorithm::{KeySpec, KeyUsage, MacAlgorithm, SignatureAlgorithm};
+use crate::tier::pkcs11::keys::identity::{KnownBy, Wanted};
+use crate::tier::pkcs11::keys::known_good::Subject;
+use crate::tier::pkcs11::keys::mechanism::{self, BlockMode};
+use crate::tier::pkcs11::library::functions::Mechanism;
+use crate::tier::pkcs11::session::open::{Calling, Fault};
+use crate::tier::pkcs11::slot::learnt::decoding;
+use crate::tier::pkcs11::slot::sessions::Place;
+use crate::tier::pkcs11::slot::slot::{Order, Slot};
+use crate::tier::pkcs11::slot::status::Operation;
 use crate::tier::{
     AAD_LIMIT, Ability, Capabilities, CheckValue, Cipher, Decryption, Encrypted, Encryption, KeyHandle, Mac, PublicKey,
     Sha256Digest, Share, Signer, Work, check_mac_message, does_not_fit, modulus_bytes, padding,

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::objects::Strictness;
-use super::pool::Place;
-use super::slot::{Order, Slot};
-use super::status::Operation;
-use super::{Pkcs11Tier, capability, not_reached};
 use crate::base::{Error, Kind, Result};
+use crate::tier::pkcs11::keys::probe;
+use crate::tier::pkcs11::keys::template::Strictness;
+use crate::tier::pkcs11::slot::sessions::Place;
+use crate::tier::pkcs11::slot::slot::{Order, Slot};
+use crate::tier::pkcs11::slot::status::Operation;
+use crate::tier::pkcs11::{Pkcs11Tier, not_reached};
 use crate::tier::{Capabilities, Description, Share, TierKind};
 
 /// RSA pairs that the tests of what the token can do make, each of which may take as long as a caller's key.
@@ -74,7 +75,7 @@ pub(super) async fn learn(slot: &Arc<Slot>, known: &OnceLock<Known>) -> Result<(
     // Key pairs are made for it: that has a lane of its own.
     let order = Order { operation: Operation::Health, share: Share::default(), place: Place::Generation, deadline };
     let oaep = slot.settings.oaep;
-    let tested = slot.run(order, move |calling| capability::probe(calling, oaep)).await;
+    let tested = slot.run(order, move |calling| probe::probe(calling, oaep)).await;
     let probed = tested.inspect_err(|error| {
         tracing::warn!(token = %slot.name(), ?error, "a fault ended the tests of what the token can do; they begin anew after a pause");
     })?;

@@ -1,65 +1,23 @@
 //! The hardware tier: keys in a token behind PKCS #11.
 //!
-//! Files, from the bottom up: `call` the two C calls of an operation, `gate` and `module` the loaded library, `token` and `uri`
-//! which slot is meant, `rv` what a failure means, `lane` who is next, `pool` sessions and the calls on them, `condition` whether
-//! the slot serves, `slot` all of that together, `serving` the door for calls, `performing` what they do, `recovery` one attempt to mend it, `supervisor` what watches it; `calling` a session
-//! in the hands of one call, `finding`, `identity`, `handles`, `canary`, `random` and `threads` its parts; `pin` where PINs come from, `notes` which of them
-//! must not be tried again, `login` the login; `objects` templates, `mechanism` the algorithms; `known_answers` tests of them, `bad_input`
-//! what they are tested with besides, `capability` what the token was found to do, `learning` the call that asks for it, `learnt` what that teaches of its module; `known_good`
-//! what must succeed, `verdict` whose fault a failure is, `suspects` the keys that fail; `creating` and `key` a key that is made and one in use;
-//! `counters` and `status` what a slot tells of itself; `reserve` workers of the runtime for the time when calls hang.
+//! Folders, from the bottom up: `answer` says what a failure means; `queue` who is next and on which thread; `library` is the loaded
+//! module; `session` is one session in the hands of one call; `keys` has objects and algorithms; `slot` is one token in use. The files
+//! beside them join those: `learning` and `creating`, `key` for a key in use, `process` for the end of the process.
 //!
 //! The front page of the library has an example.
 
-mod bad_input;
+mod answer;
 #[cfg(feature = "bench")]
 pub mod bench;
-mod call;
-mod calling;
-mod canary;
-mod capability;
-mod checkout;
-mod closing;
-mod condition;
-mod counters;
 mod creating;
-mod finding;
-mod gate;
-mod handles;
-mod identity;
 mod key;
-mod known_answers;
-mod known_good;
-mod lane;
+mod keys;
 mod learning;
-mod learnt;
-mod login;
-mod mechanism;
-mod module;
-mod notes;
-mod objects;
-mod panics;
-mod performing;
-mod pin;
-mod pool;
+mod library;
 mod process;
-mod random;
-mod recovery;
-mod registry;
-mod report;
-mod reserve;
-mod rv;
-mod serving;
+mod queue;
+mod session;
 mod slot;
-pub mod status;
-mod supervisor;
-mod suspects;
-mod threads;
-mod token;
-mod unwrapping;
-mod uri;
-mod verdict;
-mod workers;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -75,24 +33,27 @@ use crate::tier::{
     Unwrapper, Work, Wrapped,
 };
 
-use calling::Calling;
-use identity::{KnownBy, Wanted, Way};
 use key::TokenKey;
-use known_good::Subject;
+use keys::identity::{KnownBy, Wanted, Way};
+use keys::known_good::Subject;
+use keys::template::{self, Residence};
+use keys::unwrapping;
 use learning::{Known, PAIRS, learn, not_learnt};
-use objects::Residence;
-use pool::Place;
-use slot::{Order, Slot};
-use status::{Operation, SlotStatus};
+use session::find;
+use session::open::Calling;
+use slot::sessions::Place;
+use slot::slot::{Order, Slot};
+use slot::status::{Operation, SlotStatus};
 
-pub use condition::Why;
-pub use notes::{LoginNotes, LoginNotesFile, LoginNotesInMemory, Note, TokenName, Unclear};
-pub use pin::PinSource;
+pub use answer::Level;
+pub use library::token::{PinState, TokenName, TokenSummary};
+pub use library::uri::TokenUri;
 pub use process::{end_process, list};
-pub use reserve::{Relief, Reserve};
-pub use rv::Level;
-pub use token::{PinState, TokenSummary};
-pub use uri::TokenUri;
+pub use queue::reserve::{Relief, Reserve};
+pub use slot::health::Why;
+pub use slot::notes::{LoginNotes, LoginNotesFile, LoginNotesInMemory, Note, Unclear};
+pub use slot::pin::PinSource;
+pub use slot::status;
 
 /// Working sessions of a slot, unless it says otherwise.
 pub const SESSIONS: usize = 64;
@@ -262,7 +223,7 @@ impl Pkcs11Tier {
             deadline: settings.deadline,
         });
         let slot = Slot::new(settings);
-        supervisor::watch(&slot).map_err(Error::internal)?;
+        slot::supervisor::watch(&slot).map_err(Error::internal)?;
         Ok(Self { slot, known: Arc::default(), unknown })
     }
 
@@ -310,7 +271,7 @@ impl Tier for Pkcs11Tier {
         Box::pin(async move {
             self.known()?.capabilities.admits(key.spec, key.usage, Ability::Generate)?;
             self.make(key, Arrival::Generated, |calling, new, known| {
-                objects::generate(calling.session(), new, Residence::Token, known.strictness)
+                template::generate(calling.session(), new, Residence::Token, known.strictness)
             })
             .await
         })
@@ -320,7 +281,7 @@ impl Tier for Pkcs11Tier {
         Box::pin(async move {
             self.known()?.capabilities.admits(key.spec, key.usage, Ability::Import)?;
             self.make(key, Arrival::Created, move |calling, new, known| {
-                objects::import(calling.session(), new, &material, Residence::Token, known.strictness)
+                template::import(calling.session(), new, &material, Residence::Token, known.strictness)
             })
             .await
         })
@@ -359,13 +320,13 @@ impl Tier for Pkcs11Tier {
         Box::pin(async move {
             let order = self.order(Operation::Find, Share::default(), self.slot.settings.generation_deadline);
             let call = |calling: &Calling<'_>| {
-                let mut swept = finding::sweep(calling.session(), None)?.found;
+                let mut swept = find::sweep(calling.session(), None)?.found;
                 // Without the login there is nothing to see, and without the storage.
                 calling.check_login()?;
                 if swept.is_empty() {
                     calling.believe_emptiness()?;
                     // A first key may have come meanwhile.
-                    swept = finding::sweep(calling.session(), None)?.found;
+                    swept = find::sweep(calling.session(), None)?.found;
                 }
                 let ids: BTreeSet<_> = swept.into_iter().map(|(id, _)| id).collect();
                 Ok(ids.into_iter().collect())

@@ -3,10 +3,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::module::Lease;
-use super::token::TokenSummary;
-use super::{DEADLINE, call, condition, recovery, registry, rv, threads};
 use crate::base::{Error, Kind, Result};
+use crate::tier::pkcs11::DEADLINE;
+use crate::tier::pkcs11::answer;
+use crate::tier::pkcs11::library::functions;
+use crate::tier::pkcs11::library::module::Lease;
+use crate::tier::pkcs11::library::registry;
+use crate::tier::pkcs11::library::token::TokenSummary;
+use crate::tier::pkcs11::queue::threads;
+use crate::tier::pkcs11::slot::health;
+use crate::tier::pkcs11::slot::mend;
 
 /// The tokens of a module, which is loaded and initialised if nobody did so yet.
 ///
@@ -18,12 +24,10 @@ pub async fn list(module: &Path) -> Result<Vec<TokenSummary>> {
     let listed = move || {
         let lease = Lease::of(&module);
         lease.load(Instant::now() + DEADLINE)?;
-        lease
-            .initialise(0, Duration::ZERO)
-            .map_err(|not_now| Error::new(Kind::Unavailable, recovery::why_not(&not_now, &module)))?;
+        lease.initialise(0, Duration::ZERO).map_err(|not_now| Error::new(Kind::Unavailable, mend::why_not(&not_now, &module)))?;
         let tokens = {
-            let _pass = lease.gate().enter().ok_or_else(condition::closed)?;
-            lease.tokens().map_err(|failure| rv::public(&failure))
+            let _pass = lease.gate().enter().ok_or_else(health::closed)?;
+            lease.tokens().map_err(|failure| answer::public(&failure))
         };
         lease.release();
         tokens
@@ -41,7 +45,7 @@ pub fn end_process(status: i32, last: impl FnOnce()) -> ! {
     last();
     // Asked again: a call may have ended or begun meanwhile.
     if runs || registry::any_call_runs() {
-        call::leave(status);
+        functions::leave(status);
     }
     std::process::exit(status)
 }

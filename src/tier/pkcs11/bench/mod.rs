@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::calling::Fault;
-use super::{Pkcs11Tier, finding, rv};
+use super::session::find;
+use super::session::open::Fault;
+use super::{Pkcs11Tier, answer};
 use crate::base::{Error, Kind, Result, random};
 use crate::measure::{self, Comparison, Laps, Slice, Times};
 use crate::model::key::Material;
@@ -97,11 +98,11 @@ impl Bench {
         let slot = &self.tier.slot;
         let closed = || Error::new(Kind::Unavailable, "The token is not connected.");
         let _pass = slot.lease.gate().enter().ok_or_else(closed)?;
-        let life = slot.pool.life().ok_or_else(closed)?;
+        let epoch = slot.pool.epoch().ok_or_else(closed)?;
         let sessions = (0..threads).map(|_| {
-            let session = slot.lease.context()?.open_rw_session(life.slot_id.try_into()?)?;
+            let session = slot.lease.context()?.open_rw_session(epoch.slot_id.try_into()?)?;
             let key = match self.keys.get(&workload) {
-                Some(key) => finding::keys_of_any_form(&session, &key.id)?.first().copied(),
+                Some(key) => find::keys_of_any_form(&session, &key.id)?.first().copied(),
                 None => None,
             };
             Ok(RawSession::new(session, key, workload))
@@ -117,7 +118,7 @@ impl Bench {
         });
         let mut times = Times::default();
         for result in results {
-            times.add(&result.map_err(|failure| rv::public(&failure))?);
+            times.add(&result.map_err(|failure| answer::public(&failure))?);
         }
         Ok(Slice { length: begun.elapsed(), times })
     }

@@ -6,8 +6,8 @@ use cryptoki::error::Error as Failure;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 
-use super::super::call::{Functions, Mechanism};
-use super::super::mechanism;
+use super::super::keys::mechanism;
+use super::super::library::functions::{Functions, Mechanism};
 use crate::base::{Result, SecretBytes, random};
 use crate::model::algorithm::{KeySpec, KeyUsage, SignatureAlgorithm};
 use crate::tier::{Encryption, KeyHandle, Share, Tier, does_not_fit};
