@@ -4,21 +4,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::base::{Error, Kind, Result};
-use crate::model::key::{Arrival, KeyAttributes, Material};
+use crate::model::key::{Arrival, Material};
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::keys::identity::{self, Seen, Way};
-use crate::tier::pkcs11::keys::template::{self, Made};
+use crate::tier::pkcs11::keys::known_good::KeyUse;
+use crate::tier::pkcs11::keys::learnt::Learnt;
+use crate::tier::pkcs11::keys::read_back;
+use crate::tier::pkcs11::keys::template::Made;
 use crate::tier::pkcs11::session::find::{Form, Found};
-use crate::tier::pkcs11::session::open::{Calling, Fault};
-use crate::tier::pkcs11::slot::sessions::Place;
-use crate::tier::pkcs11::slot::slot::{Order, Slot};
+use crate::tier::pkcs11::session::known_good::Subject;
+use crate::tier::pkcs11::session::open::OpenSession;
+use crate::tier::pkcs11::slot::order::{Call, Order, Place};
+use crate::tier::pkcs11::slot::slot::Slot;
 use crate::tier::pkcs11::slot::status::Operation;
-use crate::tier::pkcs11::{Known, Pkcs11Tier, not_reached};
+use crate::tier::pkcs11::tier::{Pkcs11Tier, not_reached};
 use crate::tier::{Created, NewKey, Share};
 impl Pkcs11Tier {
     /// Makes the object, checks it, and gives it to the caller or to nobody.
-    pub(super) async fn make<F>(&self, new: NewKey, arrival: Arrival, make: F) -> Result<Created>
+    ///
+    /// `subject` is the key that the object comes out of, if it does so.
+    pub(super) async fn make<F>(&self, new: NewKey, arrival: Arrival, subject: Option<KeyUse>, make: F) -> Result<Created>
     where
-        F: Fn(&Calling<'_>, &NewKey, &Known) -> Result<Made, Fault> + Send + 'static,
+        F: Fn(&OpenSession<'_>, &NewKey, &Learnt) -> Result<Made, Fault> + Send + 'static,
     {
         let operation = match arrival {
             Arrival::Generated => Operation::Generate,
@@ -29,20 +36,20 @@ impl Pkcs11Tier {
         let order = Order { place: Place::Generation, ..self.order(operation, Share::default(), deadline) };
         let guard = Arc::new(Newborn { slot: Arc::clone(&self.slot), id: new.id.clone(), state: AtomicU8::new(Newborn::NOT_MADE) });
         let nurse = Arc::clone(&guard);
-        let call = move |calling: &Calling<'_>| {
+        let run = move |session: &OpenSession<'_>| {
             // A key is never made blindly a second time: what a first try may have left is ours, since the id was free before.
             if nurse.may_be_there() {
-                calling.destroy_leftover(&new.id)?;
-            } else if calling.has_key(&new.id)? {
+                session.destroy_leftover(&new.id)?;
+            } else if session.has_key(&new.id)? {
                 return Err(Error::new(Kind::ResourceExists, "The token has a key of this id.").into());
             }
             nurse.is_being_made();
-            let known = known.get().ok_or_else(not_reached)?;
-            let made = make(calling, &new, known)?;
-            let attributes = template::read_back(calling.session(), made.handle, arrival)?;
-            check(attributes)?;
-            let way = Way::of(new.spec, new.usage, &known.capabilities);
-            let check_value = match identity::look_at(calling, made.handle, new.spec, way, made.public_key.as_ref())? {
+            let learnt = &known.get().ok_or_else(not_reached)?.learnt;
+            let made = make(session, &new, learnt)?;
+            let attributes = read_back::read_back(session.session(), made.handle, arrival)?;
+            read_back::check(attributes)?;
+            let way = Way::of(new.spec, new.usage, &learnt.capabilities);
+            let check_value = match identity::look_at(session, made.handle, new.spec, way, made.public_key.as_ref())? {
                 Seen::Value(value) => Some(value),
                 Seen::Nothing => None,
                 Seen::NotThePair => {
@@ -50,10 +57,10 @@ impl Pkcs11Tier {
                     return Err(Error::new(Kind::Internal, text).into());
                 }
             };
-            calling.remember(&new.id, Found { handle: made.handle, form: Form::of(new.spec) });
+            session.remember(&new.id, Found { handle: made.handle, form: Form::of(new.spec) });
             Ok((made.public_key, attributes, check_value))
         };
-        let (public_key, attributes, check_value) = self.slot.run(order, call).await?;
+        let (public_key, attributes, check_value) = self.slot.run(order, Making { subject, run }).await?;
         Ok(Created {
             material: Material::Resident(guard.claim()),
             public_key: public_key.map(|key| key.spki().clone()),
@@ -63,18 +70,19 @@ impl Pkcs11Tier {
     }
 }
 
-/// What is claimed of a key must be what the token says of it.
-pub(super) fn check(attributes: KeyAttributes) -> Result<()> {
-    let KeyAttributes { arrival, local, sensitive, always_sensitive, extractable, never_extractable } = attributes;
-    let holds = match arrival {
-        Arrival::Generated => local && sensitive && always_sensitive && !extractable && never_extractable,
-        Arrival::Created | Arrival::Unwrapped => sensitive && !extractable,
-    };
-    if holds {
-        Ok(())
-    } else {
-        Err(Error::new(Kind::Internal, "The token made a key that it does not protect as it was told to; the key was destroyed.")
-            .caused_by(format!("{attributes:?}")))
+/// A call that makes an object.
+struct Making<F> {
+    subject: Option<KeyUse>,
+    run: F,
+}
+
+impl<T, F: Fn(&OpenSession<'_>) -> Result<T, Fault> + Send> Call<T> for Making<F> {
+    fn run(&self, session: &OpenSession<'_>) -> Result<T, Fault> {
+        (self.run)(session)
+    }
+
+    fn subject(&self) -> Option<&dyn Subject> {
+        self.subject.as_ref().map(|subject| subject as &dyn Subject)
     }
 }
 

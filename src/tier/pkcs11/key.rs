@@ -3,22 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cryptoki::object::ObjectHandle;
 use tokio::time::Instant;
 
 use crate::base::{Error, Result, SecretBytes};
 use crate::model::algorithm::{KeySpec, KeyUsage, MacAlgorithm, SignatureAlgorithm};
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::keys::identity::{KnownBy, Wanted};
-use crate::tier::pkcs11::keys::known_good::Subject;
+use crate::tier::pkcs11::keys::known_good::KeyUse;
+use crate::tier::pkcs11::keys::learnt::Learnt;
 use crate::tier::pkcs11::keys::mechanism::{self, BlockMode};
 use crate::tier::pkcs11::library::functions::Mechanism;
-use crate::tier::pkcs11::session::open::{Calling, Fault};
-use crate::tier::pkcs11::slot::learnt::decoding;
-use crate::tier::pkcs11::slot::sessions::Place;
-use crate::tier::pkcs11::slot::slot::{Order, Slot};
+use crate::tier::pkcs11::session::known_good::Subject;
+use crate::tier::pkcs11::session::open::OpenSession;
+use crate::tier::pkcs11::slot::order::{Call, Order, Place};
+use crate::tier::pkcs11::slot::slot::Slot;
 use crate::tier::pkcs11::slot::status::Operation;
 use crate::tier::{
-    AAD_LIMIT, Ability, Capabilities, CheckValue, Cipher, Decryption, Encrypted, Encryption, KeyHandle, Mac, PublicKey,
-    Sha256Digest, Share, Signer, Work, check_mac_message, does_not_fit, modulus_bytes, padding,
+    AAD_LIMIT, Ability, CheckValue, Cipher, Decryption, Encrypted, Encryption, KeyHandle, Mac, PublicKey, Sha256Digest, Share,
+    Signer, Work, check_mac_message, does_not_fit, modulus_bytes, padding,
 };
 
 /// A call that takes less than this is cheaper where it is: handing it to a thread and back costs 30 to 75 µs.
@@ -32,17 +35,36 @@ pub(super) fn is_inline(cost: Option<Duration>) -> bool {
     cost.is_some_and(|cost| cost < INLINE_COST)
 }
 
+/// An operation with a key.
+struct OnKey<F> {
+    subject: KeyUse,
+    operation: F,
+}
+
+impl<T, F> Call<T> for OnKey<F>
+where
+    F: Fn(&OpenSession<'_>, ObjectHandle) -> Result<T, Fault> + Send,
+{
+    fn run(&self, session: &OpenSession<'_>) -> Result<T, Fault> {
+        session.with_key(&*self.subject.key, |key| (self.operation)(session, key)).map_err(Fault::of_key)
+    }
+
+    fn subject(&self) -> Option<&dyn Subject> {
+        Some(&self.subject)
+    }
+}
+
 /// A key object of the token.
 pub(super) struct TokenKey {
     pub(super) slot: Arc<Slot>,
-    pub(super) capabilities: Arc<Capabilities>,
+    pub(super) learnt: Arc<Learnt>,
     pub(super) wanted: Arc<Wanted>,
 }
 
 impl TokenKey {
     /// Where a call of this ability on so many bytes runs.
     fn place(&self, ability: Ability, bytes: usize) -> Place {
-        let cost = self.capabilities.of(self.wanted.spec, ability).and_then(|line| line.cost);
+        let cost = self.learnt.capabilities.of(self.wanted.spec, ability).and_then(|line| line.cost);
         if is_inline(cost) && bytes <= INLINE_BYTES { Place::Inline } else { Place::Thread }
     }
 
@@ -50,16 +72,13 @@ impl TokenKey {
     async fn operate<T, F>(&self, what: Operation, share: Share, ability: Ability, bytes: usize, operation: F) -> Result<T>
     where
         T: Send + 'static,
-        F: Fn(&Calling<'_>, cryptoki::object::ObjectHandle) -> Result<T, Fault> + Send + 'static,
+        F: Fn(&OpenSession<'_>, ObjectHandle) -> Result<T, Fault> + Send + 'static,
     {
-        self.capabilities.require(self.wanted.spec, ability)?;
-        let subject = Subject { key: Arc::clone(&self.wanted), ability };
+        self.learnt.capabilities.require(self.wanted.spec, ability)?;
+        let subject = KeyUse { key: Arc::clone(&self.wanted), ability, learnt: Arc::clone(&self.learnt) };
         let deadline = Instant::now() + self.slot.settings.deadline;
         let order = Order { operation: what, share, place: self.place(ability, bytes), deadline };
-        let call = move |calling: &Calling<'_>| {
-            calling.with_key(&subject.key, |key| operation(calling, key)).map_err(|fault| fault.at(&subject))
-        };
-        let done = self.slot.run(order, call).await?;
+        let done = self.slot.run(order, OnKey { subject, operation }).await?;
         self.slot.suspects.clear(&self.wanted.id);
         Ok(done)
     }
@@ -115,28 +134,28 @@ impl Cipher for TokenKey {
             match how {
                 Encryption::AesGcm { aad } => {
                     check_aad(&aad)?;
-                    self.operate(Operation::Encrypt, share, ability, bytes + aad.len(), move |calling, key| {
-                        mechanism::gcm_encrypt(calling, key, &aad, &plaintext)
+                    self.operate(Operation::Encrypt, share, ability, bytes + aad.len(), move |session, key| {
+                        mechanism::gcm_encrypt(session, key, &aad, &plaintext)
                     })
                     .await
                 }
                 Encryption::AesCbc { padding } => {
                     let padded = padding::pad(plaintext, padding)?;
-                    self.operate(Operation::Encrypt, share, ability, bytes, move |calling, key| {
-                        mechanism::blocks_encrypt(calling, key, BlockMode::Cbc, &padded)
+                    self.operate(Operation::Encrypt, share, ability, bytes, move |session, key| {
+                        mechanism::blocks_encrypt(session, key, BlockMode::Cbc, &padded)
                     })
                     .await
                 }
                 Encryption::AesEcb { padding } => {
                     let padded = padding::pad(plaintext, padding)?;
-                    self.operate(Operation::Encrypt, share, ability, bytes, move |calling, key| {
-                        mechanism::blocks_encrypt(calling, key, BlockMode::Ecb, &padded)
+                    self.operate(Operation::Encrypt, share, ability, bytes, move |session, key| {
+                        mechanism::blocks_encrypt(session, key, BlockMode::Ecb, &padded)
                     })
                     .await
                 }
                 // The public half does it; the token is not bothered.
                 how @ (Encryption::RsaesOaep(_) | Encryption::Ecies) => {
-                    self.capabilities.require(self.wanted.spec, ability)?;
+                    self.learnt.capabilities.require(self.wanted.spec, ability)?;
                     let public_key = self.wanted.public_key.as_ref().ok_or_else(|| does_not_fit(self.wanted.spec, algorithm))?;
                     public_key.encrypt(how, &plaintext)
                 }
@@ -156,33 +175,34 @@ impl Cipher for TokenKey {
             match how {
                 Decryption::AesGcm { iv, aad } => {
                     check_aad(&aad)?;
-                    self.operate(Operation::Decrypt, share, ability, bytes + aad.len(), move |calling, key| {
-                        mechanism::gcm_decrypt(calling, key, &iv, &aad, &ciphertext)
+                    self.operate(Operation::Decrypt, share, ability, bytes + aad.len(), move |session, key| {
+                        mechanism::gcm_decrypt(session, key, &iv, &aad, &ciphertext)
                     })
                     .await
                 }
                 Decryption::AesCbc { iv, padding } => {
-                    let call = move |calling: &Calling<'_>, key| {
-                        mechanism::blocks_decrypt(calling, key, Mechanism::AesCbc { iv: &iv }, &ciphertext, padding)
+                    let call = move |session: &OpenSession<'_>, key| {
+                        mechanism::blocks_decrypt(session, key, Mechanism::AesCbc { iv: &iv }, &ciphertext, padding)
                     };
                     self.operate(Operation::Decrypt, share, ability, bytes, call).await
                 }
                 Decryption::AesEcb { padding } => {
-                    let call = move |calling: &Calling<'_>, key| {
-                        mechanism::blocks_decrypt(calling, key, Mechanism::AesEcb, &ciphertext, padding)
+                    let call = move |session: &OpenSession<'_>, key| {
+                        mechanism::blocks_decrypt(session, key, Mechanism::AesEcb, &ciphertext, padding)
                     };
                     self.operate(Operation::Decrypt, share, ability, bytes, call).await
                 }
                 Decryption::RsaesOaep(hash) => {
                     let modulus = modulus_bytes(spec).ok_or_else(|| does_not_fit(spec, algorithm))?;
-                    let place = decoding(&self.capabilities, spec, ability);
-                    let call =
-                        move |calling: &Calling<'_>, key| mechanism::oaep_decrypt(calling, key, modulus, hash, place, &ciphertext);
+                    let place = self.learnt.decoding(spec, ability);
+                    let call = move |session: &OpenSession<'_>, key| {
+                        mechanism::oaep_decrypt(session, key, modulus, hash, place, &ciphertext)
+                    };
                     self.operate(Operation::Decrypt, share, ability, bytes, call).await
                 }
                 Decryption::Ecies => {
-                    self.operate(Operation::Decrypt, share, ability, bytes, move |calling, key| {
-                        mechanism::ecies_decrypt(calling, key, spec, &ciphertext)
+                    self.operate(Operation::Decrypt, share, ability, bytes, move |session, key| {
+                        mechanism::ecies_decrypt(session, key, spec, &ciphertext)
                     })
                     .await
                 }
@@ -198,7 +218,7 @@ impl Signer for TokenKey {
                 return Err(does_not_fit(self.wanted.spec, algorithm));
             }
             let length = mechanism::signature_length(self.wanted.spec);
-            let call = move |calling: &Calling<'_>, key| mechanism::sign(calling, key, algorithm, &digest, length);
+            let call = move |session: &OpenSession<'_>, key| mechanism::sign(session, key, algorithm, &digest, length);
             self.operate(Operation::Sign, share, Ability::Sign(algorithm), digest.len(), call).await
         })
     }
@@ -212,7 +232,7 @@ impl Mac for TokenKey {
             }
             check_mac_message(&message)?;
             let bytes = message.len();
-            let call = move |calling: &Calling<'_>, key| mechanism::mac(calling, key, algorithm, &message);
+            let call = move |session: &OpenSession<'_>, key| mechanism::mac(session, key, algorithm, &message);
             self.operate(Operation::Sign, share, Ability::Mac(algorithm), bytes, call).await
         })
     }

@@ -6,13 +6,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::base::{Error, Kind, Result};
+use crate::tier::pkcs11::key::is_inline;
+use crate::tier::pkcs11::keys::learnt::Learnt;
 use crate::tier::pkcs11::keys::probe;
-use crate::tier::pkcs11::keys::template::Strictness;
-use crate::tier::pkcs11::slot::sessions::Place;
-use crate::tier::pkcs11::slot::slot::{Order, Slot};
+use crate::tier::pkcs11::session::open::OpenSession;
+use crate::tier::pkcs11::slot::order::{Order, Place};
+use crate::tier::pkcs11::slot::slot::{InlineCalls, Slot};
 use crate::tier::pkcs11::slot::status::Operation;
-use crate::tier::pkcs11::{Pkcs11Tier, not_reached};
-use crate::tier::{Capabilities, Description, Share, TierKind};
+use crate::tier::pkcs11::tier::{Pkcs11Tier, not_reached};
+use crate::tier::{Description, Share, TierKind};
 
 /// RSA pairs that the tests of what the token can do make, each of which may take as long as a caller's key.
 pub(super) const PAIRS: u32 = 3;
@@ -22,10 +24,7 @@ const LEARNING_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::
 /// What was found out when the token was reached for the first time.
 pub(super) struct Known {
     pub(super) description: Arc<Description>,
-    pub(super) capabilities: Arc<Capabilities>,
-    pub(super) strictness: Strictness,
-    /// Of what is unwrapped.
-    pub(super) unwrapping: Strictness,
+    pub(super) learnt: Arc<Learnt>,
 }
 
 impl Pkcs11Tier {
@@ -75,24 +74,19 @@ pub(super) async fn learn(slot: &Arc<Slot>, known: &OnceLock<Known>) -> Result<(
     // Key pairs are made for it: that has a lane of its own.
     let order = Order { operation: Operation::Health, share: Share::default(), place: Place::Generation, deadline };
     let oaep = slot.settings.oaep;
-    let tested = slot.run(order, move |calling| probe::probe(calling, oaep)).await;
+    let tested = slot.run(order, move |session: &OpenSession<'_>| probe::probe(session, oaep)).await;
     let probed = tested.inspect_err(|error| {
         tracing::warn!(token = %slot.name(), ?error, "a fault ended the tests of what the token can do; they begin anew after a pause");
     })?;
     let token = slot.token().ok_or_else(not_reached)?;
     let name = format!("{} ({} {}, serial {})", token.label, token.manufacturer, token.model, token.serial);
-    slot.learn(&probed);
+    let inline = probed.learnt.capabilities.iter().any(|line| is_inline(line.cost));
+    let inline = if inline { InlineCalls::Some } else { InlineCalls::None };
+    let learnt = Arc::new(probed.learnt);
+    slot.learn(Arc::<Learnt>::clone(&learnt), probed.computes, inline);
     tracing::info!(token = name, sessions = slot.capacity(), "connected to the token");
-    let _ = known.set(Known {
-        description: Arc::new(Description {
-            kind: TierKind::Hardware,
-            name,
-            capabilities: probed.capabilities.clone(),
-            deadline: slot.settings.deadline,
-        }),
-        capabilities: Arc::new(probed.capabilities),
-        strictness: probed.strictness,
-        unwrapping: probed.unwrapping,
-    });
+    let (capabilities, deadline) = (learnt.capabilities.clone(), slot.settings.deadline);
+    let description = Arc::new(Description { kind: TierKind::Hardware, name, capabilities, deadline });
+    let _ = known.set(Known { description, learnt });
     Ok(())
 }

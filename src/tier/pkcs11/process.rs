@@ -27,7 +27,7 @@ pub async fn list(module: &Path) -> Result<Vec<TokenSummary>> {
         lease.initialise(0, Duration::ZERO).map_err(|not_now| Error::new(Kind::Unavailable, mend::why_not(&not_now, &module)))?;
         let tokens = {
             let _pass = lease.gate().enter().ok_or_else(health::closed)?;
-            lease.tokens().map_err(|failure| answer::public(&failure))
+            lease.tokens().map_err(|failure| answer::to_caller(&failure, answer::Profile::default()))
         };
         lease.release();
         tokens

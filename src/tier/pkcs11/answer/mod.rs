@@ -10,6 +10,7 @@
 //!
 //! A [`Failure`] names the function and the CKR; both are logged, neither is shown to the caller.
 
+pub(crate) mod fault;
 mod functions;
 mod login;
 mod names;
@@ -94,8 +95,8 @@ pub(crate) enum Tell {
 }
 
 impl Tell {
-    /// In public words.
-    fn public(self) -> Error {
+    /// In a caller's words.
+    fn to_caller(self) -> Error {
         match self {
             Self::BadInput => Error::undecryptable(),
             Self::KeyGone => Error::new(Kind::Throttled, "The hardware security module must look up the key again; try again."),
@@ -216,13 +217,18 @@ pub(crate) fn name(failure: &Failure) -> String {
     }
 }
 
-/// What the caller is told of a failed call.
-pub(crate) fn public(failure: &Failure) -> Error {
-    meaning_of(failure, Profile::default()).tell.public().caused_by(name(failure))
+/// What the caller is told of a failed call, of a module of `profile`.
+pub(crate) fn to_caller(failure: &Failure, profile: Profile) -> Error {
+    meaning_of(failure, profile).tell.to_caller().caused_by(name(failure))
+}
+
+/// What callers are told while something is broken that this process mends.
+pub(crate) fn away() -> Error {
+    Error::new(Kind::Throttled, "The hardware security module is being recovered; try again.")
 }
 
 /// What the caller is told whose input it is that a function refused: one mute kind where it could learn something of a secret.
-pub(crate) fn public_bad_input(failure: &Failure) -> Error {
+pub(crate) fn bad_input_to_caller(failure: &Failure) -> Error {
     let told = match failure {
         Failure::Pkcs11(_, function) if judges_input(*function) => Error::undecryptable(),
         _ => Error::invalid("The hardware security module does not take this data; it may be too long."),
@@ -245,11 +251,11 @@ pub(crate) fn is_about_an_object(failure: &Failure) -> bool {
 }
 
 /// What the caller is told when something is broken and being mended: never that its key or its input is at fault.
-pub(crate) fn public_fault(failure: &Failure) -> Error {
-    let told = public(failure);
+pub(crate) fn fault_to_caller(failure: &Failure, profile: Profile) -> Error {
+    let told = to_caller(failure, profile);
     match told.kind() {
         Kind::Throttled | Kind::Unavailable => told,
-        _ => Tell::Away.public().caused_by(name(failure)),
+        _ => Tell::Away.to_caller().caused_by(name(failure)),
     }
 }
 

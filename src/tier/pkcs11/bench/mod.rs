@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::answer::fault::Fault;
 use super::session::find;
-use super::session::open::Fault;
 use super::{Pkcs11Tier, answer};
 use crate::base::{Error, Kind, Result, random};
 use crate::measure::{self, Comparison, Laps, Slice, Times};
@@ -107,7 +107,8 @@ impl Bench {
             };
             Ok(RawSession::new(session, key, workload))
         });
-        let sessions: Vec<RawSession> = sessions.collect::<Result<_, Fault>>()?;
+        let sessions: Vec<RawSession> =
+            sessions.collect::<Result<_, Fault>>().map_err(|fault| fault.to_caller(answer::Profile::default()))?;
         let begun = Instant::now();
         let until = begun + length;
         let functions = slot.functions();
@@ -118,7 +119,7 @@ impl Bench {
         });
         let mut times = Times::default();
         for result in results {
-            times.add(&result.map_err(|failure| answer::public(&failure))?);
+            times.add(&result.map_err(|failure| answer::to_caller(&failure, answer::Profile::default()))?);
         }
         Ok(Slice { length: begun.elapsed(), times })
     }

@@ -4,11 +4,12 @@ use cryptoki::object::ObjectHandle;
 
 use crate::base::SecretBytes;
 use crate::model::algorithm::{KeySpec, KeyUsage, MacAlgorithm};
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::keys::known_answers::{PLAINTEXT, test_key, wrong};
 use crate::tier::pkcs11::keys::mechanism::{self, BlockMode, OaepDecoding};
 use crate::tier::pkcs11::keys::template::{Made, Residence, Strictness};
 use crate::tier::pkcs11::keys::unwrapping;
-use crate::tier::pkcs11::session::open::{Calling, Fault};
+use crate::tier::pkcs11::session::open::OpenSession;
 use crate::tier::unwrapper::UNWRAPPING_BYTES;
 use crate::tier::{Encryption, Iv, MAC_MESSAGE_LIMIT, OaepHash, PublicKey, modulus_bytes};
 
@@ -20,7 +21,7 @@ fn long(bytes: usize) -> SecretBytes {
 }
 
 /// A ciphertext of AES-GCM with a flipped bit.
-pub(crate) fn forged_gcm(calling: &Calling<'_>, key: ObjectHandle) -> Result<(), Fault> {
+pub(crate) fn forged_gcm(calling: &OpenSession<'_>, key: ObjectHandle) -> Result<(), Fault> {
     let aad = b"aad";
     let mut encrypted = mechanism::gcm_encrypt(calling, key, aad, &SecretBytes::new(PLAINTEXT.to_vec()))?;
     let Iv::Gcm(iv) = encrypted.iv else { return Err(wrong("gave no IV")) };
@@ -29,17 +30,17 @@ pub(crate) fn forged_gcm(calling: &Calling<'_>, key: ObjectHandle) -> Result<(),
 }
 
 /// A long plaintext under AES-GCM.
-pub(crate) fn long_gcm(calling: &Calling<'_>, key: ObjectHandle) -> Result<(), Fault> {
+pub(crate) fn long_gcm(calling: &OpenSession<'_>, key: ObjectHandle) -> Result<(), Fault> {
     mechanism::gcm_encrypt(calling, key, b"", &long(LONG)).map(drop)
 }
 
 /// A long plaintext of whole blocks.
-pub(crate) fn long_blocks(calling: &Calling<'_>, key: ObjectHandle, mode: BlockMode) -> Result<(), Fault> {
+pub(crate) fn long_blocks(calling: &OpenSession<'_>, key: ObjectHandle, mode: BlockMode) -> Result<(), Fault> {
     mechanism::blocks_encrypt(calling, key, mode, &long(LONG)).map(drop)
 }
 
 /// The longest message that a caller may have authenticated.
-pub(crate) fn long_mac(calling: &Calling<'_>, key: ObjectHandle, algorithm: MacAlgorithm) -> Result<(), Fault> {
+pub(crate) fn long_mac(calling: &OpenSession<'_>, key: ObjectHandle, algorithm: MacAlgorithm) -> Result<(), Fault> {
     mechanism::mac(calling, key, algorithm, &long(MAC_MESSAGE_LIMIT)).map(drop)
 }
 
@@ -66,7 +67,7 @@ impl OaepFlaw {
 
 /// A ciphertext of RSAES-OAEP with a flaw.
 pub(crate) fn flawed_oaep(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     (spec, hash, decoding): (KeySpec, OaepHash, OaepDecoding),
     public: Option<&PublicKey>,
@@ -81,7 +82,7 @@ pub(crate) fn flawed_oaep(
 
 /// A wrapped key with a flaw.
 pub(crate) fn flawed_wrapping(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     pair: &Made,
     hash: OaepHash,
     strictness: Strictness,

@@ -4,18 +4,19 @@
 //! epoch. The blocks that AES encrypts for it are not of zeros: what those encrypt to is the hash key of AES-GCM (SP 800-38D, section
 //! 6.3).
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use cryptoki::error::{Error as Failure, RvError};
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 
-use crate::base::{Error, Kind, SecretBytes};
+use crate::base::SecretBytes;
 use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, MacAlgorithm, SignatureAlgorithm};
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::keys::mechanism::{self, BlockMode};
 use crate::tier::pkcs11::library::functions::Mechanism;
 use crate::tier::pkcs11::session::find::Form;
-use crate::tier::pkcs11::session::open::{Calling, Fault};
+use crate::tier::pkcs11::session::objects::{Recognise, Recognised};
+use crate::tier::pkcs11::session::open::OpenSession;
 use crate::tier::public_key::{Validity, sha256};
 use crate::tier::{Ability, Capabilities, CheckValue, Encryption, PublicKey, Witness};
 
@@ -66,32 +67,6 @@ pub(crate) enum Seen {
     Nothing,
 }
 
-/// Why a key is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Several keys in the token have its id.
-    Several,
-    /// The key that has its id is another one.
-    Another,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Several => "several keys in the token have its CKA_ID",
-            Self::Another => "the key in the token that has its CKA_ID is another one",
-        })
-    }
-}
-
-impl Refusal {
-    /// What a caller is told.
-    pub(crate) fn error(self, id: &[u8]) -> Error {
-        let id = String::from_utf8_lossy(id);
-        Error::new(Kind::Internal, format!("The key {id} is not used: {self}. Whoever looks after the token must take it out."))
-    }
-}
-
 impl Way {
     /// How a key of this spec and usage shows which one it is; `None` of a token that lacks what that takes.
     pub(crate) fn of(spec: KeySpec, usage: KeyUsage, capabilities: &Capabilities) -> Option<Self> {
@@ -116,26 +91,8 @@ impl Way {
 }
 
 impl Wanted {
-    /// Its class and type.
-    pub(crate) fn form(&self) -> Form {
-        Form::of(self.spec)
-    }
-
-    /// Looks at an object that has its id.
-    pub(crate) fn look_at(&self, calling: &Calling<'_>, key: ObjectHandle) -> Result<Seen, Fault> {
-        look_at(calling, key, self.spec, self.way, self.public_key.as_ref())
-    }
-
-    /// Whether an object that has its id must show that it is this key.
-    pub(crate) fn is_known(&self) -> bool {
-        match &self.known_by {
-            KnownBy::Witness(_) => true,
-            KnownBy::FirstSeen(value) => value.get().is_some(),
-        }
-    }
-
     /// Whether what was seen of an object is what this key is known by.
-    pub(crate) fn is(&self, seen: &Seen) -> bool {
+    fn is(&self, seen: &Seen) -> bool {
         match (seen, &self.known_by) {
             (Seen::Value(value), KnownBy::Witness(witness)) => witness.knows(value),
             (Seen::Value(value), KnownBy::FirstSeen(known)) => known.get().is_none_or(|known| known.is(value)),
@@ -145,7 +102,7 @@ impl Wanted {
     }
 
     /// Remembers what the key computed, unless somebody else does.
-    pub(crate) fn remember(&self, value: CheckValue) {
+    fn remember(&self, value: CheckValue) {
         match &self.known_by {
             KnownBy::Witness(_) => {}
             // Another call may have been faster, with the same.
@@ -154,12 +111,43 @@ impl Wanted {
     }
 }
 
+impl Recognise for Wanted {
+    fn id(&self) -> &[u8] {
+        &self.id
+    }
+
+    fn form(&self) -> Form {
+        Form::of(self.spec)
+    }
+
+    fn must_be_recognised(&self) -> bool {
+        match &self.known_by {
+            KnownBy::Witness(_) => true,
+            KnownBy::FirstSeen(value) => value.get().is_some(),
+        }
+    }
+
+    fn recognise(&self, session: &OpenSession<'_>, object: ObjectHandle) -> Result<Recognised, Fault> {
+        let seen = look_at(session, object, self.spec, self.way, self.public_key.as_ref())?;
+        if !self.is(&seen) {
+            return Ok(Recognised::Another);
+        }
+        Ok(match seen {
+            Seen::Value(value) => {
+                self.remember(value);
+                Recognised::Yes
+            }
+            Seen::Nothing | Seen::NotThePair => Recognised::Unable,
+        })
+    }
+}
+
 /// Has an object show which key it is.
 ///
 /// # Errors
 /// The module fails, for another reason than that the object is another key.
 pub(crate) fn look_at(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     spec: KeySpec,
     way: Option<Way>,
@@ -193,7 +181,7 @@ fn is_of_the_key(failure: &Failure) -> bool {
     )
 }
 
-fn blocks(calling: &Calling<'_>, key: ObjectHandle, mode: BlockMode) -> Result<Seen, Fault> {
+fn blocks(calling: &OpenSession<'_>, key: ObjectHandle, mode: BlockMode) -> Result<Seen, Fault> {
     let how = match mode {
         BlockMode::Ecb => Mechanism::AesEcb,
         BlockMode::Cbc => Mechanism::AesCbc { iv: &[0; 16] },
@@ -201,7 +189,7 @@ fn blocks(calling: &Calling<'_>, key: ObjectHandle, mode: BlockMode) -> Result<S
     Ok(Seen::Value(CheckValue::new(calling.encrypt(key, how, BLOCKS, BLOCKS.len())?)))
 }
 
-fn code(calling: &Calling<'_>, key: ObjectHandle, algorithm: MacAlgorithm) -> Result<Seen, Fault> {
+fn code(calling: &OpenSession<'_>, key: ObjectHandle, algorithm: MacAlgorithm) -> Result<Seen, Fault> {
     let code = mechanism::mac(calling, key, algorithm, &SecretBytes::new(BLOCKS.to_vec()))?;
     Ok(Seen::Value(CheckValue::new(code.into_exposed())))
 }
@@ -210,14 +198,19 @@ fn pair(shown: bool, public: &PublicKey) -> Seen {
     if shown { Seen::Value(CheckValue::new(public.spki().as_der().to_vec())) } else { Seen::NotThePair }
 }
 
-fn signature(calling: &Calling<'_>, key: ObjectHandle, algorithm: SignatureAlgorithm, public: &PublicKey) -> Result<Seen, Fault> {
+fn signature(
+    calling: &OpenSession<'_>,
+    key: ObjectHandle,
+    algorithm: SignatureAlgorithm,
+    public: &PublicKey,
+) -> Result<Seen, Fault> {
     let digest = sha256(BLOCKS);
     let signature = mechanism::sign(calling, key, algorithm, &digest, SIGNATURE)?;
     Ok(pair(public.verify(algorithm, &digest, &signature)? == Validity::Valid, public))
 }
 
 /// CKA_MODULUS is not secret (PKCS #11 3.0, section 6.1.3). What a decryption gives would tell a wrong key from a fault less surely.
-fn modulus(calling: &Calling<'_>, key: ObjectHandle, spec: KeySpec, public: &PublicKey) -> Result<Seen, Fault> {
+fn modulus(calling: &OpenSession<'_>, key: ObjectHandle, spec: KeySpec, public: &PublicKey) -> Result<Seen, Fault> {
     let (mut modulus, mut exponent) = (None, None);
     for attribute in calling.session().get_attributes(key, &[AttributeType::Modulus, AttributeType::PublicExponent])? {
         match attribute {
@@ -236,7 +229,7 @@ fn modulus(calling: &Calling<'_>, key: ObjectHandle, spec: KeySpec, public: &Pub
     Ok(pair(found.spki() == public.spki(), public))
 }
 
-fn agreement(calling: &Calling<'_>, key: ObjectHandle, spec: KeySpec, public: &PublicKey) -> Result<Seen, Fault> {
+fn agreement(calling: &OpenSession<'_>, key: ObjectHandle, spec: KeySpec, public: &PublicKey) -> Result<Seen, Fault> {
     let sealed = public.encrypt(Encryption::Ecies, &SecretBytes::new(BLOCKS.to_vec()))?;
     let opened = mechanism::ecies_decrypt(calling, key, spec, &sealed.ciphertext)?;
     Ok(pair(opened.constant_time_eq(BLOCKS), public))

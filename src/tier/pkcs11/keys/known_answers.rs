@@ -7,11 +7,13 @@ use cryptoki::object::ObjectHandle;
 use crate::base::{Error, Kind, SecretBytes, random};
 use crate::model::algorithm::{KeySpec, KeyUsage, MacAlgorithm, PaddingMode, SignatureAlgorithm};
 use crate::model::key::Arrival;
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::keys::mechanism::{self, BlockMode, OaepDecoding};
-use crate::tier::pkcs11::keys::template::{self, Made, Residence, Strictness};
+use crate::tier::pkcs11::keys::read_back;
+use crate::tier::pkcs11::keys::template::{Made, Residence, Strictness};
 use crate::tier::pkcs11::keys::unwrapping;
 use crate::tier::pkcs11::library::functions::Mechanism;
-use crate::tier::pkcs11::session::open::{Calling, Fault};
+use crate::tier::pkcs11::session::open::OpenSession;
 use crate::tier::public_key::{Validity, sha256};
 use crate::tier::{Encryption, Iv, NewKey, OaepHash, PublicKey, Support, modulus_bytes, padding};
 
@@ -64,7 +66,7 @@ pub(crate) fn wrong(what: &str) -> Fault {
     Fault::Ours(Error::unsupported(format!("the token {what}")))
 }
 
-pub(crate) fn test_gcm(calling: &Calling<'_>, key: ObjectHandle, reference: Option<&SecretBytes>) -> Result<Support, Fault> {
+pub(crate) fn test_gcm(calling: &OpenSession<'_>, key: ObjectHandle, reference: Option<&SecretBytes>) -> Result<Support, Fault> {
     let aad = b"aad";
     let plaintext = SecretBytes::new(PLAINTEXT.to_vec());
     let encrypted = mechanism::gcm_encrypt(calling, key, aad, &plaintext)?;
@@ -98,7 +100,7 @@ fn reference_gcm(key: &SecretBytes, iv: &[u8; 12], aad: &[u8]) -> Option<Vec<u8>
 
 /// A generated key gives codes, the same for the same message; a known one gives what the process computes.
 pub(crate) fn test_mac(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     generated: ObjectHandle,
     algorithm: MacAlgorithm,
     reference: Option<(ObjectHandle, &SecretBytes)>,
@@ -130,7 +132,7 @@ fn reference_mac(algorithm: MacAlgorithm, key: &SecretBytes) -> aws_lc_rs::hmac:
 }
 
 pub(crate) fn test_blocks(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     mode: BlockMode,
     reference: Option<&SecretBytes>,
@@ -167,7 +169,7 @@ fn reference_first_block(key: &SecretBytes, iv: &Iv) -> Option<Vec<u8>> {
 
 /// A known key that was wrapped in the process encrypts as it does there, and is protected.
 pub(crate) fn test_unwrapping(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     pair: &Made,
     (spec, known): (KeySpec, &SecretBytes),
     hash: OaepHash,
@@ -183,8 +185,8 @@ pub(crate) fn test_unwrapping(
         other => other,
     })?;
     let tested = test_blocks(calling, made.handle, BlockMode::Ecb, Some(known)).and_then(|support| {
-        let attributes = template::read_back(calling.session(), made.handle, Arrival::Unwrapped)?;
-        crate::tier::pkcs11::creating::check(attributes).map_err(|_| wrong("does not protect what it unwraps"))?;
+        let attributes = read_back::read_back(calling.session(), made.handle, Arrival::Unwrapped)?;
+        read_back::check(attributes).map_err(|_| wrong("does not protect what it unwraps"))?;
         Ok(support)
     });
     calling.session().destroy_object(made.handle)?;
@@ -192,7 +194,7 @@ pub(crate) fn test_unwrapping(
 }
 
 pub(crate) fn test_signature(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     spec: KeySpec,
     algorithm: SignatureAlgorithm,
@@ -209,7 +211,7 @@ pub(crate) fn test_signature(
 
 /// Whether what the process encrypted comes out of the token, decoded in this place.
 pub(crate) fn test_oaep(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     spec: KeySpec,
     hash: OaepHash,
@@ -228,7 +230,7 @@ pub(crate) fn test_oaep(
 }
 
 pub(crate) fn test_ecies(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     spec: KeySpec,
     public: Option<&PublicKey>,

@@ -9,8 +9,9 @@ use der::{Encode, Sequence};
 
 use crate::base::{Error, Kind, SecretBytes};
 use crate::model::algorithm::{KeySpec, MacAlgorithm, PaddingMode, SignatureAlgorithm};
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::library::functions::Mechanism;
-use crate::tier::pkcs11::session::open::{Calling, Fault};
+use crate::tier::pkcs11::session::open::OpenSession;
 use crate::tier::{Encrypted, Iv, OaepHash, PublicKey, Sha256Digest, ecies, oaep, padding};
 
 /// Length of an AES-GCM tag in bytes.
@@ -33,7 +34,7 @@ pub(crate) enum OaepDecoding {
 }
 
 pub(crate) fn gcm_encrypt(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     aad: &[u8],
     plaintext: &SecretBytes,
@@ -46,7 +47,7 @@ pub(crate) fn gcm_encrypt(
 }
 
 pub(crate) fn gcm_decrypt(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     iv: &[u8; 12],
     aad: &[u8],
@@ -62,7 +63,7 @@ pub(crate) fn gcm_decrypt(
 
 /// Encrypts whole blocks: CBC with a fresh IV, or ECB.
 pub(crate) fn blocks_encrypt(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     mode: BlockMode,
     padded: &SecretBytes,
@@ -83,7 +84,7 @@ pub(crate) fn blocks_encrypt(
 
 /// Decrypts whole blocks and takes the padding off.
 pub(crate) fn blocks_decrypt(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     how: Mechanism<'_>,
     ciphertext: &[u8],
@@ -109,7 +110,7 @@ pub(crate) enum BlockMode {
 }
 
 pub(crate) fn oaep_decrypt(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     modulus_bytes: usize,
     hash: OaepHash,
@@ -139,7 +140,12 @@ fn left_padded(number: SecretBytes, length: usize) -> SecretBytes {
     padded
 }
 
-pub(crate) fn ecies_decrypt(calling: &Calling<'_>, key: ObjectHandle, spec: KeySpec, blob: &[u8]) -> Result<SecretBytes, Fault> {
+pub(crate) fn ecies_decrypt(
+    calling: &OpenSession<'_>,
+    key: ObjectHandle,
+    spec: KeySpec,
+    blob: &[u8],
+) -> Result<SecretBytes, Fault> {
     let sealed = ecies::Sealed::parse(blob)?;
     // An off-curve point never reaches the token.
     PublicKey::from_point(spec, sealed.ephemeral()).map_err(|_| Error::undecryptable())?;
@@ -149,7 +155,7 @@ pub(crate) fn ecies_decrypt(calling: &Calling<'_>, key: ObjectHandle, spec: KeyS
 
 /// CKM_ECDH1_DERIVE without a KDF (PKCS #11, section 6.3.17): the x coordinate of the shared point. It must come out of the token, since no
 /// token knows the KDF of ECIES_DH_SHA_1_XOR_HMAC; it is good for one message.
-fn agree(calling: &Calling<'_>, key: ObjectHandle, point: &[u8]) -> Result<SecretBytes, Fault> {
+fn agree(calling: &OpenSession<'_>, key: ObjectHandle, point: &[u8]) -> Result<SecretBytes, Fault> {
     let how = cryptoki::mechanism::Mechanism::Ecdh1Derive(Ecdh1DeriveParams::new(EcKdf::null(), point));
     let template = [
         Attribute::Class(ObjectClass::SECRET_KEY),
@@ -182,7 +188,7 @@ pub(crate) fn digest_info(digest: &Sha256Digest) -> [u8; SHA256_DIGEST_INFO.len(
 
 /// Signs a digest. `length` is that of the module's signature in bytes: the modulus, or r and s.
 pub(crate) fn sign(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     algorithm: SignatureAlgorithm,
     digest: &Sha256Digest,
@@ -200,7 +206,7 @@ pub(crate) fn sign(
 
 /// The code of a message.
 pub(crate) fn mac(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     key: ObjectHandle,
     algorithm: MacAlgorithm,
     message: &SecretBytes,

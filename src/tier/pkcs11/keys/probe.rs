@@ -16,40 +16,26 @@ use cryptoki::object::ObjectHandle;
 use crate::base::{Error, Kind, SecretBytes};
 use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, MacAlgorithm, SignatureAlgorithm};
 use crate::tier::pkcs11::OaepPolicy;
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::answer::{self, Finding};
 use crate::tier::pkcs11::keys::bad_input::{OaepFlaw, flawed_oaep, flawed_wrapping, forged_gcm, long_blocks, long_gcm, long_mac};
 use crate::tier::pkcs11::keys::known_answers::{
     known_key, test_blocks, test_ecies, test_gcm, test_key, test_mac, test_oaep, test_signature, test_unwrapping, wrong,
 };
 use crate::tier::pkcs11::keys::known_good::{self, Specimen};
+use crate::tier::pkcs11::keys::learnt::{self, Answer, Learnt};
 use crate::tier::pkcs11::keys::mechanism::{BlockMode, OaepDecoding};
 use crate::tier::pkcs11::keys::template::{self, Residence, Strictness};
 use crate::tier::pkcs11::keys::unwrapping;
-use crate::tier::pkcs11::session::open::{Calling, Fault};
-use crate::tier::pkcs11::slot::learnt::{self, Answer};
+use crate::tier::pkcs11::library::computes::Computes;
+use crate::tier::pkcs11::session::open::OpenSession;
 use crate::tier::{Ability, Capabilities, Capability, OaepHash, PublicKey, Support, modulus_bytes};
 
 /// What the probes found.
 pub(crate) struct Probed {
-    pub(crate) capabilities: Capabilities,
-    pub(crate) strictness: Strictness,
-    /// Of what is unwrapped.
-    pub(crate) unwrapping: Strictness,
+    pub(crate) learnt: Learnt,
     /// Where the module's time goes.
     pub(crate) computes: Computes,
-    /// The module's words for input that is no good.
-    pub(crate) answers: Vec<Answer>,
-    /// Which keys of the process's own show whether the token is well.
-    pub(crate) specimens: Vec<Specimen>,
-}
-
-/// Where a module computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Computes {
-    /// On the cores of this machine, in the thread of the caller: a token in software.
-    Here,
-    /// Elsewhere: its callers wait.
-    Elsewhere,
 }
 
 /// How much of its time the calling thread is on a core in most tests of a module that computes there. A machine that is busy
@@ -66,7 +52,7 @@ const TIMINGS: usize = 5;
 ///
 /// # Errors
 /// The first fault; or that an answer was given once and not again.
-pub(crate) fn probe(calling: &Calling<'_>, oaep: OaepPolicy) -> Result<Probed, Fault> {
+pub(crate) fn probe(calling: &OpenSession<'_>, oaep: OaepPolicy) -> Result<Probed, Fault> {
     let first = Prober::run(calling, oaep)?;
     if first.unclear.is_empty() {
         return Ok(first.probed());
@@ -83,7 +69,7 @@ pub(crate) fn probe(calling: &Calling<'_>, oaep: OaepPolicy) -> Result<Probed, F
 
 /// One pass of all tests.
 struct Prober<'a> {
-    calling: &'a Calling<'a>,
+    calling: &'a OpenSession<'a>,
     strictness: Strictness,
     /// Of what is unwrapped.
     unwrapping: Strictness,
@@ -104,7 +90,7 @@ fn on_a_core() -> Duration {
 }
 
 impl<'a> Prober<'a> {
-    fn run(calling: &'a Calling<'a>, oaep: OaepPolicy) -> Result<Self, Fault> {
+    fn run(calling: &'a OpenSession<'a>, oaep: OaepPolicy) -> Result<Self, Fault> {
         let mut prober = Self {
             calling,
             strictness: Strictness::Basic,
@@ -134,11 +120,13 @@ impl<'a> Prober<'a> {
     fn probed(self) -> Probed {
         Probed {
             computes: computes(self.computing),
-            capabilities: Capabilities::new(self.lines),
-            strictness: self.strictness,
-            unwrapping: self.unwrapping,
-            answers: self.answers,
-            specimens: self.specimens,
+            learnt: Learnt {
+                answers: self.answers,
+                specimens: self.specimens,
+                capabilities: Capabilities::new(self.lines),
+                strictness: self.strictness,
+                unwrapping: self.unwrapping,
+            },
         }
     }
 
@@ -174,7 +162,7 @@ impl<'a> Prober<'a> {
                 Ok(error.message().trim_end_matches('.').to_owned())
             }
             broken @ (Fault::Ours(_) | Fault::Broken(..)) => Err(broken),
-            Fault::Module(failure) | Fault::Key(failure, _) => {
+            Fault::Module(failure) | Fault::Key(failure) => {
                 let reason = format!("the token's {}", answer::name(&failure));
                 match answer::finding(&failure, self.calling.profile()) {
                     Finding::Lacks => Ok(reason),
@@ -262,7 +250,7 @@ impl<'a> Prober<'a> {
                 // It takes it, or the process sees what is wrong.
                 Ok(()) | Err(Fault::Ours(_)) => return Ok(()),
                 Err(broken @ Fault::Broken(..)) => return Err(broken),
-                Err(Fault::Module(failure) | Fault::Key(failure, _)) => failure,
+                Err(Fault::Module(failure) | Fault::Key(failure)) => failure,
             };
             good()?;
             let answer = Answer::of(&failure, ability);

@@ -1,4 +1,4 @@
-//! Key objects in the token: templates, generation, import, reading back.
+//! Key objects in the token: templates, generation, import.
 //!
 //! Templates are strict and complete: what a template omits, modules set as they like (SoftHSM: not sensitive, most uses
 //! allowed). Only the private half of a pair becomes a token object; the public half is kept by the service.
@@ -11,9 +11,8 @@ use zeroize::Zeroize;
 
 use crate::base::{Error, Kind, Result, SecretBytes};
 use crate::model::algorithm::{Curve, Family, KeySpec, KeyUsage, MacAlgorithm};
-use crate::model::key::{Arrival, KeyAttributes};
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::session::find::Form;
-use crate::tier::pkcs11::session::open::Fault;
 use crate::tier::{NewKey, PublicKey};
 
 /// 65537, the public exponent of every RSA key (FIPS 186-5, section 5.1).
@@ -322,35 +321,4 @@ fn wipe(attribute: &mut Attribute) {
         | Attribute::Coefficient(secret) => secret.zeroize(),
         _ => {}
     }
-}
-
-/// What the token says of a key object, which came into it this way.
-pub(crate) fn read_back(session: &Session, handle: ObjectHandle, arrival: Arrival) -> Result<KeyAttributes, Fault> {
-    let wanted = [
-        AttributeType::Local,
-        AttributeType::Sensitive,
-        AttributeType::AlwaysSensitive,
-        AttributeType::Extractable,
-        AttributeType::NeverExtractable,
-    ];
-    // What the token does not tell counts as the worse answer.
-    let mut read = KeyAttributes {
-        arrival,
-        local: false,
-        sensitive: false,
-        always_sensitive: false,
-        extractable: true,
-        never_extractable: false,
-    };
-    for attribute in session.get_attributes(handle, &wanted)? {
-        match attribute {
-            Attribute::Local(value) => read.local = value,
-            Attribute::Sensitive(value) => read.sensitive = value,
-            Attribute::AlwaysSensitive(value) => read.always_sensitive = value,
-            Attribute::Extractable(value) => read.extractable = value,
-            Attribute::NeverExtractable(value) => read.never_extractable = value,
-            _ => {}
-        }
-    }
-    Ok(read)
 }

@@ -11,9 +11,10 @@ use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 
 use crate::base::{Error, Kind};
 use crate::model::algorithm::{Family, KeySpec, KeyUsage};
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::keys::identity::{KnownBy, Wanted};
 use crate::tier::pkcs11::keys::template::{self, Made, Residence, Strictness};
-use crate::tier::pkcs11::session::open::{Calling, Fault};
+use crate::tier::pkcs11::session::open::OpenSession;
 use crate::tier::unwrapper::{UNWRAPPING_BYTES, UNWRAPPING_SPEC};
 use crate::tier::{NewKey, OaepHash};
 
@@ -30,7 +31,7 @@ pub(crate) fn wanted(id: Vec<u8>) -> Wanted {
 
 /// Makes a pair that unwraps: its private half does that alone, its public half leaves the token as every one does.
 pub(crate) fn generate_pair(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     new: &NewKey,
     residence: Residence,
     strictness: Strictness,
@@ -51,7 +52,7 @@ pub(crate) fn generate_pair(
 /// [`Kind::Undecryptable`] for a ciphertext of a wrong length, [`Kind::InvalidParameter`] for material of a wrong one: that is
 /// destroyed.
 pub(crate) fn unwrap(
-    calling: &Calling<'_>,
+    calling: &OpenSession<'_>,
     new: &NewKey,
     pair: ObjectHandle,
     hash: OaepHash,
@@ -90,7 +91,7 @@ fn mechanism(hash: OaepHash) -> Mechanism<'static> {
 }
 
 /// A token takes what comes out of the padding for a key; only CKA_VALUE_LEN tells whether it was one.
-fn check_length(calling: &Calling<'_>, key: ObjectHandle, spec: KeySpec) -> Result<(), Fault> {
+fn check_length(calling: &OpenSession<'_>, key: ObjectHandle, spec: KeySpec) -> Result<(), Fault> {
     let bytes = match spec.family() {
         Family::Aes { key_bytes } => key_bytes,
         Family::Hmac(algorithm) => algorithm.bytes(),

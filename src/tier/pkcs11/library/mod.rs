@@ -1,5 +1,6 @@
 //! The loaded module: its functions, when it may be called, and which of its tokens is meant.
 
+pub(crate) mod computes;
 pub(crate) mod functions;
 pub(crate) mod gate;
 pub(crate) mod module;

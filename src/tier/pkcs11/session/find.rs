@@ -10,7 +10,7 @@ use cryptoki::session::Session;
 
 use crate::model::KeyVersionId;
 use crate::model::algorithm::{Family, KeySpec};
-use crate::tier::pkcs11::session::open::Fault;
+use crate::tier::pkcs11::answer::fault::Fault;
 
 /// Class and type of a key object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,12 @@
 //! are the keys that they are taken for, and which keys are not used because none did.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
-use crate::tier::pkcs11::keys::identity::Refusal;
+use crate::base::{Error, Kind};
 use crate::tier::pkcs11::session::epoch::Epoch;
 use crate::tier::pkcs11::session::find::{Extent, Found, Sweep};
 
@@ -57,6 +58,32 @@ pub(crate) struct Oddities {
     pub(crate) risen: Vec<Vec<u8>>,
     /// Ids that several keys have.
     pub(crate) several: Vec<Vec<u8>>,
+}
+
+/// Why a key is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Several keys in the token have its id.
+    Several,
+    /// The key that has its id is another one.
+    Another,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Several => "several keys in the token have its CKA_ID",
+            Self::Another => "the key in the token that has its CKA_ID is another one",
+        })
+    }
+}
+
+impl Refusal {
+    /// What a caller is told.
+    pub(crate) fn error(self, id: &[u8]) -> Error {
+        let id = String::from_utf8_lossy(id);
+        Error::new(Kind::Internal, format!("The key {id} is not used: {self}. Whoever looks after the token must take it out."))
+    }
 }
 
 /// The map of one epoch.

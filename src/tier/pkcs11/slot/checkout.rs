@@ -14,7 +14,8 @@ use crate::tier::pkcs11::library::gate::Pass;
 use crate::tier::pkcs11::library::module::Neighbour;
 use crate::tier::pkcs11::queue::lane::Permit;
 use crate::tier::pkcs11::session::epoch::Epoch;
-use crate::tier::pkcs11::slot::sessions::{Back, CheckIn, Closing, Fate, Place, Ticket};
+use crate::tier::pkcs11::slot::order::Place;
+use crate::tier::pkcs11::slot::sessions::{Back, CheckIn, Closing, Fate, Ticket};
 use crate::tier::pkcs11::slot::slot::{Login, Slot, close_if_ours};
 
 /// A call that is on the list.

@@ -11,9 +11,8 @@ use tokio::time::timeout_at;
 
 use crate::base::{Error, Kind, Result};
 use crate::tier::pkcs11::queue::lane::{self, Job, Permit, Refused};
-use crate::tier::pkcs11::session::open::{Calling, Fault};
-use crate::tier::pkcs11::slot::sessions::Place;
-use crate::tier::pkcs11::slot::slot::{Order, Slot};
+use crate::tier::pkcs11::slot::order::{Call, Order, Place};
+use crate::tier::pkcs11::slot::slot::Slot;
 use crate::tier::pkcs11::slot::tries::Attempt;
 
 /// How long a call that found its epoch over waits before it looks again.
@@ -26,20 +25,20 @@ impl Slot {
     /// # Errors
     /// [`Kind::Throttled`] when it may go through later: the queue is full, the deadline passes in it, the slot is being recovered;
     /// [`Kind::Unavailable`] when the call itself is overdue, a person must help or the slot is closed; else what `call` said.
-    pub(crate) async fn run<T, F>(self: &Arc<Self>, order: Order, call: F) -> Result<T>
+    pub(crate) async fn run<T, C>(self: &Arc<Self>, order: Order, call: C) -> Result<T>
     where
         T: Send + 'static,
-        F: Fn(&Calling<'_>) -> Result<T, Fault> + Send + 'static,
+        C: Call<T> + 'static,
     {
         let result = self.serve(order, call).await;
         self.counters.ended(order.operation, result.as_ref().err().map(Error::kind));
         result
     }
 
-    async fn serve<T, F>(self: &Arc<Self>, order: Order, call: F) -> Result<T>
+    async fn serve<T, C>(self: &Arc<Self>, order: Order, call: C) -> Result<T>
     where
         T: Send + 'static,
-        F: Fn(&Calling<'_>) -> Result<T, Fault> + Send + 'static,
+        C: Call<T> + 'static,
     {
         let mut call = call;
         let mut repeated = false;
@@ -69,10 +68,10 @@ impl Slot {
     }
 
     /// Has the call served in the lane of its place.
-    async fn attempt_in_turn<T, F>(self: &Arc<Self>, order: Order, call: F) -> Result<Attempt<T, F>>
+    async fn attempt_in_turn<T, C>(self: &Arc<Self>, order: Order, call: C) -> Result<Attempt<T, C>>
     where
         T: Send + 'static,
-        F: Fn(&Calling<'_>) -> Result<T, Fault> + Send + 'static,
+        C: Call<T> + 'static,
     {
         let (mut order, mut call) = (order, call);
         loop {
@@ -128,10 +127,10 @@ enum Answer<T, F> {
     Refused(Refused, F),
 }
 
-impl<T, F> Job for Errand<T, F>
+impl<T, C> Job for Errand<T, C>
 where
     T: Send + 'static,
-    F: Fn(&Calling<'_>) -> Result<T, Fault> + Send + 'static,
+    C: Call<T> + 'static,
 {
     fn start(self: Box<Self>, permit: Permit) {
         let slot = Arc::clone(&self.slot);

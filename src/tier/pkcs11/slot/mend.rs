@@ -14,15 +14,13 @@ use std::time::{Duration, Instant};
 use cryptoki::error::Error as Failure;
 use cryptoki::session::{Session, SessionState};
 
-use crate::base::Error;
 use crate::base::lock;
 use crate::tier::pkcs11::answer::{self, Level};
-use crate::tier::pkcs11::keys::identity::Refusal;
 use crate::tier::pkcs11::library::module::{NoToken, NotNow};
 use crate::tier::pkcs11::session::canary::Canary;
 use crate::tier::pkcs11::session::epoch::Epoch;
 use crate::tier::pkcs11::session::find::{self, Sweep};
-use crate::tier::pkcs11::session::handles::Oddities;
+use crate::tier::pkcs11::session::handles::{Oddities, Refusal};
 use crate::tier::pkcs11::slot::health::{Failed, Then, Why, deeper};
 use crate::tier::pkcs11::slot::login::{Halt, log_in};
 use crate::tier::pkcs11::slot::pin::Answer;
@@ -86,18 +84,15 @@ impl Ready {
     /// Begins the epoch. The condition follows.
     pub(crate) fn begin(self, slot: &Slot) -> u64 {
         let epoch = self.epoch.number;
-        let Oddities { risen, several } = lock(&slot.handles).begin(self.epoch, self.sweep);
+        let Oddities { risen, several } = slot.memory.handles().begin(self.epoch, self.sweep);
         for id in several {
-            slot.tell_refusal(&id, Refusal::Several);
+            slot.memory.tell_refusal(&id, Refusal::Several);
         }
         for id in risen {
             tracing::warn!(token = %slot.name(), cka_id = %String::from_utf8_lossy(&id), "a destroyed object is back in the token; it is destroyed again");
             slot.orphan(id);
         }
-        *lock(&slot.canary) = self.canary;
-        if self.canary.is_some() {
-            slot.hatched.store(true, Ordering::Release);
-        }
+        slot.memory.keep_canary(self.canary);
         *lock(&slot.login) = Some(self.login);
         slot.fit_to_token();
         slot.pool.begin(self.epoch, self.kept);
@@ -185,7 +180,7 @@ fn reach(slot: &Arc<Slot>, level: Level, answer: Option<&Answer>) -> Result<Read
         Err(NoToken::None(text)) => return Err(Failed::soon(Level::Module, text).into()),
         Err(NoToken::Misconfigured(text)) => return Err(Failed::down(Why::Configuration, text).into()),
     };
-    slot.found(token.clone());
+    slot.memory.found(token.clone());
     let epoch = Epoch { number: 0, initialisation: pass.initialisation, slot_id: token.slot_id };
     let session = Opened::new(slot.open(epoch).map_err(broken(next))?, epoch);
     log_in(slot, &session, &token, answer, next)?;
@@ -246,7 +241,7 @@ pub(crate) fn why_not(not_now: &NotNow, module: &Path) -> String {
 fn close_all(slot: &Slot, initialisation: u64) {
     let login = lock(&slot.login).take();
     let idle = slot.pool.take_idle();
-    *lock(&slot.canary) = None;
+    slot.memory.take_canary();
     let Some(epoch) = slot.pool.last_epoch().or(login.as_ref().map(|login| login.epoch)) else { return };
     if epoch.initialisation != initialisation || another_token_is_at(slot, epoch.slot_id) {
         return;
@@ -285,13 +280,13 @@ fn relogin(slot: &Slot, session: &Session, answer: Option<&Answer>) -> Result<()
 
 /// The new epoch: canary and sweep.
 fn ready(slot: &Arc<Slot>, mut session: Opened, sessions: Sessions, level: Level) -> Result<Ready, Failed> {
-    let known = lock(&slot.handles).len();
+    let known = slot.memory.handles().len();
     let epoch = Epoch { number: new_epoch(), ..session.epoch };
     session.epoch = epoch;
     let sweep = match find::sweep(&session, Some(Instant::now() + SWEEP)) {
         Ok(sweep) => sweep,
         Err(fault) => {
-            let text = Error::from(fault);
+            let text = fault.to_caller(slot.profile());
             *lock(&slot.login) = Some(session.hand_on());
             return Err(Failed::soon(deeper(level), format!("the token's objects cannot be listed: {}", text.causes())));
         }
@@ -302,7 +297,7 @@ fn ready(slot: &Arc<Slot>, mut session: Opened, sessions: Sessions, level: Level
         return Err(Failed::soon(Level::Module, "the token shows none of its keys".to_owned()));
     }
     // Its key lives in the login session; that of the epoch before ended with the login, or is not trusted any more.
-    if let (Sessions::Keep, Some(former)) = (sessions, lock(&slot.canary).take()) {
+    if let (Sessions::Keep, Some(former)) = (sessions, slot.memory.take_canary()) {
         former.let_go(&session);
     }
     let canary = Canary::hatch(slot.functions(), &session).ok();

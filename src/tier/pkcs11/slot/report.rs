@@ -25,7 +25,7 @@ impl Slot {
         let occupancy = self.pool.occupancy();
         let holds_login = lock(&self.login).is_some();
         let logged_in = self.pool.epoch().is_some();
-        let (generator, generator_failures) = self.random().generator();
+        let (generator, generator_failures) = self.memory.random().generator();
         let (failed_recoveries, logins, written_off) = self.counters.totals();
         SlotStatus {
             module: self.lease.path().display().to_string(),
@@ -54,7 +54,9 @@ impl Slot {
             logins,
             written_off,
             failing_keys: self.suspects.names(),
-            refused: lock(&self.handles)
+            refused: self
+                .memory
+                .handles()
                 .refused()
                 .into_iter()
                 .map(|(id, why)| (String::from_utf8_lossy(&id).into_owned(), why))

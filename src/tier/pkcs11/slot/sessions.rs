@@ -14,17 +14,7 @@ use tokio::sync::Notify;
 
 use crate::tier::pkcs11::queue::lane::Permit;
 use crate::tier::pkcs11::session::epoch::Epoch;
-
-/// Where a call runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// In a task on the runtime: for calls shorter than a hand-over between threads.
-    Inline,
-    /// On a session thread.
-    Thread,
-    /// On a session thread, in the lane of key generation: nobody else waits for it.
-    Generation,
-}
+use crate::tier::pkcs11::slot::order::Place;
 
 /// A call that was checked out.
 pub(crate) struct Ticket {

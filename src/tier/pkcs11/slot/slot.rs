@@ -5,22 +5,19 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 use cryptoki::error::Error as Failure;
-use cryptoki::mechanism::MechanismType;
 use cryptoki::session::Session;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use crate::base::{Error, Kind, Result, lock};
-use crate::tier::pkcs11::answer::{Level, Profile};
-use crate::tier::pkcs11::key;
-use crate::tier::pkcs11::keys::identity::Refusal;
-use crate::tier::pkcs11::keys::known_good::Vouchers;
-use crate::tier::pkcs11::keys::probe::{Computes, Probed};
+use crate::tier::Ability;
+use crate::tier::pkcs11::answer::{self, Level, Profile};
+use crate::tier::pkcs11::library::computes::Computes;
 use crate::tier::pkcs11::library::functions::Functions;
 use crate::tier::pkcs11::library::module::{Lease, Neighbour};
 use crate::tier::pkcs11::library::token::TokenSummary;
@@ -28,40 +25,27 @@ use crate::tier::pkcs11::queue::lane::Lane;
 use crate::tier::pkcs11::queue::reserve::SPARE_WORKERS;
 use crate::tier::pkcs11::queue::threads::Threads;
 use crate::tier::pkcs11::queue::workers::Workers;
-use crate::tier::pkcs11::session::canary::{Canary, Stumbles};
 use crate::tier::pkcs11::session::epoch::Epoch;
-use crate::tier::pkcs11::session::handles::Handles;
-use crate::tier::pkcs11::session::random::Random;
+use crate::tier::pkcs11::session::known_good::KnownGood;
+use crate::tier::pkcs11::session::memory::TokenMemory;
+use crate::tier::pkcs11::session::open::OpenSession;
 use crate::tier::pkcs11::slot::counters::Counters;
 use crate::tier::pkcs11::slot::health::{self, Admission, Change, Condition, Machine};
-use crate::tier::pkcs11::slot::learnt::Learnt;
 use crate::tier::pkcs11::slot::notes::LoginNotesInMemory;
+use crate::tier::pkcs11::slot::order::{Order, Place};
 use crate::tier::pkcs11::slot::pin::Asked;
-use crate::tier::pkcs11::slot::sessions::{Place, Pool};
-use crate::tier::pkcs11::slot::status::Operation;
+use crate::tier::pkcs11::slot::sessions::Pool;
+use crate::tier::pkcs11::slot::stumbles::Stumbles;
 use crate::tier::pkcs11::slot::supervisor::Watch;
 use crate::tier::pkcs11::slot::suspects::Suspects;
+use crate::tier::pkcs11::slot::vouchers::Vouchers;
 use crate::tier::pkcs11::{Oversubscription, Settings};
-use crate::tier::{Ability, Share};
 
 /// Sessions that a slot needs besides the working ones: for the login, and for making keys.
 const OTHER_SESSIONS: usize = 2;
 
 /// Session threads for each core that a module computes on: the next call is there when one ends.
 const THREADS_PER_CORE: usize = 2;
-
-/// A call that is asked for.
-#[derive(Clone, Copy)]
-pub(crate) struct Order {
-    /// For the counters.
-    pub(crate) operation: Operation,
-    /// Whose it is.
-    pub(crate) share: Share,
-    /// Where it runs if it can.
-    pub(crate) place: Place,
-    /// When it is answered at the latest.
-    pub(crate) deadline: tokio::time::Instant,
-}
 
 /// A session that holds the login.
 pub(crate) struct Login {
@@ -76,8 +60,8 @@ struct Spread {
 }
 
 /// Whether any call is short enough for a worker of the runtime.
-#[derive(Clone, Copy)]
-enum InlineCalls {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InlineCalls {
     Some,
     /// Then all sessions are for session threads.
     None,
@@ -97,15 +81,12 @@ pub(crate) struct Slot {
     pub(crate) lease: Lease,
     pub(crate) pool: Pool,
     pub(crate) login: Mutex<Option<Login>>,
-    pub(crate) handles: Mutex<Handles>,
-    pub(crate) canary: Mutex<Option<Canary>>,
+    pub(crate) memory: TokenMemory,
     pub(crate) stumbles: Stumbles,
     pub(crate) vouchers: Vouchers,
     pub(crate) suspects: Suspects,
     /// Of whose family an operation failed last that must succeed.
     pub(crate) doubted: Mutex<Option<Ability>>,
-    /// Whether the token ever made one.
-    pub(crate) hatched: AtomicBool,
     /// Ids of objects that nobody was told of and that are still to be destroyed.
     pub(crate) orphans: Mutex<Vec<Vec<u8>>>,
     pub(crate) counters: Counters,
@@ -118,7 +99,7 @@ pub(crate) struct Slot {
     pub(crate) hung_inline: AtomicUsize,
     pub(crate) watch: Watch,
     /// What the tests of the token taught, once they ended.
-    learnt: OnceLock<Learnt>,
+    known_good: OnceLock<Arc<dyn KnownGood>>,
     /// How calls are spread, once that is known.
     spread: OnceLock<Spread>,
     sessions: Arc<Lane>,
@@ -127,8 +108,6 @@ pub(crate) struct Slot {
     /// Whether a success changes nothing: saves the lock.
     calm: AtomicBool,
     changed: watch::Sender<u64>,
-    random: Random,
-    token: RwLock<Option<(Arc<TokenSummary>, Profile)>>,
     me: Weak<Slot>,
 }
 
@@ -141,14 +120,12 @@ impl Slot {
         let slot = Arc::new_cyclic(|me: &Weak<Slot>| Self {
             pool: Pool::default(),
             login: Mutex::default(),
-            handles: Mutex::default(),
-            canary: Mutex::default(),
+            memory: TokenMemory::new(settings.token.to_string()),
             stumbles: Stumbles::default(),
             vouchers: Vouchers::default(),
             suspects: Suspects::default(),
             doubted: Mutex::default(),
-            learnt: OnceLock::new(),
-            hatched: AtomicBool::new(false),
+            known_good: OnceLock::new(),
             orphans: Mutex::default(),
             counters: Counters::default(),
             threads: Threads::new("pkcs11-session"),
@@ -166,8 +143,6 @@ impl Slot {
             machine: Mutex::new(Machine::new(Instant::now())),
             calm: AtomicBool::new(false),
             changed: watch::Sender::new(0),
-            random: Random::default(),
-            token: RwLock::default(),
             me: Weak::clone(me),
             lease,
             settings,
@@ -179,23 +154,22 @@ impl Slot {
 
     /// What the token said of itself when it was found last.
     pub(crate) fn token(&self) -> Option<Arc<TokenSummary>> {
-        self.token.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(token, _)| Arc::clone(token))
-    }
-
-    /// Notes what the token says of itself.
-    pub(crate) fn found(&self, token: TokenSummary) {
-        let profile = Profile::of(&token.manufacturer, &token.model);
-        *self.token.write().unwrap_or_else(PoisonError::into_inner) = Some((Arc::new(token), profile));
+        self.memory.token()
     }
 
     /// How a person knows the token, for the log.
     pub(crate) fn name(&self) -> String {
-        self.token().map_or_else(|| self.settings.token.to_string(), |token| token.label.clone())
+        self.memory.name()
     }
 
     /// How the module behaves.
     pub(crate) fn profile(&self) -> Profile {
-        self.token.read().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(Profile::Standard, |(_, profile)| *profile)
+        self.memory.profile()
+    }
+
+    /// A session in the hands of a call.
+    pub(crate) fn in_hand<'a>(&'a self, session: &'a Session, epoch: Epoch) -> OpenSession<'a> {
+        OpenSession::new(&self.lease, &self.memory, session, epoch)
     }
 
     /// How many sessions may work at once.
@@ -212,23 +186,14 @@ impl Slot {
     }
 
     /// What the tests of the token taught; nothing before they ended.
-    pub(crate) fn learnt(&self) -> Option<&Learnt> {
-        self.learnt.get()
+    pub(crate) fn known_good(&self) -> Option<&dyn KnownGood> {
+        self.known_good.get().map(|known_good| &**known_good)
     }
 
     /// Keeps what the tests taught, and spreads calls as fits the module.
-    pub(crate) fn learn(&self, probed: &Probed) {
-        let _ = self.learnt.set(Learnt {
-            answers: probed.answers.clone(),
-            specimens: probed.specimens.clone(),
-            capabilities: probed.capabilities.clone(),
-            strictness: probed.strictness,
-            unwrapping: probed.unwrapping,
-        });
-        let inline = probed.capabilities.iter().any(|line| key::is_inline(line.cost));
-        let _ = self
-            .spread
-            .set(Spread { computes: probed.computes, inline: if inline { InlineCalls::Some } else { InlineCalls::None } });
+    pub(crate) fn learn(&self, known_good: Arc<dyn KnownGood>, computes: Computes, inline: InlineCalls) {
+        let _ = self.known_good.set(known_good);
+        let _ = self.spread.set(Spread { computes, inline });
         self.fit_to_token();
     }
 
@@ -268,12 +233,6 @@ impl Slot {
         order.deadline.into_std().max(begun + patience)
     }
 
-    /// Says that a key is not used.
-    pub(crate) fn tell_refusal(&self, id: &[u8], why: Refusal) {
-        let id = String::from_utf8_lossy(id);
-        tracing::error!(token = %self.name(), cka_id = %id, %why, "a key is not used until somebody has looked after the token");
-    }
-
     /// Those who wait in front of the slot.
     pub(crate) fn waiting(&self) -> usize {
         self.sessions.waiting() + self.inline.as_ref().map_or(0, |inline| inline.lane.waiting())
@@ -297,7 +256,7 @@ impl Slot {
                 Admission::Go => return Ok(()),
                 Admission::Refuse(error) => return Err(error),
                 Admission::Wait => {
-                    timeout_at(deadline, changed.changed()).await.map_err(|_| health::away())?.map_err(Error::internal)?;
+                    timeout_at(deadline, changed.changed()).await.map_err(|_| answer::away())?.map_err(Error::internal)?;
                 }
             }
         }
@@ -390,20 +349,9 @@ impl Slot {
         }
     }
 
-    /// The least and the most length of the keys of a mechanism, in the mechanism's own unit.
-    pub(crate) fn key_sizes(&self, epoch: Epoch, mechanism: MechanismType) -> Result<(usize, usize), Failure> {
-        let info = self.lease.context()?.get_mechanism_info(epoch.slot_id.try_into()?, mechanism)?;
-        Ok((info.min_key_size(), info.max_key_size()))
-    }
-
     /// The fast path.
     pub(crate) fn functions(&self) -> &Functions {
         self.lease.functions()
-    }
-
-    /// Random bytes, of the token and of the process.
-    pub(crate) fn random(&self) -> &Random {
-        &self.random
     }
 }
 

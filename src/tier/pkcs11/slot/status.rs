@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use crate::tier::pkcs11::answer::Level;
-pub use crate::tier::pkcs11::keys::identity::Refusal;
 pub use crate::tier::pkcs11::library::token::{PinState, TokenSummary};
+pub use crate::tier::pkcs11::session::handles::Refusal;
 pub use crate::tier::pkcs11::slot::health::Why;
 
 /// The kinds of call, as they are counted.

@@ -12,16 +12,19 @@ use cryptoki::session::Session;
 use crate::base::Error;
 use crate::base::lock;
 use crate::tier::Share;
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::answer::{self, Level};
 use crate::tier::pkcs11::library::registry;
 use crate::tier::pkcs11::session::epoch::Epoch;
-use crate::tier::pkcs11::session::open::{Calling, Fault};
+use crate::tier::pkcs11::session::open::OpenSession;
 use crate::tier::pkcs11::slot::checkout::CheckedOut;
 use crate::tier::pkcs11::slot::health::{Change, Condition, Failed, Machine, Why};
 use crate::tier::pkcs11::slot::mend::{self, Ready};
+use crate::tier::pkcs11::slot::order::Order;
+use crate::tier::pkcs11::slot::order::Place;
 use crate::tier::pkcs11::slot::pin::Answer;
-use crate::tier::pkcs11::slot::sessions::{Fate, Occupancy, Place, WrittenOff};
-use crate::tier::pkcs11::slot::slot::{Order, Slot, close_if_ours};
+use crate::tier::pkcs11::slot::sessions::{Fate, Occupancy, WrittenOff};
+use crate::tier::pkcs11::slot::slot::{Slot, close_if_ours};
 use crate::tier::pkcs11::slot::status::Operation;
 use crate::tier::pkcs11::slot::tries::Attempt;
 
@@ -405,7 +408,7 @@ impl Slot {
         let slot = Arc::clone(self);
         let job = move || {
             // How it went is told to the condition as that of any call is.
-            let _ = slot.attempt(slot.own_order(), None, |calling: &Calling<'_>| calling.check_health());
+            let _ = slot.attempt(slot.own_order(), None, |session: &OpenSession<'_>| slot.check_health(session));
             ended(&slot);
             None
         };
@@ -477,7 +480,7 @@ impl Slot {
             if Instant::now() >= last_call {
                 return;
             }
-            let call = |calling: &Calling<'_>| calling.destroy(&id);
+            let call = |session: &OpenSession<'_>| session.destroy(&id);
             match self.attempt(self.own_order(), None, call).0 {
                 Attempt::Ran(Ok(())) => {
                     lock(&self.orphans).retain(|other| *other != id);
@@ -543,11 +546,11 @@ impl Slot {
 
     /// What becomes of a session that was asked for random bytes, and what is broken.
     fn ping(&self, session: &Session, epoch: Epoch) -> (Fate, Option<(Level, String)>) {
-        match Calling::new(self, session, epoch).ping() {
+        match self.in_hand(session, epoch).ping() {
             Ok(()) => (Fate::Keep, None),
             Err(Fault::Ours(_)) => (Fate::Close, None),
             Err(Fault::Broken(level, text)) => (Fate::Keep, Some((level, text.to_owned()))),
-            Err(Fault::Module(failure) | Fault::Key(failure, _)) => {
+            Err(Fault::Module(failure) | Fault::Key(failure)) => {
                 self.counters.failed(&failure);
                 match answer::meaning_of(&failure, self.profile()).level {
                     None | Some(Level::Operation) => (Fate::Close, None),

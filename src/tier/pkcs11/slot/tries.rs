@@ -10,15 +10,16 @@ use cryptoki::error::Error as Failure;
 use cryptoki::session::Session;
 
 use crate::base::{Error, Result};
+use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::answer::{self, Level, Tell};
-use crate::tier::pkcs11::keys::known_good::{Health, Subject};
 use crate::tier::pkcs11::queue::lane::Permit;
 use crate::tier::pkcs11::session::epoch::Epoch;
-use crate::tier::pkcs11::session::open::{Calling, Fault};
+use crate::tier::pkcs11::session::known_good::{Health, Subject};
 use crate::tier::pkcs11::slot::checkout::CheckedOut;
-use crate::tier::pkcs11::slot::health;
-use crate::tier::pkcs11::slot::sessions::{Back, Fate, Place, Ticket};
-use crate::tier::pkcs11::slot::slot::{Order, Slot, close_if_ours};
+use crate::tier::pkcs11::slot::order::Place;
+use crate::tier::pkcs11::slot::order::{Call, Order};
+use crate::tier::pkcs11::slot::sessions::{Back, Fate, Ticket};
+use crate::tier::pkcs11::slot::slot::{Slot, close_if_ours};
 use crate::tier::pkcs11::slot::verdict::{Blame, key_fails};
 
 /// How an attempt at a call went.
@@ -45,10 +46,10 @@ enum Verdict<T> {
     NoSession,
 }
 
-enum Once<T> {
+enum Once<'a, T> {
     Verdict(Verdict<T>),
     /// A function failed; which key it was called for.
-    Failed(Failure, Option<Subject>),
+    Failed(Failure, Option<&'a dyn Subject>),
 }
 
 /// The first failure of a call that is repeated.
@@ -62,10 +63,7 @@ struct First {
 
 impl Slot {
     /// Runs `call` here and now on a session of the pool, and gives the permit back unless somebody else has it by now.
-    pub(crate) fn attempt<T, F>(&self, order: Order, permit: Option<Permit>, call: F) -> (Attempt<T, F>, Option<Permit>)
-    where
-        F: Fn(&Calling<'_>) -> Result<T, Fault>,
-    {
+    pub(crate) fn attempt<T, C: Call<T>>(&self, order: Order, permit: Option<Permit>, call: C) -> (Attempt<T, C>, Option<Permit>) {
         let begun = Instant::now();
         let mut out = match self.check_out(order.place, begun, self.overdue(order, begun), permit) {
             Ok(out) => out,
@@ -78,7 +76,7 @@ impl Slot {
         let back = out.conclude(fate, ended);
         if !back.in_time {
             // Its caller was answered long ago; what it made is undone by whoever guards it.
-            return (Attempt::Ran(Err(health::away())), None);
+            return (Attempt::Ran(Err(answer::away())), None);
         }
         self.judge(order, epoch, verdict, back, call)
     }
@@ -90,7 +88,7 @@ impl Slot {
             Verdict::Done(_) | Verdict::Refused(_) | Verdict::Input(_) if !same_epoch => {
                 // A handle of the epoch before may have been another key, and what was not found may have been hidden by a login
                 // that was lost: what came of it is not given out.
-                Attempt::Broken(call, health::away())
+                Attempt::Broken(call, answer::away())
             }
             Verdict::Done(value) => {
                 self.succeeded(epoch.number);
@@ -122,12 +120,7 @@ impl Slot {
 
     /// Runs `call`; mends what is broken of operation and session, and repeats it then, once. Bad input is told from everything else, and
     /// is counted nowhere.
-    fn perform<T>(
-        &self,
-        out: &mut CheckedOut<'_>,
-        order: Order,
-        call: &dyn Fn(&Calling<'_>) -> Result<T, Fault>,
-    ) -> (Verdict<T>, Fate) {
+    fn perform<T>(&self, out: &mut CheckedOut<'_>, order: Order, call: &dyn Call<T>) -> (Verdict<T>, Fate) {
         let CheckedOut { ticket, session: held, .. } = out;
         let mut first: Option<First> = None;
         loop {
@@ -145,7 +138,7 @@ impl Slot {
             };
             let meaning = answer::meaning_of(&failure, self.profile());
             if first.is_none()
-                && !self.is_of_failing_key(&failure, &meaning, subject.as_ref())
+                && !self.is_of_failing_key(&failure, &meaning, subject)
                 && self.may_repeat(&meaning, order)
                 && let Some(level) = self.breaks(ticket.epoch, held.as_ref(), &meaning)
                 && level <= Level::Session
@@ -155,8 +148,7 @@ impl Slot {
                 first = Some(First { blames_input: answer::blames_input(&failure, self.profile()), failure, level });
                 continue;
             }
-            let (verdict, fate) =
-                self.sentence((ticket.epoch, held.as_ref()), (&failure, &meaning), subject.as_ref(), first.as_ref());
+            let (verdict, fate) = self.sentence((ticket.epoch, held.as_ref()), (&failure, &meaning), subject, first.as_ref());
             if !matches!(verdict, Verdict::Input(_)) {
                 first.iter().for_each(|first| self.count(first));
                 self.counters.failed(&failure);
@@ -188,14 +180,14 @@ impl Slot {
         &self,
         (epoch, held): (Epoch, Option<&Session>),
         (failure, meaning): (&Failure, &answer::Meaning),
-        subject: Option<&Subject>,
+        subject: Option<&dyn Subject>,
         first: Option<&First>,
     ) -> (Verdict<T>, Fate) {
         if meaning.tell == Tell::Limit && held.is_none() {
             return (Verdict::NoSession, Fate::Doubt);
         }
         let Some(level) = self.breaks(epoch, held, meaning) else {
-            return (Verdict::Refused(answer::public(failure)), Fate::Keep);
+            return (Verdict::Refused(answer::to_caller(failure, self.profile())), Fate::Keep);
         };
         let fate = match level {
             Level::Operation => Fate::Close,
@@ -216,23 +208,25 @@ impl Slot {
                     && answer::blames_input(failure, self.profile())
                     && !self.stumbles.lately() =>
             {
-                Verdict::Input(answer::public_bad_input(failure))
+                Verdict::Input(answer::bad_input_to_caller(failure))
             }
-            Blame::Input => Verdict::Input(answer::public_fault(failure)),
-            Blame::Request => Verdict::Refused(answer::public_fault(failure)),
+            Blame::Input => Verdict::Input(answer::fault_to_caller(failure, self.profile())),
+            Blame::Request => Verdict::Refused(answer::fault_to_caller(failure, self.profile())),
             Blame::Key => Verdict::Refused(key_fails(failure)),
-            Blame::Slot(level) => Verdict::Broken { level, text: answer::name(failure), error: answer::public_fault(failure) },
+            Blame::Slot(level) => {
+                Verdict::Broken { level, text: answer::name(failure), error: answer::fault_to_caller(failure, self.profile()) }
+            }
         };
         (verdict, fate)
     }
 
     /// A handle that was found a moment ago is not known: the login is lost; or, while what must succeed does, no more than this key is.
     fn why_gone(&self, epoch: Epoch, held: Option<&Session>, meaning: &answer::Meaning) -> Level {
-        if held.is_some_and(|session| Calling::new(self, session, epoch).check_login().is_err()) {
+        if held.is_some_and(|session| self.in_hand(session, epoch).check_login().is_err()) {
             return Level::Login;
         }
         let Some(persistent) = meaning.persistent else { return Level::Operation };
-        match self.health(epoch, held, |calling| calling.canary_health()) {
+        match self.health(epoch, held, |session| session.canary_health()) {
             Health::Works | Health::Unknown => Level::Operation,
             Health::Fails => persistent,
         }
@@ -258,7 +252,7 @@ impl Slot {
     }
 
     /// Runs `call` once. A first answer that was learnt to be about input is believed.
-    fn once<T>(&self, epoch: Epoch, held: &mut Option<Session>, call: &dyn Fn(&Calling<'_>) -> Result<T, Fault>) -> Once<T> {
+    fn once<'c, T>(&self, epoch: Epoch, held: &mut Option<Session>, call: &'c dyn Call<T>) -> Once<'c, T> {
         if held.is_none() {
             match self.open(epoch) {
                 Ok(session) => *held = Some(session),
@@ -266,18 +260,20 @@ impl Slot {
             }
         }
         let Some(session) = held.as_ref() else { return Once::Failed(Failure::InvalidValue, None) };
-        let calling = Calling::new(self, session, epoch);
-        match call(&calling) {
+        let open = self.in_hand(session, epoch);
+        match call.run(&open) {
             Ok(value) => Once::Verdict(Verdict::Done(value)),
             Err(Fault::Ours(error)) => Once::Verdict(Verdict::Refused(error)),
             Err(Fault::Broken(level, text)) => {
-                Once::Verdict(Verdict::Broken { level, text: text.to_owned(), error: health::away().caused_by(text) })
+                Once::Verdict(Verdict::Broken { level, text: text.to_owned(), error: answer::away().caused_by(text) })
             }
             Err(Fault::Module(failure)) => Once::Failed(failure, None),
-            Err(Fault::Key(failure, subject)) if self.is_bad_input(&calling, &failure, &subject) => {
-                Once::Verdict(Verdict::Input(answer::public_bad_input(&failure)))
-            }
-            Err(Fault::Key(failure, subject)) => Once::Failed(failure, Some(subject)),
+            Err(Fault::Key(failure)) => match call.subject() {
+                Some(subject) if self.is_bad_input(&open, &failure, subject) => {
+                    Once::Verdict(Verdict::Input(answer::bad_input_to_caller(&failure)))
+                }
+                subject => Once::Failed(failure, subject),
+            },
         }
     }
 }

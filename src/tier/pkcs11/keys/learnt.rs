@@ -36,7 +36,9 @@ impl PartialEq for Answer {
 
 /// What is known of a module once its token was tested.
 pub(crate) struct Learnt {
+    /// The module's words for input that is no good.
     pub(crate) answers: Vec<Answer>,
+    /// Which keys of the process's own show whether the token is well.
     pub(crate) specimens: Vec<Specimen>,
     pub(crate) capabilities: Capabilities,
     pub(crate) strictness: Strictness,
@@ -45,11 +47,6 @@ pub(crate) struct Learnt {
 }
 
 impl Learnt {
-    /// Whether the module says so of input that is no good.
-    pub(crate) fn is_of_bad_input(&self, failure: &Failure, ability: Ability) -> bool {
-        Answer::of(failure, ability).is_some_and(|answer| self.answers.contains(&answer))
-    }
-
     /// The key of the process's own that an ability can be tried with.
     pub(crate) fn specimen(&self, ability: Ability) -> Option<Specimen> {
         self.specimens.iter().copied().find(|specimen| specimen.ability() == ability)
