@@ -11,13 +11,14 @@ use crate::tier::pkcs11::keys::known_good::KeyUse;
 use crate::tier::pkcs11::keys::learnt::Learnt;
 use crate::tier::pkcs11::keys::read_back;
 use crate::tier::pkcs11::keys::template::Made;
+use crate::tier::pkcs11::learning::not_reached;
 use crate::tier::pkcs11::session::find::{Form, Found};
 use crate::tier::pkcs11::session::known_good::Subject;
 use crate::tier::pkcs11::session::open::OpenSession;
 use crate::tier::pkcs11::slot::order::{Call, Order, Place};
 use crate::tier::pkcs11::slot::slot::Slot;
 use crate::tier::pkcs11::slot::status::Operation;
-use crate::tier::pkcs11::tier::{Pkcs11Tier, not_reached};
+use crate::tier::pkcs11::tier::Pkcs11Tier;
 use crate::tier::{Created, NewKey, Share};
 impl Pkcs11Tier {
     /// Makes the object, checks it, and gives it to the caller or to nobody.
@@ -46,7 +47,7 @@ impl Pkcs11Tier {
             nurse.is_being_made();
             let learnt = &known.get().ok_or_else(not_reached)?.learnt;
             let made = make(session, &new, learnt)?;
-            let attributes = read_back::read_back(session.session(), made.handle, arrival)?;
+            let attributes = read_back::read_back(session.binding(), made.handle, arrival)?;
             read_back::check(attributes)?;
             let way = Way::of(new.spec, new.usage, &learnt.capabilities);
             let check_value = match identity::look_at(session, made.handle, new.spec, way, made.public_key.as_ref())? {

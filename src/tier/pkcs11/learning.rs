@@ -13,7 +13,6 @@ use crate::tier::pkcs11::session::open::OpenSession;
 use crate::tier::pkcs11::slot::order::{Order, Place};
 use crate::tier::pkcs11::slot::slot::{InlineCalls, Slot};
 use crate::tier::pkcs11::slot::status::Operation;
-use crate::tier::pkcs11::tier::{Pkcs11Tier, not_reached};
 use crate::tier::{Description, Share, TierKind};
 
 /// RSA pairs that the tests of what the token can do make, each of which may take as long as a caller's key.
@@ -27,40 +26,43 @@ pub(super) struct Known {
     pub(super) learnt: Arc<Learnt>,
 }
 
-impl Pkcs11Tier {
-    /// Tests it in the background until a test was ended by no fault.
-    pub(super) fn keep_learning(&self) {
-        let (slot, known) = (Arc::downgrade(&self.slot), Arc::clone(&self.known));
-        tokio::spawn(async move {
-            let mut pause = LEARNING_PAUSE.0;
-            while let Some(slot) = slot.upgrade() {
-                if slot.serving().await.is_err() {
-                    return;
-                }
-                if learn(&slot, &known).await.is_ok() {
-                    return;
-                }
-                drop(slot);
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LEARNING_PAUSE.1);
-            }
-        });
-    }
-
-    /// Tests what the token can do until a test was ended by no fault, at most until `deadline`.
-    pub(super) async fn learn_until(&self, deadline: Instant) -> Result<()> {
+/// Tests what the token can do, in the background, until a test was ended by no fault.
+pub(super) fn keep_learning(slot: &Arc<Slot>, known: &Arc<OnceLock<Known>>) {
+    let (slot, known) = (Arc::downgrade(slot), Arc::clone(known));
+    tokio::spawn(async move {
         let mut pause = LEARNING_PAUSE.0;
-        loop {
-            match learn(&self.slot, &self.known).await {
-                Err(error) if Instant::now() + pause >= deadline => {
-                    return Err(Error::new(Kind::Unavailable, "What the token can do could not be found out.").caused_by(error));
-                }
-                Err(_) => tokio::time::sleep(pause).await,
-                Ok(()) => return Ok(()),
+        while let Some(slot) = slot.upgrade() {
+            if slot.serving().await.is_err() {
+                return;
             }
+            if learn(&slot, &known).await.is_ok() {
+                return;
+            }
+            drop(slot);
+            tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LEARNING_PAUSE.1);
         }
+    });
+}
+
+/// Tests what the token can do until a test was ended by no fault, at most until `deadline`.
+pub(super) async fn learn_until(slot: &Arc<Slot>, known: &OnceLock<Known>, deadline: Instant) -> Result<()> {
+    let mut pause = LEARNING_PAUSE.0;
+    loop {
+        match learn(slot, known).await {
+            Err(error) if Instant::now() + pause >= deadline => {
+                return Err(Error::new(Kind::Unavailable, "What the token can do could not be found out.").caused_by(error));
+            }
+            Err(_) => tokio::time::sleep(pause).await,
+            Ok(()) => return Ok(()),
+        }
+        pause = (pause * 2).min(LEARNING_PAUSE.1);
     }
+}
+
+/// Nothing is known of the token yet.
+pub(super) fn not_reached() -> Error {
+    Error::new(Kind::Unavailable, "The hardware security module was not reached yet.")
 }
 
 /// The token is there, and nothing is refused yet for want of an ability.

@@ -15,7 +15,7 @@ use crate::tier::pkcs11::keys::identity::{KnownBy, Wanted, Way};
 use crate::tier::pkcs11::keys::known_good::KeyUse;
 use crate::tier::pkcs11::keys::template::{self, Residence};
 use crate::tier::pkcs11::keys::unwrapping;
-use crate::tier::pkcs11::learning::{Known, PAIRS, learn, not_learnt};
+use crate::tier::pkcs11::learning::{Known, PAIRS, keep_learning, learn, learn_until, not_learnt, not_reached};
 use crate::tier::pkcs11::library::token::TokenSummary;
 use crate::tier::pkcs11::session::find;
 use crate::tier::pkcs11::session::open::OpenSession;
@@ -52,7 +52,7 @@ impl Pkcs11Tier {
             || Error::new(Kind::Unavailable, "The hardware security module did not answer in time when it was connected.");
         let connected = tokio::time::timeout_at(probing, tier.slot.connected()).await.map_err(|_| overdue()).flatten();
         let learnt = match connected {
-            Ok(()) => tier.learn_until(probing).await,
+            Ok(()) => learn_until(&tier.slot, &tier.known, probing).await,
             Err(error) => Err(error),
         };
         if let Err(error) = learnt {
@@ -80,7 +80,7 @@ impl Pkcs11Tier {
             Ok(()) => {}
             Err(error) => {
                 tracing::error!(token = %tier.slot.name(), ?error, "the token does not serve yet; it is tried again and again");
-                tier.keep_learning();
+                keep_learning(&tier.slot, &tier.known);
             }
         }
         Ok(tier)
@@ -130,11 +130,6 @@ impl Pkcs11Tier {
 /// How long a service waits at its start for the tests of what the token can do, which make key pairs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Nothing is known of the token yet.
-pub(super) fn not_reached() -> Error {
-    Error::new(Kind::Unavailable, "The hardware security module was not reached yet.")
-}
-
 impl Tier for Pkcs11Tier {
     fn describe(&self) -> Arc<Description> {
         self.known.get().map_or_else(|| Arc::clone(&self.unknown), |known| Arc::clone(&known.description))
@@ -144,7 +139,7 @@ impl Tier for Pkcs11Tier {
         Box::pin(async move {
             self.known()?.learnt.capabilities.admits(key.spec, key.usage, Ability::Generate)?;
             self.make(key, Arrival::Generated, None, |session, new, learnt| {
-                template::generate(session.session(), new, Residence::Token, learnt.strictness)
+                template::generate(session.binding(), new, Residence::Token, learnt.strictness)
             })
             .await
         })
@@ -154,7 +149,7 @@ impl Tier for Pkcs11Tier {
         Box::pin(async move {
             self.known()?.learnt.capabilities.admits(key.spec, key.usage, Ability::Import)?;
             self.make(key, Arrival::Created, None, move |session, new, learnt| {
-                template::import(session.session(), new, &material, Residence::Token, learnt.strictness)
+                template::import(session.binding(), new, &material, Residence::Token, learnt.strictness)
             })
             .await
         })
@@ -193,13 +188,13 @@ impl Tier for Pkcs11Tier {
         Box::pin(async move {
             let order = self.order(Operation::Find, Share::default(), self.slot.settings.generation_deadline);
             let call = |session: &OpenSession<'_>| {
-                let mut swept = find::sweep(session.session(), None)?.found;
+                let mut swept = find::sweep(session.binding(), None)?.found;
                 // Without the login there is nothing to see, and without the storage.
                 session.check_login()?;
                 if swept.is_empty() {
                     session.believe_emptiness()?;
                     // A first key may have come meanwhile.
-                    swept = find::sweep(session.session(), None)?.found;
+                    swept = find::sweep(session.binding(), None)?.found;
                 }
                 let ids: BTreeSet<_> = swept.into_iter().map(|(id, _)| id).collect();
                 Ok(ids.into_iter().collect())

@@ -2,7 +2,7 @@
 
 use cryptoki::context::Function;
 
-use super::Level;
+use super::meaning::Level;
 
 /// The name of a function in the standard: `C_GenerateKeyPair`.
 pub fn function_name(function: Function) -> String {

@@ -7,8 +7,8 @@ use cryptoki::context::Function;
 use cryptoki::error::RvError;
 
 use super::functions::{judges_input, logs_in, spends_a_try, tears_down};
+use super::meaning::{Level, Proof, Tell};
 use super::names::Later;
-use super::{Level, Proof, Tell};
 
 /// What had happened when the answer came, which decides whether the call can be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use cryptoki_sys::{CK_RV, CKR_VENDOR_DEFINED};
 
 use super::functions::{judges_input, logs_in, spends_a_try, tears_down};
 use super::login::Refusal;
+use super::meaning::{Level, Proof, Tell};
 use super::table::{Again, Row, bad_input, broken, busy, key_gone, plain};
-use super::{Level, Proof, Tell};
 
 /// Whose module it is, as far as that makes a difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -21,27 +21,27 @@ fn long(bytes: usize) -> SecretBytes {
 }
 
 /// A ciphertext of AES-GCM with a flipped bit.
-pub(crate) fn forged_gcm(calling: &OpenSession<'_>, key: ObjectHandle) -> Result<(), Fault> {
+pub(crate) fn forged_gcm(session: &OpenSession<'_>, key: ObjectHandle) -> Result<(), Fault> {
     let aad = b"aad";
-    let mut encrypted = mechanism::gcm_encrypt(calling, key, aad, &SecretBytes::new(PLAINTEXT.to_vec()))?;
+    let mut encrypted = mechanism::gcm_encrypt(session, key, aad, &SecretBytes::new(PLAINTEXT.to_vec()))?;
     let Iv::Gcm(iv) = encrypted.iv else { return Err(wrong("gave no IV")) };
     encrypted.ciphertext[0] ^= 1;
-    mechanism::gcm_decrypt(calling, key, &iv, aad, &encrypted.ciphertext).map(drop)
+    mechanism::gcm_decrypt(session, key, &iv, aad, &encrypted.ciphertext).map(drop)
 }
 
 /// A long plaintext under AES-GCM.
-pub(crate) fn long_gcm(calling: &OpenSession<'_>, key: ObjectHandle) -> Result<(), Fault> {
-    mechanism::gcm_encrypt(calling, key, b"", &long(LONG)).map(drop)
+pub(crate) fn long_gcm(session: &OpenSession<'_>, key: ObjectHandle) -> Result<(), Fault> {
+    mechanism::gcm_encrypt(session, key, b"", &long(LONG)).map(drop)
 }
 
 /// A long plaintext of whole blocks.
-pub(crate) fn long_blocks(calling: &OpenSession<'_>, key: ObjectHandle, mode: BlockMode) -> Result<(), Fault> {
-    mechanism::blocks_encrypt(calling, key, mode, &long(LONG)).map(drop)
+pub(crate) fn long_blocks(session: &OpenSession<'_>, key: ObjectHandle, mode: BlockMode) -> Result<(), Fault> {
+    mechanism::blocks_encrypt(session, key, mode, &long(LONG)).map(drop)
 }
 
 /// The longest message that a caller may have authenticated.
-pub(crate) fn long_mac(calling: &OpenSession<'_>, key: ObjectHandle, algorithm: MacAlgorithm) -> Result<(), Fault> {
-    mechanism::mac(calling, key, algorithm, &long(MAC_MESSAGE_LIMIT)).map(drop)
+pub(crate) fn long_mac(session: &OpenSession<'_>, key: ObjectHandle, algorithm: MacAlgorithm) -> Result<(), Fault> {
+    mechanism::mac(session, key, algorithm, &long(MAC_MESSAGE_LIMIT)).map(drop)
 }
 
 /// What is wrong with a ciphertext of RSAES-OAEP. Modules have different words for the two.
@@ -67,7 +67,7 @@ impl OaepFlaw {
 
 /// A ciphertext of RSAES-OAEP with a flaw.
 pub(crate) fn flawed_oaep(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     (spec, hash, decoding): (KeySpec, OaepHash, OaepDecoding),
     public: Option<&PublicKey>,
@@ -77,12 +77,12 @@ pub(crate) fn flawed_oaep(
     let modulus = modulus_bytes(spec).ok_or_else(|| wrong("has no modulus"))?;
     let mut ciphertext = public.encrypt(Encryption::RsaesOaep(hash), &SecretBytes::new(PLAINTEXT.to_vec()))?.ciphertext;
     flaw.spoil(&mut ciphertext);
-    mechanism::oaep_decrypt(calling, key, modulus, hash, decoding, &ciphertext).map(drop)
+    mechanism::oaep_decrypt(session, key, modulus, hash, decoding, &ciphertext).map(drop)
 }
 
 /// A wrapped key with a flaw.
 pub(crate) fn flawed_wrapping(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     pair: &Made,
     hash: OaepHash,
     strictness: Strictness,
@@ -93,6 +93,6 @@ pub(crate) fn flawed_wrapping(
     debug_assert_eq!(wrapped.len(), UNWRAPPING_BYTES);
     flaw.spoil(&mut wrapped);
     let key = test_key(KeySpec::Aes256, KeyUsage::EncryptDecrypt);
-    let made = unwrapping::unwrap(calling, &key, pair.handle, hash, &wrapped, Residence::Session, strictness)?;
-    Ok(calling.session().destroy_object(made.handle)?)
+    let made = unwrapping::unwrap(session, &key, pair.handle, hash, &wrapped, Residence::Session, strictness)?;
+    Ok(session.binding().destroy_object(made.handle)?)
 }

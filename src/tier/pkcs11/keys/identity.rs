@@ -147,7 +147,7 @@ impl Recognise for Wanted {
 /// # Errors
 /// The module fails, for another reason than that the object is another key.
 pub(crate) fn look_at(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     spec: KeySpec,
     way: Option<Way>,
@@ -155,12 +155,12 @@ pub(crate) fn look_at(
 ) -> Result<Seen, Fault> {
     let Some(way) = way else { return Ok(Seen::Nothing) };
     let seen = match (way, public) {
-        (Way::Blocks(mode), _) => blocks(calling, key, mode),
-        (Way::Code(algorithm), _) => code(calling, key, algorithm),
+        (Way::Blocks(mode), _) => blocks(session, key, mode),
+        (Way::Code(algorithm), _) => code(session, key, algorithm),
         (Way::Signature(_) | Way::Modulus | Way::Agreement, None) => Ok(Seen::Nothing),
-        (Way::Signature(algorithm), Some(public)) => signature(calling, key, algorithm, public),
-        (Way::Modulus, Some(public)) => modulus(calling, key, spec, public),
-        (Way::Agreement, Some(public)) => agreement(calling, key, spec, public),
+        (Way::Signature(algorithm), Some(public)) => signature(session, key, algorithm, public),
+        (Way::Modulus, Some(public)) => modulus(session, key, spec, public),
+        (Way::Agreement, Some(public)) => agreement(session, key, spec, public),
     };
     match seen {
         Err(Fault::Module(failure)) if is_of_the_key(&failure) => Ok(Seen::Nothing),
@@ -181,16 +181,16 @@ fn is_of_the_key(failure: &Failure) -> bool {
     )
 }
 
-fn blocks(calling: &OpenSession<'_>, key: ObjectHandle, mode: BlockMode) -> Result<Seen, Fault> {
+fn blocks(session: &OpenSession<'_>, key: ObjectHandle, mode: BlockMode) -> Result<Seen, Fault> {
     let how = match mode {
         BlockMode::Ecb => Mechanism::AesEcb,
         BlockMode::Cbc => Mechanism::AesCbc { iv: &[0; 16] },
     };
-    Ok(Seen::Value(CheckValue::new(calling.encrypt(key, how, BLOCKS, BLOCKS.len())?)))
+    Ok(Seen::Value(CheckValue::new(session.encrypt(key, how, BLOCKS, BLOCKS.len())?)))
 }
 
-fn code(calling: &OpenSession<'_>, key: ObjectHandle, algorithm: MacAlgorithm) -> Result<Seen, Fault> {
-    let code = mechanism::mac(calling, key, algorithm, &SecretBytes::new(BLOCKS.to_vec()))?;
+fn code(session: &OpenSession<'_>, key: ObjectHandle, algorithm: MacAlgorithm) -> Result<Seen, Fault> {
+    let code = mechanism::mac(session, key, algorithm, &SecretBytes::new(BLOCKS.to_vec()))?;
     Ok(Seen::Value(CheckValue::new(code.into_exposed())))
 }
 
@@ -199,20 +199,20 @@ fn pair(shown: bool, public: &PublicKey) -> Seen {
 }
 
 fn signature(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     algorithm: SignatureAlgorithm,
     public: &PublicKey,
 ) -> Result<Seen, Fault> {
     let digest = sha256(BLOCKS);
-    let signature = mechanism::sign(calling, key, algorithm, &digest, SIGNATURE)?;
+    let signature = mechanism::sign(session, key, algorithm, &digest, SIGNATURE)?;
     Ok(pair(public.verify(algorithm, &digest, &signature)? == Validity::Valid, public))
 }
 
 /// CKA_MODULUS is not secret (PKCS #11 3.0, section 6.1.3). What a decryption gives would tell a wrong key from a fault less surely.
-fn modulus(calling: &OpenSession<'_>, key: ObjectHandle, spec: KeySpec, public: &PublicKey) -> Result<Seen, Fault> {
+fn modulus(session: &OpenSession<'_>, key: ObjectHandle, spec: KeySpec, public: &PublicKey) -> Result<Seen, Fault> {
     let (mut modulus, mut exponent) = (None, None);
-    for attribute in calling.session().get_attributes(key, &[AttributeType::Modulus, AttributeType::PublicExponent])? {
+    for attribute in session.binding().get_attributes(key, &[AttributeType::Modulus, AttributeType::PublicExponent])? {
         match attribute {
             Attribute::Modulus(value) => modulus = Some(value),
             Attribute::PublicExponent(value) => exponent = Some(value),
@@ -229,8 +229,8 @@ fn modulus(calling: &OpenSession<'_>, key: ObjectHandle, spec: KeySpec, public: 
     Ok(pair(found.spki() == public.spki(), public))
 }
 
-fn agreement(calling: &OpenSession<'_>, key: ObjectHandle, spec: KeySpec, public: &PublicKey) -> Result<Seen, Fault> {
+fn agreement(session: &OpenSession<'_>, key: ObjectHandle, spec: KeySpec, public: &PublicKey) -> Result<Seen, Fault> {
     let sealed = public.encrypt(Encryption::Ecies, &SecretBytes::new(BLOCKS.to_vec()))?;
-    let opened = mechanism::ecies_decrypt(calling, key, spec, &sealed.ciphertext)?;
+    let opened = mechanism::ecies_decrypt(session, key, spec, &sealed.ciphertext)?;
     Ok(pair(opened.constant_time_eq(BLOCKS), public))
 }

@@ -66,17 +66,17 @@ pub(crate) fn wrong(what: &str) -> Fault {
     Fault::Ours(Error::unsupported(format!("the token {what}")))
 }
 
-pub(crate) fn test_gcm(calling: &OpenSession<'_>, key: ObjectHandle, reference: Option<&SecretBytes>) -> Result<Support, Fault> {
+pub(crate) fn test_gcm(session: &OpenSession<'_>, key: ObjectHandle, reference: Option<&SecretBytes>) -> Result<Support, Fault> {
     let aad = b"aad";
     let plaintext = SecretBytes::new(PLAINTEXT.to_vec());
-    let encrypted = mechanism::gcm_encrypt(calling, key, aad, &plaintext)?;
+    let encrypted = mechanism::gcm_encrypt(session, key, aad, &plaintext)?;
     let Iv::Gcm(iv) = encrypted.iv else { return Err(wrong("gave no IV")) };
     if let Some(key) = reference
         && reference_gcm(key, &iv, aad) != Some(encrypted.ciphertext.clone())
     {
         return Err(wrong("encrypts AES-GCM in a way of its own"));
     }
-    let decrypted = mechanism::gcm_decrypt(calling, key, &iv, aad, &encrypted.ciphertext)?;
+    let decrypted = mechanism::gcm_decrypt(session, key, &iv, aad, &encrypted.ciphertext)?;
     if !decrypted.constant_time_eq(PLAINTEXT) {
         return Err(wrong("decrypts AES-GCM to something else"));
     }
@@ -100,21 +100,21 @@ fn reference_gcm(key: &SecretBytes, iv: &[u8; 12], aad: &[u8]) -> Option<Vec<u8>
 
 /// A generated key gives codes, the same for the same message; a known one gives what the process computes.
 pub(crate) fn test_mac(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     generated: ObjectHandle,
     algorithm: MacAlgorithm,
     reference: Option<(ObjectHandle, &SecretBytes)>,
 ) -> Result<Support, Fault> {
     let message = SecretBytes::new(PLAINTEXT.to_vec());
     if let Some((key, known)) = reference {
-        let code = mechanism::mac(calling, key, algorithm, &message)?;
+        let code = mechanism::mac(session, key, algorithm, &message)?;
         return match code.constant_time_eq(reference_mac(algorithm, known).as_ref()) {
             true => Ok(Support::Full),
             false => Err(wrong("computes HMAC in a way of its own")),
         };
     }
     let [one, two] =
-        [mechanism::mac(calling, generated, algorithm, &message)?, mechanism::mac(calling, generated, algorithm, &message)?];
+        [mechanism::mac(session, generated, algorithm, &message)?, mechanism::mac(session, generated, algorithm, &message)?];
     if one.constant_time_eq(two.expose()) { Ok(Support::Full) } else { Err(wrong("gives two codes for one message")) }
 }
 
@@ -132,13 +132,13 @@ fn reference_mac(algorithm: MacAlgorithm, key: &SecretBytes) -> aws_lc_rs::hmac:
 }
 
 pub(crate) fn test_blocks(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     mode: BlockMode,
     reference: Option<&SecretBytes>,
 ) -> Result<Support, Fault> {
     let padded = padding::pad(SecretBytes::new(PLAINTEXT.to_vec()), PaddingMode::Pkcs7)?;
-    let encrypted = mechanism::blocks_encrypt(calling, key, mode, &padded)?;
+    let encrypted = mechanism::blocks_encrypt(session, key, mode, &padded)?;
     if let Some(key) = reference
         && reference_first_block(key, &encrypted.iv).is_none_or(|block| !encrypted.ciphertext.starts_with(&block))
     {
@@ -148,7 +148,7 @@ pub(crate) fn test_blocks(
         Iv::Cbc(iv) => Mechanism::AesCbc { iv },
         Iv::None | Iv::Gcm(_) => Mechanism::AesEcb,
     };
-    let decrypted = mechanism::blocks_decrypt(calling, key, how, &encrypted.ciphertext, PaddingMode::Pkcs7)?;
+    let decrypted = mechanism::blocks_decrypt(session, key, how, &encrypted.ciphertext, PaddingMode::Pkcs7)?;
     if decrypted.constant_time_eq(PLAINTEXT) { Ok(Support::Full) } else { Err(wrong("decrypts blocks to something else")) }
 }
 
@@ -169,7 +169,7 @@ fn reference_first_block(key: &SecretBytes, iv: &Iv) -> Option<Vec<u8>> {
 
 /// A known key that was wrapped in the process encrypts as it does there, and is protected.
 pub(crate) fn test_unwrapping(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     pair: &Made,
     (spec, known): (KeySpec, &SecretBytes),
     hash: OaepHash,
@@ -178,23 +178,23 @@ pub(crate) fn test_unwrapping(
     let public = pair.public_key.as_ref().ok_or_else(|| wrong("shows no public key"))?;
     let wrapped = public.encrypt(Encryption::RsaesOaep(hash), known)?.ciphertext;
     let new = test_key(spec, KeyUsage::EncryptDecrypt);
-    let made = unwrapping::unwrap(calling, &new, pair.handle, hash, &wrapped, Residence::Session, strictness);
+    let made = unwrapping::unwrap(session, &new, pair.handle, hash, &wrapped, Residence::Session, strictness);
     let made = made.map_err(|fault| match fault {
         // SoftHSM tells 0: what a caller wrapped might be a key of any length.
         Fault::Ours(error) if error.kind() == Kind::InvalidParameter => wrong("does not tell the length of what it unwrapped"),
         other => other,
     })?;
-    let tested = test_blocks(calling, made.handle, BlockMode::Ecb, Some(known)).and_then(|support| {
-        let attributes = read_back::read_back(calling.session(), made.handle, Arrival::Unwrapped)?;
+    let tested = test_blocks(session, made.handle, BlockMode::Ecb, Some(known)).and_then(|support| {
+        let attributes = read_back::read_back(session.binding(), made.handle, Arrival::Unwrapped)?;
         read_back::check(attributes).map_err(|_| wrong("does not protect what it unwraps"))?;
         Ok(support)
     });
-    calling.session().destroy_object(made.handle)?;
+    session.binding().destroy_object(made.handle)?;
     tested
 }
 
 pub(crate) fn test_signature(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     spec: KeySpec,
     algorithm: SignatureAlgorithm,
@@ -202,7 +202,7 @@ pub(crate) fn test_signature(
 ) -> Result<Support, Fault> {
     let public = public.ok_or_else(|| wrong("shows no public key"))?;
     let digest = sha256(PLAINTEXT);
-    let signature = mechanism::sign(calling, key, algorithm, &digest, mechanism::signature_length(spec))?;
+    let signature = mechanism::sign(session, key, algorithm, &digest, mechanism::signature_length(spec))?;
     match public.verify(algorithm, &digest, &signature)? {
         Validity::Valid => Ok(Support::Full),
         Validity::Invalid => Err(wrong("makes signatures that do not verify")),
@@ -211,7 +211,7 @@ pub(crate) fn test_signature(
 
 /// Whether what the process encrypted comes out of the token, decoded in this place.
 pub(crate) fn test_oaep(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     spec: KeySpec,
     hash: OaepHash,
@@ -221,7 +221,7 @@ pub(crate) fn test_oaep(
     let public = public.ok_or_else(|| wrong("shows no public key"))?;
     let modulus = modulus_bytes(spec).ok_or_else(|| wrong("has no modulus"))?;
     let encrypted = public.encrypt(Encryption::RsaesOaep(hash), &SecretBytes::new(PLAINTEXT.to_vec()))?;
-    let text = mechanism::oaep_decrypt(calling, key, modulus, hash, decoding, &encrypted.ciphertext)?;
+    let text = mechanism::oaep_decrypt(session, key, modulus, hash, decoding, &encrypted.ciphertext)?;
     match (text.constant_time_eq(PLAINTEXT), decoding) {
         (true, OaepDecoding::Token) => Ok(Support::Full),
         (true, OaepDecoding::Process) => Ok(Support::Assisted("raw RSA in the token, OAEP decoded in the process".to_owned())),
@@ -230,14 +230,14 @@ pub(crate) fn test_oaep(
 }
 
 pub(crate) fn test_ecies(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     spec: KeySpec,
     public: Option<&PublicKey>,
 ) -> Result<Support, Fault> {
     let public = public.ok_or_else(|| wrong("shows no public key"))?;
     let encrypted = public.encrypt(Encryption::Ecies, &SecretBytes::new(PLAINTEXT.to_vec()))?;
-    let decrypted = mechanism::ecies_decrypt(calling, key, spec, &encrypted.ciphertext)?;
+    let decrypted = mechanism::ecies_decrypt(session, key, spec, &encrypted.ciphertext)?;
     if decrypted.constant_time_eq(PLAINTEXT) {
         Ok(Support::Assisted("key agreement in the token, the rest of ECIES in the process".to_owned()))
     } else {

@@ -4,8 +4,8 @@ use cryptoki::context::Function;
 use cryptoki::error::{Error as Failure, RvError};
 
 use crate::model::algorithm::KeySpec;
-use crate::tier::pkcs11::keys::known_good::Specimen;
 use crate::tier::pkcs11::keys::mechanism::OaepDecoding;
+use crate::tier::pkcs11::keys::specimen::Specimen;
 use crate::tier::pkcs11::keys::template::Strictness;
 use crate::tier::{Ability, Capabilities, Support};
 

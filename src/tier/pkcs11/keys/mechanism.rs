@@ -34,20 +34,20 @@ pub(crate) enum OaepDecoding {
 }
 
 pub(crate) fn gcm_encrypt(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     aad: &[u8],
     plaintext: &SecretBytes,
 ) -> Result<Encrypted, Fault> {
-    let iv = calling.iv()?;
+    let iv = session.iv()?;
     let length = plaintext.len() + TAG;
-    let ciphertext = calling.encrypt(key, Mechanism::AesGcm { iv: &iv, aad }, plaintext.expose(), length)?;
+    let ciphertext = session.encrypt(key, Mechanism::AesGcm { iv: &iv, aad }, plaintext.expose(), length)?;
     expect_length(&ciphertext, length)?;
     Ok(Encrypted { iv: Iv::Gcm(iv), ciphertext })
 }
 
 pub(crate) fn gcm_decrypt(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     iv: &[u8; 12],
     aad: &[u8],
@@ -56,27 +56,27 @@ pub(crate) fn gcm_decrypt(
     if ciphertext.len() < TAG {
         return Err(Error::undecryptable().into());
     }
-    let plaintext = calling.decrypt(key, Mechanism::AesGcm { iv, aad }, ciphertext, ciphertext.len())?;
+    let plaintext = session.decrypt(key, Mechanism::AesGcm { iv, aad }, ciphertext, ciphertext.len())?;
     expect_length(plaintext.expose(), ciphertext.len() - TAG)?;
     Ok(plaintext)
 }
 
 /// Encrypts whole blocks: CBC with a fresh IV, or ECB.
 pub(crate) fn blocks_encrypt(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     mode: BlockMode,
     padded: &SecretBytes,
 ) -> Result<Encrypted, Fault> {
     let iv = match mode {
-        BlockMode::Cbc => Iv::Cbc(calling.iv()?),
+        BlockMode::Cbc => Iv::Cbc(session.iv()?),
         BlockMode::Ecb => Iv::None,
     };
     let ciphertext = match &iv {
         // A module need not take C_Encrypt of nothing.
         _ if padded.is_empty() => Vec::new(),
-        Iv::Cbc(iv) => calling.encrypt(key, Mechanism::AesCbc { iv }, padded.expose(), padded.len())?,
-        Iv::None | Iv::Gcm(_) => calling.encrypt(key, Mechanism::AesEcb, padded.expose(), padded.len())?,
+        Iv::Cbc(iv) => session.encrypt(key, Mechanism::AesCbc { iv }, padded.expose(), padded.len())?,
+        Iv::None | Iv::Gcm(_) => session.encrypt(key, Mechanism::AesEcb, padded.expose(), padded.len())?,
     };
     expect_length(&ciphertext, padded.len())?;
     Ok(Encrypted { iv, ciphertext })
@@ -84,7 +84,7 @@ pub(crate) fn blocks_encrypt(
 
 /// Decrypts whole blocks and takes the padding off.
 pub(crate) fn blocks_decrypt(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     how: Mechanism<'_>,
     ciphertext: &[u8],
@@ -96,7 +96,7 @@ pub(crate) fn blocks_decrypt(
     let padded = if ciphertext.is_empty() {
         SecretBytes::new(Vec::new())
     } else {
-        calling.decrypt(key, how, ciphertext, ciphertext.len())?
+        session.decrypt(key, how, ciphertext, ciphertext.len())?
     };
     expect_length(padded.expose(), ciphertext.len())?;
     Ok(padding::unpad(padded, padding)?)
@@ -110,7 +110,7 @@ pub(crate) enum BlockMode {
 }
 
 pub(crate) fn oaep_decrypt(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     modulus_bytes: usize,
     hash: OaepHash,
@@ -122,9 +122,9 @@ pub(crate) fn oaep_decrypt(
         return Err(Error::undecryptable().into());
     }
     match decoding {
-        OaepDecoding::Token => calling.decrypt(key, Mechanism::RsaOaep(hash), ciphertext, modulus_bytes),
+        OaepDecoding::Token => session.decrypt(key, Mechanism::RsaOaep(hash), ciphertext, modulus_bytes),
         OaepDecoding::Process => {
-            let encoded = calling.decrypt(key, Mechanism::RsaX509, ciphertext, modulus_bytes)?;
+            let encoded = session.decrypt(key, Mechanism::RsaX509, ciphertext, modulus_bytes)?;
             Ok(oaep::decode(left_padded(encoded, modulus_bytes), hash)?)
         }
     }
@@ -141,7 +141,7 @@ fn left_padded(number: SecretBytes, length: usize) -> SecretBytes {
 }
 
 pub(crate) fn ecies_decrypt(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     spec: KeySpec,
     blob: &[u8],
@@ -149,13 +149,13 @@ pub(crate) fn ecies_decrypt(
     let sealed = ecies::Sealed::parse(blob)?;
     // An off-curve point never reaches the token.
     PublicKey::from_point(spec, sealed.ephemeral()).map_err(|_| Error::undecryptable())?;
-    let shared = agree(calling, key, sealed.ephemeral())?;
+    let shared = agree(session, key, sealed.ephemeral())?;
     Ok(sealed.open(&shared)?)
 }
 
 /// CKM_ECDH1_DERIVE without a KDF (PKCS #11, section 6.3.17): the x coordinate of the shared point. It must come out of the token, since no
 /// token knows the KDF of ECIES_DH_SHA_1_XOR_HMAC; it is good for one message.
-fn agree(calling: &OpenSession<'_>, key: ObjectHandle, point: &[u8]) -> Result<SecretBytes, Fault> {
+fn agree(session: &OpenSession<'_>, key: ObjectHandle, point: &[u8]) -> Result<SecretBytes, Fault> {
     let how = cryptoki::mechanism::Mechanism::Ecdh1Derive(Ecdh1DeriveParams::new(EcKdf::null(), point));
     let template = [
         Attribute::Class(ObjectClass::SECRET_KEY),
@@ -165,9 +165,9 @@ fn agree(calling: &OpenSession<'_>, key: ObjectHandle, point: &[u8]) -> Result<S
         Attribute::Extractable(true),
         Attribute::ValueLen((COORDINATE as u64).into()),
     ];
-    let derived = calling.session().derive_key(&how, key, &template)?;
-    let read = calling.session().get_attributes(derived, &[AttributeType::Value]);
-    let destroyed = calling.session().destroy_object(derived);
+    let derived = session.binding().derive_key(&how, key, &template)?;
+    let read = session.binding().get_attributes(derived, &[AttributeType::Value]);
+    let destroyed = session.binding().destroy_object(derived);
     let shared = read?.into_iter().find_map(|attribute| match attribute {
         Attribute::Value(value) => Some(SecretBytes::new(value)),
         _ => None,
@@ -188,17 +188,17 @@ pub(crate) fn digest_info(digest: &Sha256Digest) -> [u8; SHA256_DIGEST_INFO.len(
 
 /// Signs a digest. `length` is that of the module's signature in bytes: the modulus, or r and s.
 pub(crate) fn sign(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     algorithm: SignatureAlgorithm,
     digest: &Sha256Digest,
     length: usize,
 ) -> Result<Vec<u8>, Fault> {
     match algorithm {
-        SignatureAlgorithm::RsaPssSha256 => calling.sign(key, Mechanism::RsaPssSha256, digest, length),
-        SignatureAlgorithm::RsaPkcs1Sha256 => calling.sign(key, Mechanism::RsaPkcs, &digest_info(digest), length),
+        SignatureAlgorithm::RsaPssSha256 => session.sign(key, Mechanism::RsaPssSha256, digest, length),
+        SignatureAlgorithm::RsaPkcs1Sha256 => session.sign(key, Mechanism::RsaPkcs, &digest_info(digest), length),
         SignatureAlgorithm::EcdsaSha256 => {
-            let signature = calling.sign(key, Mechanism::Ecdsa, digest, length)?;
+            let signature = session.sign(key, Mechanism::Ecdsa, digest, length)?;
             Ok(ecdsa_der(&signature)?)
         }
     }
@@ -206,12 +206,12 @@ pub(crate) fn sign(
 
 /// The code of a message.
 pub(crate) fn mac(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     key: ObjectHandle,
     algorithm: MacAlgorithm,
     message: &SecretBytes,
 ) -> Result<SecretBytes, Fault> {
-    let code = SecretBytes::new(calling.sign(key, Mechanism::Hmac(algorithm), message.expose(), algorithm.bytes())?);
+    let code = SecretBytes::new(session.sign(key, Mechanism::Hmac(algorithm), message.expose(), algorithm.bytes())?);
     expect_length(code.expose(), algorithm.bytes())?;
     Ok(code)
 }

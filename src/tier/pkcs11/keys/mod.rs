@@ -8,5 +8,6 @@ pub(crate) mod learnt;
 pub(crate) mod mechanism;
 pub(crate) mod probe;
 pub(crate) mod read_back;
+pub(crate) mod specimen;
 pub(crate) mod template;
 pub(crate) mod unwrapping;

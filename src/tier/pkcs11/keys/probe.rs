@@ -22,9 +22,9 @@ use crate::tier::pkcs11::keys::bad_input::{OaepFlaw, flawed_oaep, flawed_wrappin
 use crate::tier::pkcs11::keys::known_answers::{
     known_key, test_blocks, test_ecies, test_gcm, test_key, test_mac, test_oaep, test_signature, test_unwrapping, wrong,
 };
-use crate::tier::pkcs11::keys::known_good::{self, Specimen};
 use crate::tier::pkcs11::keys::learnt::{self, Answer, Learnt};
 use crate::tier::pkcs11::keys::mechanism::{BlockMode, OaepDecoding};
+use crate::tier::pkcs11::keys::specimen::{self, Specimen};
 use crate::tier::pkcs11::keys::template::{self, Residence, Strictness};
 use crate::tier::pkcs11::keys::unwrapping;
 use crate::tier::pkcs11::library::computes::Computes;
@@ -38,7 +38,7 @@ pub(crate) struct Probed {
     pub(crate) computes: Computes,
 }
 
-/// How much of its time the calling thread is on a core in most tests of a module that computes there. A machine that is busy
+/// How much of its time the session thread is on a core in most tests of a module that computes there. A machine that is busy
 /// otherwise takes some of it; a device on the bus leaves the thread a tenth at most.
 const COMPUTING: f64 = 0.5;
 
@@ -52,12 +52,12 @@ const TIMINGS: usize = 5;
 ///
 /// # Errors
 /// The first fault; or that an answer was given once and not again.
-pub(crate) fn probe(calling: &OpenSession<'_>, oaep: OaepPolicy) -> Result<Probed, Fault> {
-    let first = Prober::run(calling, oaep)?;
+pub(crate) fn probe(session: &OpenSession<'_>, oaep: OaepPolicy) -> Result<Probed, Fault> {
+    let first = Prober::run(session, oaep)?;
     if first.unclear.is_empty() {
         return Ok(first.probed());
     }
-    let second = Prober::run(calling, oaep)?;
+    let second = Prober::run(session, oaep)?;
     match second.doubt(&first) {
         None => Ok(second.probed()),
         Some(failure) => {
@@ -69,7 +69,7 @@ pub(crate) fn probe(calling: &OpenSession<'_>, oaep: OaepPolicy) -> Result<Probe
 
 /// One pass of all tests.
 struct Prober<'a> {
-    calling: &'a OpenSession<'a>,
+    session: &'a OpenSession<'a>,
     strictness: Strictness,
     /// Of what is unwrapped.
     unwrapping: Strictness,
@@ -90,9 +90,9 @@ fn on_a_core() -> Duration {
 }
 
 impl<'a> Prober<'a> {
-    fn run(calling: &'a OpenSession<'a>, oaep: OaepPolicy) -> Result<Self, Fault> {
+    fn run(session: &'a OpenSession<'a>, oaep: OaepPolicy) -> Result<Self, Fault> {
         let mut prober = Self {
-            calling,
+            session,
             strictness: Strictness::Basic,
             unwrapping: Strictness::Basic,
             oaep,
@@ -164,7 +164,7 @@ impl<'a> Prober<'a> {
             broken @ (Fault::Ours(_) | Fault::Broken(..)) => Err(broken),
             Fault::Module(failure) | Fault::Key(failure) => {
                 let reason = format!("the token's {}", answer::name(&failure));
-                match answer::finding(&failure, self.calling.profile()) {
+                match answer::finding(&failure, self.session.profile()) {
                     Finding::Lacks => Ok(reason),
                     Finding::Unclear => {
                         self.unclear.push(failure);
@@ -179,12 +179,12 @@ impl<'a> Prober<'a> {
     /// The strictest template that the module takes. A token without AES keys says nothing about templates: the least strict one serves
     /// its key pairs.
     fn strictness(&mut self) -> Result<(), Fault> {
-        let session = self.calling.session();
+        let binding = self.session.binding();
         for strictness in Strictness::ALL {
             let key = test_key(KeySpec::Aes256, KeyUsage::EncryptDecrypt);
-            match template::generate(session, &key, Residence::Session, strictness) {
+            match template::generate(binding, &key, Residence::Session, strictness) {
                 Ok(made) => {
-                    session.destroy_object(made.handle)?;
+                    binding.destroy_object(made.handle)?;
                     self.strictness = strictness;
                     break;
                 }
@@ -271,7 +271,7 @@ impl<'a> Prober<'a> {
         for (spec, ability) in abilities {
             let specimen = Specimen::of(ability, |spec| learnt::decoding(&capabilities, spec, ability));
             let Some(specimen) = specimen.filter(|specimen| specimen.spec() == spec) else { continue };
-            match specimen.works(self.calling, self.strictness) {
+            match specimen.works(self.session, self.strictness) {
                 Ok(()) => self.specimens.push(specimen),
                 Err(fault) => drop(self.lack(fault)?),
             }
@@ -281,7 +281,7 @@ impl<'a> Prober<'a> {
 
     /// Makes a session object and notes whether that worked; `None` when not.
     fn generated(&mut self, spec: KeySpec, usage: KeyUsage) -> Result<Option<(ObjectHandle, Option<PublicKey>)>, Fault> {
-        match template::generate(self.calling.session(), &test_key(spec, usage), Residence::Session, self.strictness) {
+        match template::generate(self.session.binding(), &test_key(spec, usage), Residence::Session, self.strictness) {
             Ok(made) => Ok(Some((made.handle, made.public_key))),
             Err(fault) => {
                 let why = self.lack(fault)?;
@@ -296,24 +296,24 @@ impl<'a> Prober<'a> {
     }
 
     fn drop_key(&self, key: ObjectHandle) {
-        let _ = self.calling.session().destroy_object(key);
+        let _ = self.session.binding().destroy_object(key);
     }
 
     fn aes(&mut self, spec: KeySpec, key_bytes: usize) -> Result<(), Fault> {
-        let calling = self.calling;
+        let session = self.session;
         let Some((generated, _)) = self.generated(spec, KeyUsage::EncryptDecrypt)? else { return Ok(()) };
         self.note(spec, Ability::Generate, Ok(Support::Full), None)?;
         let known = known_key(key_bytes);
         let imported = self.imported(spec, KeyUsage::EncryptDecrypt, &known)?;
         let (key, reference) = imported.map_or((generated, None), |imported| (imported, Some(&known)));
-        self.timed(spec, Ability::Encrypt(EncryptionAlgorithm::AesGcm), || test_gcm(calling, key, reference))?;
+        self.timed(spec, Ability::Encrypt(EncryptionAlgorithm::AesGcm), || test_gcm(session, key, reference))?;
         for (algorithm, mode) in [(EncryptionAlgorithm::AesCbc, BlockMode::Cbc), (EncryptionAlgorithm::AesEcb, BlockMode::Ecb)] {
-            self.timed(spec, Ability::Encrypt(algorithm), || test_blocks(calling, key, mode, reference))?;
-            self.learn_of_aes(spec, algorithm, || long_blocks(calling, key, mode), || test_blocks(calling, key, mode, None))?;
+            self.timed(spec, Ability::Encrypt(algorithm), || test_blocks(session, key, mode, reference))?;
+            self.learn_of_aes(spec, algorithm, || long_blocks(session, key, mode), || test_blocks(session, key, mode, None))?;
         }
-        let good = || test_gcm(calling, key, None);
-        self.learn_of_aes(spec, EncryptionAlgorithm::AesGcm, || long_gcm(calling, key), good)?;
-        self.learn_of_aes(spec, EncryptionAlgorithm::AesGcm, || forged_gcm(calling, key), good)?;
+        let good = || test_gcm(session, key, None);
+        self.learn_of_aes(spec, EncryptionAlgorithm::AesGcm, || long_gcm(session, key), good)?;
+        self.learn_of_aes(spec, EncryptionAlgorithm::AesGcm, || forged_gcm(session, key), good)?;
         self.drop_key(generated);
         if reference.is_some() {
             self.drop_key(key);
@@ -335,8 +335,8 @@ impl<'a> Prober<'a> {
 
     /// A known key where the token takes one, so that answers are compared and not only reversed; notes whether it does.
     fn imported(&mut self, spec: KeySpec, usage: KeyUsage, known: &SecretBytes) -> Result<Option<ObjectHandle>, Fault> {
-        let session = self.calling.session();
-        match template::import(session, &test_key(spec, usage), known, Residence::Session, self.strictness) {
+        let binding = self.session.binding();
+        match template::import(binding, &test_key(spec, usage), known, Residence::Session, self.strictness) {
             Ok(made) => {
                 self.note(spec, Ability::Import, Ok(brought_in()), None)?;
                 Ok(Some(made.handle))
@@ -349,16 +349,16 @@ impl<'a> Prober<'a> {
     }
 
     fn hmac(&mut self, spec: KeySpec, algorithm: MacAlgorithm) -> Result<(), Fault> {
-        let calling = self.calling;
+        let session = self.session;
         let Some((generated, _)) = self.generated(spec, KeyUsage::GenerateVerifyMac)? else { return Ok(()) };
         self.note(spec, Ability::Generate, Ok(Support::Full), None)?;
         let known = known_key(algorithm.bytes());
         let imported = self.imported(spec, KeyUsage::GenerateVerifyMac, &known)?;
         let reference = imported.map(|key| (key, &known));
-        self.timed(spec, Ability::Mac(algorithm), || test_mac(calling, generated, algorithm, reference))?;
+        self.timed(spec, Ability::Mac(algorithm), || test_mac(session, generated, algorithm, reference))?;
         if self.supports(spec, Ability::Mac(algorithm)) {
-            let good = || test_mac(calling, generated, algorithm, None);
-            self.learn(Ability::Mac(algorithm), || long_mac(calling, generated, algorithm), good)?;
+            let good = || test_mac(session, generated, algorithm, None);
+            self.learn(Ability::Mac(algorithm), || long_mac(session, generated, algorithm), good)?;
         }
         self.drop_key(generated);
         if let Some(imported) = imported {
@@ -368,13 +368,13 @@ impl<'a> Prober<'a> {
     }
 
     fn rsa(&mut self, spec: KeySpec) -> Result<(), Fault> {
-        let calling = self.calling;
+        let session = self.session;
         let begun = Instant::now();
         let Some((key, public)) = self.generated(spec, KeyUsage::SignVerify)? else { return Ok(()) };
         self.note(spec, Ability::Generate, Ok(Support::Full), Some(begun.elapsed()))?;
         self.import_pair(spec)?;
         for algorithm in spec.signature_algorithms() {
-            let (tested, took) = self.clocked(|| test_signature(calling, key, spec, *algorithm, public.as_ref()));
+            let (tested, took) = self.clocked(|| test_signature(session, key, spec, *algorithm, public.as_ref()));
             self.note(spec, Ability::Sign(*algorithm), tested, Some(took))?;
         }
         self.drop_key(key);
@@ -400,11 +400,11 @@ impl<'a> Prober<'a> {
         if !self.supports(spec, ability) {
             return Ok(());
         }
-        let calling = self.calling;
+        let session = self.session;
         let decoding = learnt::decoding(&Capabilities::new(self.lines.clone()), spec, ability);
         for flaw in OaepFlaw::ALL {
-            let bad = || flawed_oaep(calling, key, (spec, hash, decoding), public, flaw);
-            self.learn(ability, bad, || test_oaep(calling, key, spec, hash, decoding, public))?;
+            let bad = || flawed_oaep(session, key, (spec, hash, decoding), public, flaw);
+            self.learn(ability, bad, || test_oaep(session, key, spec, hash, decoding, public))?;
         }
         Ok(())
     }
@@ -417,8 +417,8 @@ impl<'a> Prober<'a> {
         ability: Ability,
         hash: OaepHash,
     ) -> Result<(), Fault> {
-        let calling = self.calling;
-        let (in_token, took) = self.clocked(|| test_oaep(calling, key, spec, hash, OaepDecoding::Token, public));
+        let session = self.session;
+        let (in_token, took) = self.clocked(|| test_oaep(session, key, spec, hash, OaepDecoding::Token, public));
         let fault = match in_token {
             Ok(support) => return self.note(spec, ability, Ok(support), Some(took)),
             Err(fault) => fault,
@@ -428,7 +428,7 @@ impl<'a> Prober<'a> {
             OaepPolicy::TokenOnly => {
                 (Err(wrong("does RSA-OAEP with other hashes only, and decoding in the process is not allowed")), took)
             }
-            OaepPolicy::Assisted => self.clocked(|| test_oaep(calling, key, spec, hash, OaepDecoding::Process, public)),
+            OaepPolicy::Assisted => self.clocked(|| test_oaep(session, key, spec, hash, OaepDecoding::Process, public)),
         };
         self.note(spec, ability, tested, Some(took))
     }
@@ -436,7 +436,7 @@ impl<'a> Prober<'a> {
     /// What RSA_2048 can do, if the token generates pairs of that length.
     fn longer_rsa(&mut self, spec: KeySpec) -> Result<(), Fault> {
         let bits = modulus_bytes(spec).map_or(0, |bytes| bytes * 8);
-        let generates = match self.calling.key_sizes(MechanismType::RSA_PKCS_KEY_PAIR_GEN) {
+        let generates = match self.session.key_sizes(MechanismType::RSA_PKCS_KEY_PAIR_GEN) {
             Ok((least, most)) => (least..=most).contains(&bits),
             Err(failure) => {
                 self.lack(failure.into())?;
@@ -456,26 +456,26 @@ impl<'a> Prober<'a> {
     }
 
     fn ec(&mut self, spec: KeySpec) -> Result<(), Fault> {
-        let calling = self.calling;
+        let session = self.session;
         let Some((key, public)) = self.generated(spec, KeyUsage::SignVerify)? else { return Ok(()) };
         self.note(spec, Ability::Generate, Ok(Support::Full), None)?;
         self.import_pair(spec)?;
         self.timed(spec, Ability::Sign(SignatureAlgorithm::EcdsaSha256), || {
-            test_signature(calling, key, spec, SignatureAlgorithm::EcdsaSha256, public.as_ref())
+            test_signature(session, key, spec, SignatureAlgorithm::EcdsaSha256, public.as_ref())
         })?;
         self.drop_key(key);
         let Some((key, public)) = self.generated(spec, KeyUsage::EncryptDecrypt)? else { return Ok(()) };
         let ability = Ability::Encrypt(EncryptionAlgorithm::EciesDhSha1XorHmac);
-        self.note(spec, ability, test_ecies(calling, key, spec, public.as_ref()), None)?;
+        self.note(spec, ability, test_ecies(session, key, spec, public.as_ref()), None)?;
         self.drop_key(key);
         Ok(())
     }
 
     /// Whether the token unwraps AES keys, and the strictest template that it takes for what it unwraps.
     fn unwrapping(&mut self) -> Result<(), Fault> {
-        let calling = self.calling;
+        let session = self.session;
         let pair = unwrapping::pair(b"keystead-probe".to_vec(), "keystead-probe".to_owned());
-        let pair = match unwrapping::generate_pair(calling, &pair, Residence::Session, self.strictness) {
+        let pair = match unwrapping::generate_pair(session, &pair, Residence::Session, self.strictness) {
             Ok(pair) => Some(pair),
             Err(fault) => {
                 self.lack(fault)?;
@@ -491,13 +491,13 @@ impl<'a> Prober<'a> {
                     continue;
                 };
                 let known = known_key(key_bytes);
-                let test = |strictness| test_unwrapping(calling, pair, (*spec, &known), hash, strictness);
+                let test = |strictness| test_unwrapping(session, pair, (*spec, &known), hash, strictness);
                 let strict = match test(self.unwrapping) {
                     Ok(support) => {
                         self.note(*spec, ability, Ok(support), None)?;
                         let strictness = self.unwrapping;
                         for flaw in OaepFlaw::ALL.into_iter().filter(|_| *spec == KeySpec::Aes256) {
-                            self.learn(ability, || flawed_wrapping(calling, pair, hash, strictness, flaw), || test(strictness))?;
+                            self.learn(ability, || flawed_wrapping(session, pair, hash, strictness, flaw), || test(strictness))?;
                         }
                         continue;
                     }
@@ -523,16 +523,16 @@ impl<'a> Prober<'a> {
     }
 
     fn import_pair(&mut self, spec: KeySpec) -> Result<(), Fault> {
-        let tested = known_good::material(spec).map_err(Fault::from).and_then(|material| {
+        let tested = specimen::material(spec).map_err(Fault::from).and_then(|material| {
             let made = template::import(
-                self.calling.session(),
+                self.session.binding(),
                 &test_key(spec, KeyUsage::SignVerify),
                 &material,
                 Residence::Session,
                 self.strictness,
             )?;
             let algorithm = spec.signature_algorithms()[0];
-            let tested = test_signature(self.calling, made.handle, spec, algorithm, made.public_key.as_ref());
+            let tested = test_signature(self.session, made.handle, spec, algorithm, made.public_key.as_ref());
             self.drop_key(made.handle);
             tested
         });

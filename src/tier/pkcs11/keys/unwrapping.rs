@@ -31,7 +31,7 @@ pub(crate) fn wanted(id: Vec<u8>) -> Wanted {
 
 /// Makes a pair that unwraps: its private half does that alone, its public half leaves the token as every one does.
 pub(crate) fn generate_pair(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     new: &NewKey,
     residence: Residence,
     strictness: Strictness,
@@ -43,7 +43,7 @@ pub(crate) fn generate_pair(
         other => other,
     };
     let private: Vec<_> = template::private_template(new, residence, strictness).into_iter().map(swap).collect();
-    template::generate_rsa(calling.session(), new, UNWRAPPING_BYTES, &private)
+    template::generate_rsa(session.binding(), new, UNWRAPPING_BYTES, &private)
 }
 
 /// Makes a key out of what `pair` unwraps.
@@ -52,7 +52,7 @@ pub(crate) fn generate_pair(
 /// [`Kind::Undecryptable`] for a ciphertext of a wrong length, [`Kind::InvalidParameter`] for material of a wrong one: that is
 /// destroyed.
 pub(crate) fn unwrap(
-    calling: &OpenSession<'_>,
+    session: &OpenSession<'_>,
     new: &NewKey,
     pair: ObjectHandle,
     hash: OaepHash,
@@ -64,12 +64,12 @@ pub(crate) fn unwrap(
     if ciphertext.len() != UNWRAPPING_BYTES {
         return Err(Error::undecryptable().into());
     }
-    let session = calling.session();
-    let handle = session.unwrap_key(&mechanism(hash), pair, ciphertext, &template(new, residence, strictness))?;
-    match check_length(calling, handle, new.spec) {
+    let binding = session.binding();
+    let handle = binding.unwrap_key(&mechanism(hash), pair, ciphertext, &template(new, residence, strictness))?;
+    match check_length(session, handle, new.spec) {
         Ok(()) => Ok(Made { handle, public_key: None }),
         Err(fault) => {
-            session.destroy_object(handle)?;
+            binding.destroy_object(handle)?;
             Err(fault)
         }
     }
@@ -91,14 +91,14 @@ fn mechanism(hash: OaepHash) -> Mechanism<'static> {
 }
 
 /// A token takes what comes out of the padding for a key; only CKA_VALUE_LEN tells whether it was one.
-fn check_length(calling: &OpenSession<'_>, key: ObjectHandle, spec: KeySpec) -> Result<(), Fault> {
+fn check_length(session: &OpenSession<'_>, key: ObjectHandle, spec: KeySpec) -> Result<(), Fault> {
     let bytes = match spec.family() {
         Family::Aes { key_bytes } => key_bytes,
         Family::Hmac(algorithm) => algorithm.bytes(),
         Family::Rsa { .. } | Family::Ec(_) => return Err(Error::unsupported(format!("{spec} is no secret key.")).into()),
     };
     let length =
-        calling.session().get_attributes(key, &[AttributeType::ValueLen])?.into_iter().find_map(|attribute| match attribute {
+        session.binding().get_attributes(key, &[AttributeType::ValueLen])?.into_iter().find_map(|attribute| match attribute {
             Attribute::ValueLen(length) => Some(usize::from(length)),
             _ => None,
         });

@@ -7,8 +7,6 @@
 //! A job that waited is run by the thread whose job just ended ([`drive`]): nobody is woken to run it, and the module does not idle
 //! meanwhile.
 
-mod queue;
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -17,20 +15,7 @@ use tokio::task::coop;
 use tokio::time::Instant;
 
 use crate::tier::Share;
-use queue::{Answer, Ending, Grant, Queue, Ticket};
-
-/// Why a job is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// Too many wait, and of its own share as many as of any.
-    Full,
-    /// So many wait before it that its deadline would pass.
-    Hopeless,
-    /// Its deadline has passed.
-    TimedOut,
-    /// The lane is shut.
-    Shut,
-}
+use crate::tier::pkcs11::queue::fair::{Answer, Ending, Grant, Queue, Refused, Ticket};
 
 /// What a lane serves. It is started or refused, once, unless it is withdrawn, and never under the lane's lock. Once started it is run
 /// and then tells.

@@ -46,12 +46,12 @@ impl OpenSession<'_> {
     pub(crate) fn canary_health(&self) -> Health {
         let functions = self.functions();
         if let Some(canary) = self.memory().canary() {
-            return self.health_of(canary.lives(functions, self.session()).map_err(Fault::from));
+            return self.health_of(canary.lives(functions, self.binding()).map_err(Fault::from));
         }
-        match Canary::hatch(functions, self.session()) {
+        match Canary::hatch(functions, self.binding()) {
             Ok(canary) => {
-                let lives = canary.lives(functions, self.session());
-                canary.let_go(self.session());
+                let lives = canary.lives(functions, self.binding());
+                canary.let_go(self.binding());
                 self.health_of(lives.map_err(Fault::from))
             }
             Err(failure) if self.memory().makes_canaries() => self.health_of(Err(failure.into())),

@@ -97,7 +97,7 @@ impl OpenSession<'_> {
     /// The one key of this id, class and type.
     fn look_up(&self, wanted: &dyn Recognise) -> Result<Found, Fault> {
         let form = wanted.form();
-        match find::keys(self.session(), wanted.id(), form)?.as_slice() {
+        match find::keys(self.binding(), wanted.id(), form)?.as_slice() {
             [handle] => {
                 let found = Found { handle: *handle, form };
                 self.memory().handles().put(self.epoch(), wanted.id(), found, Standing::Alone);
@@ -132,7 +132,7 @@ impl OpenSession<'_> {
 
     /// Whether the token has a key of this id, of whatever class and type.
     pub(crate) fn has_key(&self, id: &[u8]) -> Result<bool, Fault> {
-        Ok(!find::keys_of_any_form(self.session(), id)?.is_empty())
+        Ok(!find::keys_of_any_form(self.binding(), id)?.is_empty())
     }
 
     /// Destroys the key that the token has of this id. Of several nobody knows which is ours: none is destroyed.
@@ -150,16 +150,16 @@ impl OpenSession<'_> {
 
     /// Destroys what a try to make a key may have left. Its id was free before.
     pub(crate) fn destroy_leftover(&self, id: &[u8]) -> Result<(), Fault> {
-        for left in find::keys_of_any_form(self.session(), id)? {
-            self.session().destroy_object(left)?;
+        for left in find::keys_of_any_form(self.binding(), id)? {
+            self.binding().destroy_object(left)?;
         }
         self.check_login()
     }
 
     fn destroy_alone(&self, id: &[u8]) -> Result<(), Fault> {
-        match find::keys_of_any_form(self.session(), id)?.as_slice() {
+        match find::keys_of_any_form(self.binding(), id)?.as_slice() {
             [] => self.believe_absence(id, None),
-            [key] => Ok(self.session().destroy_object(*key)?),
+            [key] => Ok(self.binding().destroy_object(*key)?),
             [_, _, ..] => Err(self.refuse(id, Refusal::Several)),
         }
     }

@@ -43,7 +43,7 @@ impl<'a> OpenSession<'a> {
     }
 
     /// The safe binding of the session.
-    pub(crate) fn session(&self) -> &Session {
+    pub(crate) fn binding(&self) -> &Session {
         self.session
     }
 

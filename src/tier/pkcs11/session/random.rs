@@ -15,12 +15,11 @@ use zeroize::Zeroizing;
 use crate::base::{SecretBytes, random};
 use crate::tier::pkcs11::slot::status::Generator;
 pub(crate) use health::Flaw;
+pub(crate) use health::GRAIN;
 use health::Tests;
 
 /// Length in bytes of the block that IVs are taken from: 341 IVs of AES-GCM.
 const BLOCK: usize = 4096;
-/// The token is asked for a multiple of so many bytes: two draws of this length are equal by chance once in 2^256 times.
-pub(crate) const GRAIN: usize = 32;
 /// Of one failed test chance may be the cause; so many name the token.
 const FAILURES: u64 = 2;
 

@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use crate::base::{Error, Kind, Result};
-use crate::tier::pkcs11::queue::lane::{self, Job, Permit, Refused};
+use crate::tier::pkcs11::queue::fair::Refused;
+use crate::tier::pkcs11::queue::lane::{self, Job, Permit};
 use crate::tier::pkcs11::slot::order::{Call, Order, Place};
 use crate::tier::pkcs11::slot::slot::Slot;
 use crate::tier::pkcs11::slot::tries::Attempt;

@@ -7,10 +7,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::GRAIN;
 use crate::tier::Sha256Digest;
 use crate::tier::public_key::sha256;
 
+/// The token is asked for a multiple of so many bytes: two draws of this length are equal by chance once in 2^256 times.
+pub(crate) const GRAIN: usize = 32;
 /// Section 4.4.1: the cut-off is 1 + 60/8, rounded up.
 const REPETITIONS: usize = 9;
 /// Section 4.4.2: the window of a source whose samples are not bits.

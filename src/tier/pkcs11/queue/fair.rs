@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Refused;
 use crate::tier::Share;
 
 /// The most that one call is charged: the victim of a call that hangs must not pay for it.
@@ -29,6 +28,19 @@ const OUTLIER_FLOOR: u64 = 1_000_000;
 const OWN: u64 = 2;
 /// Accounts that may pile up before the idle ones are dropped; what those owe is forgiven.
 const ACCOUNTS: usize = 1024;
+
+/// Why a job is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Too many wait, and of its own share as many as of any.
+    Full,
+    /// So many wait before it that its deadline would pass.
+    Hopeless,
+    /// Its deadline has passed.
+    TimedOut,
+    /// The lane is shut.
+    Shut,
+}
 
 /// A place in the queue. Never given twice; a later one has a higher number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
