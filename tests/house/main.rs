@@ -108,6 +108,113 @@ fn a_folder_imports_only_from_lower_floors() {
     }
 }
 
+/// The folders of the hardware tier, from the bottom up: each imports only from those before it. `keys` and `slot` are strangers; the
+/// files beside the folders join them.
+const HARDWARE_FLOORS: &[(&str, &[&str])] = &[
+    ("answer", &[]),
+    ("queue", &["answer"]),
+    ("library", &["answer", "queue"]),
+    ("session", &["answer", "queue", "library"]),
+    ("keys", &["answer", "queue", "library", "session", "settings"]),
+    ("slot", &["answer", "queue", "library", "session", "settings"]),
+];
+
+/// Lines of code of a file of the hardware tier, its tests not counted.
+const LONGEST_HARDWARE_FILE: usize = 350;
+
+/// The files of the hardware tier by the path of their module (`slot/door`, `slot` for `slot/mod.rs`), with what each imports.
+fn hardware_imports() -> Vec<(String, Vec<String>)> {
+    let sources = sources();
+    let tier = sources.iter().filter_map(|source| Some((source.name.strip_prefix("tier/pkcs11/")?, &source.text)));
+    let tier: Vec<_> = tier.filter(|(name, _)| !name.contains("tests") && !name.starts_with("bench")).collect();
+    let module = |name: &str| name.trim_end_matches(".rs").trim_end_matches("/mod").to_owned();
+    let modules: Vec<_> = tier.iter().map(|(name, _)| module(name)).collect();
+    let nearest = |path: &str| {
+        let mut path = path.to_owned();
+        while !modules.contains(&path) {
+            path = path.rsplit_once('/')?.0.to_owned();
+        }
+        Some(path)
+    };
+    tier.iter()
+        .map(|(name, text)| {
+            let own = module(name);
+            let parent = own.rsplit_once('/').map_or("", |(parent, _)| parent);
+            // A module that only hands on what its children have does not depend on them.
+            let code = code(text).lines().filter(|line| !line.trim_start().starts_with("pub")).collect::<Vec<_>>().join("\n");
+            let absolute = paths(&code, "crate::tier::pkcs11::");
+            let beside = paths(&code, "super::").into_iter().map(|path| format!("{parent}/{path}"));
+            let imports = absolute.into_iter().chain(beside).filter_map(|path| nearest(path.trim_matches('/')));
+            let mut imports: Vec<_> = imports.filter(|import| *import != own).collect();
+            imports.sort();
+            imports.dedup();
+            (own, imports)
+        })
+        .collect()
+}
+
+/// The paths that follow a prefix, with `/` for `::`; each member of a group is one.
+fn paths(code: &str, prefix: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(prefix) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let rest = &code[at + prefix.len()..];
+        let path: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':').collect();
+        let group = rest[path.len()..].strip_prefix('{').and_then(|group| group.split('}').next());
+        match group {
+            Some(group) => found.extend(group.split(',').map(|item| format!("{path}{}", item.trim()).replace("::", "/"))),
+            None => found.push(path.replace("::", "/")),
+        }
+    }
+    found
+}
+
+#[test]
+fn the_hardware_tier_stands_on_floors() {
+    let imports = hardware_imports();
+    assert!(imports.len() > 50, "the files are found: {}", imports.len());
+    for (own, imports) in &imports {
+        let Some((_, allowed)) = HARDWARE_FLOORS.iter().find(|(floor, _)| own.split('/').next() == Some(floor)) else { continue };
+        for import in imports {
+            let floor = import.split('/').next().unwrap_or_default();
+            let same = own.split('/').next() == Some(floor);
+            assert!(same || allowed.contains(&floor), "tier/pkcs11/{own} imports {import}");
+        }
+    }
+}
+
+#[test]
+fn no_files_of_the_hardware_tier_import_each_other_in_a_circle() {
+    let imports = hardware_imports();
+    let mut left = imports.clone();
+    loop {
+        let there: Vec<_> = left.iter().map(|(own, _)| own.clone()).collect();
+        let before = left.len();
+        left.retain(|(_, imports)| imports.iter().any(|import| there.contains(import)));
+        if left.len() == before {
+            break;
+        }
+    }
+    let left: Vec<_> = left
+        .iter()
+        .map(|(own, imports)| {
+            (own, imports.iter().filter(|import| left.iter().any(|(other, _)| other == *import)).collect::<Vec<_>>())
+        })
+        .collect();
+    assert!(left.is_empty(), "these files import each other, or what does: {left:#?}");
+}
+
+#[test]
+fn files_of_the_hardware_tier_are_short() {
+    for source in sources().iter().filter(|source| source.name.starts_with("tier/pkcs11/") && !source.name.contains("tests")) {
+        let lines = source.text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().lines().count();
+        assert!(lines <= LONGEST_HARDWARE_FILE, "{} has {lines} lines", source.name);
+    }
+}
+
 #[test]
 fn concrete_tiers_are_named_at_the_top_only() {
     for source in
@@ -156,6 +263,8 @@ fn one_file_asks_the_system_for_the_date() {
 #[test]
 fn the_import_finder_finds() {
     assert_eq!(imports("use crate::{base::{Error, Kind}, model::key}; crate::tier::x()"), ["base", "model", "tier"]);
+    assert_eq!(paths("use crate::tier::pkcs11::slot::{a, b::c}; x", "crate::tier::pkcs11::"), ["slot/a", "slot/b/c"]);
+    assert_eq!(paths("use super::c; super::super::d", "super::"), ["c", "super/d"]);
 }
 
 /// The files that may look at secrets: the tiers, sealing, the audit log's chain, the making and handing out of client keys and data keys,

@@ -10,8 +10,9 @@ use crate::tier::pkcs11::key::is_inline;
 use crate::tier::pkcs11::keys::learnt::Learnt;
 use crate::tier::pkcs11::keys::probe;
 use crate::tier::pkcs11::session::open::OpenSession;
+use crate::tier::pkcs11::slot::capacity::InlineCalls;
 use crate::tier::pkcs11::slot::order::{Order, Place};
-use crate::tier::pkcs11::slot::slot::{InlineCalls, Slot};
+use crate::tier::pkcs11::slot::slot::Slot;
 use crate::tier::pkcs11::slot::status::Operation;
 use crate::tier::{Description, Share, TierKind};
 
@@ -86,7 +87,7 @@ pub(super) async fn learn(slot: &Arc<Slot>, known: &OnceLock<Known>) -> Result<(
     let inline = if inline { InlineCalls::Some } else { InlineCalls::None };
     let learnt = Arc::new(probed.learnt);
     slot.learn(Arc::<Learnt>::clone(&learnt), probed.computes, inline);
-    tracing::info!(token = name, sessions = slot.capacity(), "connected to the token");
+    tracing::info!(token = name, sessions = slot.capacity.sessions(), "connected to the token");
     let (capabilities, deadline) = (learnt.capabilities.clone(), slot.settings.deadline);
     let description = Arc::new(Description { kind: TierKind::Hardware, name, capabilities, deadline });
     let _ = known.set(Known { description, learnt });

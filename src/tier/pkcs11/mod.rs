@@ -4,7 +4,7 @@
 //! answers by the deadline; `queue` says when it is its turn, and on which thread; `slot::tries` takes a session and calls, once or
 //! twice; `session::objects` has the handle of the key, from the memory of the epoch; `keys::mechanism` says which C_ functions;
 //! `library::functions` calls them. What a failure means is said by `answer`, whose fault it is by `slot::verdict`. A lost login, token
-//! or module is mended by `slot::mend`, which `slot::supervisor` begins; the call is repeated after that.
+//! or module is mended by `slot::mend`, which `slot::watchdog` begins (`slot::attempts`); the call is repeated after that.
 //!
 //! A folder imports only from those before it here: `answer` (what a CK_RV means), `queue` (who is next), `library` (the loaded module),
 //! `session` (one session in the hands of one call), then `keys` (objects and algorithms) and `slot` (one token in use), which do not
@@ -34,7 +34,7 @@ pub use library::uri::TokenUri;
 pub use process::{end_process, list};
 pub use queue::reserve::{Relief, Reserve};
 pub use settings::*;
-pub use slot::health::Why;
+pub use slot::condition::Why;
 pub use slot::notes::{LoginNotes, LoginNotesFile, LoginNotesInMemory, Note, Unclear};
 pub use slot::pin::PinSource;
 pub use slot::status;

@@ -4,15 +4,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::base::{Error, Kind, Result};
-use crate::tier::pkcs11::DEADLINE;
 use crate::tier::pkcs11::answer;
 use crate::tier::pkcs11::library::functions;
-use crate::tier::pkcs11::library::module::Lease;
+use crate::tier::pkcs11::library::lease::Lease;
 use crate::tier::pkcs11::library::registry;
 use crate::tier::pkcs11::library::token::TokenSummary;
 use crate::tier::pkcs11::queue::threads;
-use crate::tier::pkcs11::slot::health;
-use crate::tier::pkcs11::slot::mend;
+use crate::tier::pkcs11::settings::DEADLINE;
+use crate::tier::pkcs11::slot::condition;
 
 /// The tokens of a module, which is loaded and initialised if nobody did so yet.
 ///
@@ -24,9 +23,9 @@ pub async fn list(module: &Path) -> Result<Vec<TokenSummary>> {
     let listed = move || {
         let lease = Lease::of(&module);
         lease.load(Instant::now() + DEADLINE)?;
-        lease.initialise(0, Duration::ZERO).map_err(|not_now| Error::new(Kind::Unavailable, mend::why_not(&not_now, &module)))?;
+        lease.initialise(0, Duration::ZERO).map_err(|not_now| Error::new(Kind::Unavailable, not_now.text(&module)))?;
         let tokens = {
-            let _pass = lease.gate().enter().ok_or_else(health::closed)?;
+            let _pass = lease.gate().enter().ok_or_else(condition::closed)?;
             lease.tokens().map_err(|failure| answer::to_caller(&failure, answer::Profile::default()))
         };
         lease.release();

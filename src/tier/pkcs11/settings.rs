@@ -88,7 +88,7 @@ impl Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oversubscription {
     /// No more calls work at once than keep the cores busy. More would not be served sooner, and the operating system, which knows
-    /// no [`Share`], would say whose turn it is.
+    /// no [`Share`](crate::tier::Share), would say whose turn it is.
     Avoid,
     /// As many as there are sessions.
     Allow,

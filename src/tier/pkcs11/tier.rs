@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use crate::base::{Error, Kind, Result, SecretBytes};
 use crate::model::key::{Arrival, Material};
-use crate::tier::pkcs11::Settings;
 use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::key::TokenKey;
 use crate::tier::pkcs11::keys::identity::{KnownBy, Wanted, Way};
@@ -19,10 +18,11 @@ use crate::tier::pkcs11::learning::{Known, PAIRS, keep_learning, learn, learn_un
 use crate::tier::pkcs11::library::token::TokenSummary;
 use crate::tier::pkcs11::session::find;
 use crate::tier::pkcs11::session::open::OpenSession;
+use crate::tier::pkcs11::settings::Settings;
 use crate::tier::pkcs11::slot::order::{Order, Place};
 use crate::tier::pkcs11::slot::slot::Slot;
 use crate::tier::pkcs11::slot::status::{Operation, SlotStatus};
-use crate::tier::pkcs11::slot::supervisor;
+use crate::tier::pkcs11::slot::watchdog;
 use crate::tier::{
     Ability, Capabilities, Created, Description, KeyHandle, NewKey, PublicKey, RANDOM_LIMIT, Share, StoredKey, Tier, TierKind,
     Unwrapper, Work, Wrapped,
@@ -94,7 +94,7 @@ impl Pkcs11Tier {
             deadline: settings.deadline,
         });
         let slot = Slot::new(settings);
-        supervisor::watch(&slot).map_err(Error::internal)?;
+        watchdog::watch(&slot).map_err(Error::internal)?;
         Ok(Self { slot, known: Arc::default(), unknown })
     }
 
@@ -105,7 +105,7 @@ impl Pkcs11Tier {
 
     /// How many sessions may work at once.
     pub fn sessions(&self) -> usize {
-        self.slot.capacity()
+        self.slot.capacity.sessions()
     }
 
     /// All that there is to know of the slot at the moment.

@@ -2,7 +2,7 @@
 
 use cryptoki::error::Error as Failure;
 
-use super::{Level, Profile, away, to_caller};
+use super::{Level, Profile, away};
 use crate::base::Error;
 
 /// What went wrong inside a call: the module's answer, what it means, or ours.
@@ -25,14 +25,14 @@ impl Fault {
             other @ (Self::Key(_) | Self::Broken(..) | Self::Ours(_)) => other,
         }
     }
+}
 
-    /// What a caller is told, of a module of this profile.
-    pub(crate) fn to_caller(self, profile: Profile) -> Error {
-        match self {
-            Self::Module(failure) | Self::Key(failure) => to_caller(&failure, profile),
-            Self::Broken(_, text) => away().caused_by(text),
-            Self::Ours(error) => error,
-        }
+/// What a caller is told of a fault, of a module of `profile`.
+pub(crate) fn to_caller(fault: Fault, profile: Profile) -> Error {
+    match fault {
+        Fault::Module(failure) | Fault::Key(failure) => super::to_caller(&failure, profile),
+        Fault::Broken(_, text) => away().caused_by(text),
+        Fault::Ours(error) => error,
     }
 }
 

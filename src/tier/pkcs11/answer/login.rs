@@ -6,6 +6,7 @@
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Failure, RvError};
 
+use super::meaning::Refusal;
 use super::names::Later;
 use super::vendors::{self, Profile};
 
@@ -20,19 +21,6 @@ pub(crate) enum LoginAnswer {
     NotLookedAt,
     /// It may have looked at the PIN and counted a try.
     Unclear,
-}
-
-/// Why a PIN is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// It is another one.
-    Wrong,
-    /// There were too many wrong ones.
-    Locked,
-    /// It must be changed first.
-    Expired,
-    /// The token has no user PIN.
-    NotInitialized,
 }
 
 /// What a module of this profile says with `failure` of C_Login.

@@ -109,3 +109,16 @@ pub(crate) struct Meaning {
     /// The section of PKCS #11 3.1, or whose behaviour this is.
     pub(crate) reason: &'static str,
 }
+
+/// Why a PIN is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is another one.
+    Wrong,
+    /// There were too many wrong ones.
+    Locked,
+    /// It must be changed first.
+    Expired,
+    /// The token has no user PIN.
+    NotInitialized,
+}

@@ -29,9 +29,9 @@ use functions::{changes_token, concerns_an_object, judges_input, least_level, sp
 use table::Again;
 
 pub use functions::function_name;
-pub(crate) use login::{LoginAnswer, Refusal, login_answer};
+pub(crate) use login::{LoginAnswer, login_answer};
 pub use meaning::Level;
-pub(crate) use meaning::{Meaning, Proof, Repeat, Tell};
+pub(crate) use meaning::{Meaning, Proof, Refusal, Repeat, Tell};
 pub use names::ckr_name;
 pub(crate) use vendors::Profile;
 

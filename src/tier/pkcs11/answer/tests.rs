@@ -256,7 +256,7 @@ fn bad_input_of_one_function_is_a_fault_of_another() {
         for function in [Function::Decrypt, Function::UnwrapKey, Function::DeriveKey] {
             assert_eq!(standard(rv, function).tell, Tell::BadInput, "{function} {rv:?}");
             let failure = Failure::Pkcs11(rv, function);
-            assert_eq!(public(&failure).kind(), Kind::Undecryptable);
+            assert_eq!(to_caller(&failure, Profile::default()).kind(), Kind::Undecryptable);
             assert_eq!(meaning_of(&failure, Profile::Standard).level, None);
         }
         for function in [Function::Encrypt, Function::Sign, Function::GenerateKeyPair, Function::CreateObject] {
@@ -350,13 +350,13 @@ fn what_is_ended_already_is_no_failure() {
 #[test]
 fn the_caller_reads_no_ckr() {
     for_all(|rv, function, profile, row| {
-        let message = row.tell.public().message().to_owned();
+        let message = row.tell.to_caller().message().to_owned();
         assert!(!message.contains('_') && !message.contains("CKR"), "{function} {rv:?} {profile:?}: {message}");
     });
-    let error = public(&Failure::Pkcs11(RvError::DeviceRemoved, Function::Sign));
+    let error = to_caller(&Failure::Pkcs11(RvError::DeviceRemoved, Function::Sign), Profile::default());
     assert_eq!(error.kind(), Kind::Throttled);
     assert_eq!(error.causes(), "C_Sign answered CKR_DEVICE_REMOVED");
-    let wrong_pin = public(&Failure::Pkcs11(RvError::PinIncorrect, Function::Login));
+    let wrong_pin = to_caller(&Failure::Pkcs11(RvError::PinIncorrect, Function::Login), Profile::default());
     assert_eq!(wrong_pin.kind(), Kind::Unavailable);
 }
 

@@ -8,8 +8,7 @@ use cryptoki::error::RvError;
 use cryptoki_sys::{CK_RV, CKR_VENDOR_DEFINED};
 
 use super::functions::{judges_input, logs_in, spends_a_try, tears_down};
-use super::login::Refusal;
-use super::meaning::{Level, Proof, Tell};
+use super::meaning::{Level, Proof, Refusal, Tell};
 use super::table::{Again, Row, bad_input, broken, busy, key_gone, plain};
 
 /// Whose module it is, as far as that makes a difference.

@@ -108,7 +108,7 @@ impl Bench {
             Ok(RawSession::new(session, key, workload))
         });
         let sessions: Vec<RawSession> =
-            sessions.collect::<Result<_, Fault>>().map_err(|fault| fault.to_caller(answer::Profile::default()))?;
+            sessions.collect::<Result<_, Fault>>().map_err(|fault| answer::fault::to_caller(fault, answer::Profile::default()))?;
         let begun = Instant::now();
         let until = begun + length;
         let functions = slot.functions();

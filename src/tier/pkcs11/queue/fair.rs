@@ -13,17 +13,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::tier::Share;
+use crate::tier::pkcs11::queue::account::{Account, Average, CHARGE_LIMIT, Charge, Ticket, Waiting};
 
-/// The most that one call is charged: the victim of a call that hangs must not pay for it.
-const CHARGE_LIMIT: u64 = 50_000_000;
 /// How long a call takes as long as none has ended; some charge there must be, or the first flood is served whole.
 const GUESS: u64 = 1_000_000;
-/// How many calls an average is made of; one made of less refuses nobody.
-const SAMPLES: u64 = 16;
-/// How many times the average a call may count in it: one call that hangs does not turn callers away.
-const OUTLIER: u64 = 8;
-/// What a call may count in any case, so that an average near nothing can rise again.
-const OUTLIER_FLOOR: u64 = 1_000_000;
 /// How many times the average a caller must have left for its own call.
 const OWN: u64 = 2;
 /// Accounts that may pile up before the idle ones are dropped; what those owe is forgiven.
@@ -41,10 +34,6 @@ pub(crate) enum Refused {
     /// The lane is shut.
     Shut,
 }
-
-/// A place in the queue. Never given twice; a later one has a higher number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Ticket(u64);
 
 /// A permit that is out.
 #[derive(Clone, Copy, Debug)]
@@ -72,71 +61,6 @@ pub(super) enum Ending {
     Used,
     /// Nothing: how long it was out says nothing about calls.
     Unused,
-}
-
-/// How long calls hold a permit, in nanoseconds: the mean of the first [`SAMPLES`], from then on exponentially weighted.
-#[derive(Clone, Copy)]
-struct Average {
-    nanos: u64,
-    samples: u64,
-}
-
-impl Average {
-    fn note(&mut self, held: u64) {
-        let held = if self.is_settled() { held.min(self.nanos.saturating_mul(OUTLIER).max(OUTLIER_FLOOR)) } else { held };
-        self.samples = (self.samples + 1).min(SAMPLES);
-        if held >= self.nanos {
-            self.nanos += (held - self.nanos) / self.samples;
-        } else {
-            self.nanos -= (self.nanos - held) / self.samples;
-        }
-    }
-
-    fn is_settled(&self) -> bool {
-        self.samples == SAMPLES
-    }
-}
-
-/// A job in the queue.
-struct Waiting<J> {
-    ticket: Ticket,
-    asked: Instant,
-    job: J,
-}
-
-/// What is known of a share.
-struct Account<J> {
-    /// How far it was served: nanoseconds that it held permits, from where it started.
-    spent: u64,
-    /// Of its own calls; what the lane's take until the first has ended.
-    average: Average,
-    /// Permits that are out.
-    out: usize,
-    /// By ticket.
-    waiting: VecDeque<Waiting<J>>,
-}
-
-/// What a share was charged for a permit.
-#[derive(Clone, Copy)]
-struct Charge {
-    /// Where the share stood before.
-    stood: u64,
-    nanos: u64,
-}
-
-impl<J> Account<J> {
-    /// Charges what the call will probably take: a share with many slow calls in flight must not look as if it had none.
-    fn charge(&mut self) -> Charge {
-        let charge = Charge { stood: self.spent, nanos: self.average.nanos.min(CHARGE_LIMIT) };
-        self.spent += charge.nanos;
-        self.out += 1;
-        charge
-    }
-
-    /// Its place in [`Queue::turns`]; none when nobody waits.
-    fn turn(&self) -> Option<(u64, Ticket)> {
-        self.waiting.front().map(|first| (self.spent, first.ticket))
-    }
 }
 
 /// The state of a lane. A permit is free only while nobody waits.

@@ -15,7 +15,8 @@ use tokio::task::coop;
 use tokio::time::Instant;
 
 use crate::tier::Share;
-use crate::tier::pkcs11::queue::fair::{Answer, Ending, Grant, Queue, Refused, Ticket};
+use crate::tier::pkcs11::queue::account::Ticket;
+use crate::tier::pkcs11::queue::fair::{Answer, Ending, Grant, Queue, Refused};
 
 /// What a lane serves. It is started or refused, once, unless it is withdrawn, and never under the lane's lock. Once started it is run
 /// and then tells.

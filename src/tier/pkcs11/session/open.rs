@@ -13,7 +13,7 @@ use crate::base::SecretBytes;
 use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::answer::{Level, Profile};
 use crate::tier::pkcs11::library::functions::{Functions, Mechanism};
-use crate::tier::pkcs11::library::module::Lease;
+use crate::tier::pkcs11::library::lease::Lease;
 use crate::tier::pkcs11::session::epoch::Epoch;
 use crate::tier::pkcs11::session::memory::TokenMemory;
 use crate::tier::pkcs11::session::random::{Discovery, Drawn, GRAIN, Part};

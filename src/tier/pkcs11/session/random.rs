@@ -13,7 +13,6 @@ use cryptoki::error::{Error as Failure, RvError};
 use zeroize::Zeroizing;
 
 use crate::base::{SecretBytes, random};
-use crate::tier::pkcs11::slot::status::Generator;
 pub(crate) use health::Flaw;
 pub(crate) use health::GRAIN;
 use health::Tests;
@@ -38,6 +37,17 @@ struct Record {
     /// Draws that failed a test, since the start of the process.
     failures: u64,
     absent: bool,
+}
+
+/// The token's random number generator. What is drawn is mixed with the process's own, and sound in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generator {
+    /// Nothing is known against it.
+    Sound,
+    /// The token has none: all random bytes are the process's own.
+    Absent,
+    /// It failed health tests (SP 800-90B, section 4.4) more often than chance allows.
+    Failing,
 }
 
 /// What was drawn, and what the token had to do with it.

@@ -1,6 +1,6 @@
 //! A call on the list of the pool: with a pass into the module, a place on the list and, most of the time, a session.
 //!
-//! Made for calls by `performing` and for the slot's own chores by `supervisor`. The call stays on the list until the last function
+//! Made for calls by `tries` and for the slot's own chores by `chores`. The call stays on the list until the last function
 //! that it calls has returned, C_GetSessionInfo and C_CloseSession of its own session included: what is not on the list is not
 //! given up when it hangs, and recovery would close sessions and finalise the module under it. A [`CheckedOut`] that is dropped
 //! instead of concluded, as by a panic, leaves the list in the same way.

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use crate::base::lock;
 use crate::base::{Error, Kind, Result};
-use crate::tier::pkcs11::slot::health::{Change, Machine};
+use crate::tier::pkcs11::slot::condition::Change;
+use crate::tier::pkcs11::slot::health::Machine;
 use crate::tier::pkcs11::slot::slot::{Slot, close_if_ours};
 
 impl Slot {
@@ -24,8 +25,8 @@ impl Slot {
         if self.change(Machine::close) == Change::None {
             return Ok(());
         }
-        self.sessions().shut();
-        if let Some(inline) = self.inline() {
+        self.capacity.threads().shut();
+        if let Some(inline) = self.capacity.inline() {
             inline.lane.shut();
         }
         let deadline = self.settings.deadline;

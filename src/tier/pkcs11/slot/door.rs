@@ -1,7 +1,7 @@
 //! The door for calls: admits, waits for a place, hands the work over, and answers by the deadline.
 //!
 //! A caller that goes away leaves everything in order: the job owns what it took and gives it back itself. What the job does is in
-//! `performing`.
+//! `tries`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,13 +76,13 @@ impl Slot {
     {
         let (mut order, mut call) = (order, call);
         loop {
-            let lane = match (order.place, self.inline()) {
+            let lane = match (order.place, self.capacity.inline()) {
                 (Place::Inline, Some(inline)) => &inline.lane,
                 (Place::Inline, None) => {
                     order.place = Place::Thread;
-                    self.sessions()
+                    self.capacity.threads()
                 }
-                (Place::Thread, _) => self.sessions(),
+                (Place::Thread, _) => self.capacity.threads(),
                 (Place::Generation, _) => self.lease.generation(),
             };
             let (answer, answered) = oneshot::channel();
@@ -135,7 +135,7 @@ where
 {
     fn start(self: Box<Self>, permit: Permit) {
         let slot = Arc::clone(&self.slot);
-        match (self.order.place, slot.inline()) {
+        match (self.order.place, slot.capacity.inline()) {
             (Place::Inline, Some(inline)) => drop(inline.runtime.spawn(lane::drive_in_turn(self, permit))),
             (Place::Inline | Place::Thread | Place::Generation, _) => {
                 // Without a thread the job is dropped, and its caller sees that nobody answers.
@@ -155,7 +155,7 @@ where
 
     fn run(&mut self, permit: Permit) -> Option<Permit> {
         let State::Waits(call) = std::mem::replace(&mut self.state, State::Gone) else { return Some(permit) };
-        let held = match (self.order.place, self.slot.inline()) {
+        let held = match (self.order.place, self.slot.capacity.inline()) {
             (Place::Inline, Some(inline)) => match inline.workers.hold() {
                 Some(held) => Some(held),
                 None => {
@@ -207,6 +207,6 @@ fn told(refused: Refused) -> Error {
     match refused {
         Refused::Full => busy("Too many requests wait for the hardware security module."),
         Refused::Hopeless | Refused::TimedOut => busy(TOO_BUSY),
-        Refused::Shut => crate::tier::pkcs11::slot::health::closed(),
+        Refused::Shut => crate::tier::pkcs11::slot::condition::closed(),
     }
 }

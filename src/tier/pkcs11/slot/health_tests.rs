@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::Kind;
 
 const MS: Duration = Duration::from_millis(1);
 

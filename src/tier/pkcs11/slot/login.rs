@@ -10,10 +10,10 @@ use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::types::AuthPin;
 
 use crate::base::{Clock as _, Pin, Result, SystemClock};
-use crate::tier::pkcs11::FlagsPolicy;
 use crate::tier::pkcs11::answer::{self, Level, LoginAnswer, Refusal};
 use crate::tier::pkcs11::library::token::{PinState, TokenName, TokenSummary};
-use crate::tier::pkcs11::slot::health::{Failed, Then, Why};
+use crate::tier::pkcs11::settings::FlagsPolicy;
+use crate::tier::pkcs11::slot::condition::{Failed, Then, Why};
 use crate::tier::pkcs11::slot::notes::{LoginNotes as _, Note, Stop};
 use crate::tier::pkcs11::slot::pin::Answer;
 use crate::tier::pkcs11::slot::slot::Slot;

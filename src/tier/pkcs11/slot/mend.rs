@@ -1,12 +1,11 @@
 //! One attempt to make a slot serve: from the level that is broken down to a new epoch.
 //!
-//! Run by the supervisor, one at a time, on a thread of its own, while no call of the slot begins. The first one that can loads the
+//! Run by `attempts`, one at a time, on a thread of its own, while no call of the slot begins. The first one that can loads the
 //! library. Login: log in again. Token:
 //! close all sessions, find the token by its URI, log in. Module: C_Finalize and C_Initialize first, and for all slots of the
 //! module. Everything ends in one login, one canary and one sweep. It waits for nobody longer than [`DRAIN`].
 
 use std::ops::Deref;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,12 +15,14 @@ use cryptoki::session::{Session, SessionState};
 
 use crate::base::lock;
 use crate::tier::pkcs11::answer::{self, Level};
-use crate::tier::pkcs11::library::module::{NoToken, NotNow};
+use crate::tier::pkcs11::library::choose::NoToken;
+use crate::tier::pkcs11::library::initialise::NotNow;
 use crate::tier::pkcs11::session::canary::Canary;
 use crate::tier::pkcs11::session::epoch::Epoch;
 use crate::tier::pkcs11::session::find::{self, Sweep};
 use crate::tier::pkcs11::session::handles::{Oddities, Refusal};
-use crate::tier::pkcs11::slot::health::{Failed, Then, Why, deeper};
+use crate::tier::pkcs11::slot::condition::{Failed, Then, Why};
+use crate::tier::pkcs11::slot::health::deeper;
 use crate::tier::pkcs11::slot::login::{Halt, log_in};
 use crate::tier::pkcs11::slot::pin::Answer;
 use crate::tier::pkcs11::slot::slot::{Login, Slot, close_if_ours};
@@ -213,27 +214,13 @@ enum Sessions {
 fn initialise(slot: &Slot, seen: u64) -> Result<(), Failed> {
     let patience = if slot.lease.has_serving_neighbours() { PATIENCE_WITH_NEIGHBOURS } else { PATIENCE };
     slot.lease.initialise(seen, patience).map_err(|not_now| {
-        let text = why_not(&not_now, slot.lease.path());
+        let text = not_now.text(slot.lease.path());
         match not_now {
             NotNow::Running(_) | NotNow::Failed(_) => Failed::soon(Level::Module, text),
             NotNow::Hung(calls) => needs_restart(Failed::soon(Level::Module, "the module is broken".to_owned()), calls),
             NotNow::Elsewhere | NotNow::Foreign => Failed::soon(Level::Token, text),
         }
     })
-}
-
-/// Why a module cannot be initialised at the moment.
-pub(crate) fn why_not(not_now: &NotNow, module: &Path) -> String {
-    let module = module.display();
-    match not_now {
-        NotNow::Running(calls) => format!("The PKCS#11 module {module} must be initialised anew, and {calls} calls run in it."),
-        NotNow::Hung(calls) => format!("The PKCS#11 module {module} must be initialised anew, and {calls} calls hang in it."),
-        NotNow::Elsewhere => format!("The PKCS#11 module {module} is being initialised for another slot."),
-        NotNow::Foreign => {
-            format!("The PKCS#11 module {module} was initialised by another part of the process, which alone can do so anew.")
-        }
-        NotNow::Failed(failure) => format!("The PKCS#11 module {module} cannot be initialised: {}.", answer::name(failure)),
-    }
 }
 
 /// Closes what the epoch before left open, if nothing runs in it: C_CloseAllSessions, which also ends the login. While a call
@@ -286,7 +273,7 @@ fn ready(slot: &Arc<Slot>, mut session: Opened, sessions: Sessions, level: Level
     let sweep = match find::sweep(&session, Some(Instant::now() + SWEEP)) {
         Ok(sweep) => sweep,
         Err(fault) => {
-            let text = fault.to_caller(slot.profile());
+            let text = answer::fault::to_caller(fault, slot.profile());
             *lock(&slot.login) = Some(session.hand_on());
             return Err(Failed::soon(deeper(level), format!("the token's objects cannot be listed: {}", text.causes())));
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::base::{Pin, Result};
-use crate::tier::pkcs11::slot::health::Why;
+use crate::tier::pkcs11::slot::condition::Why;
 
 /// After that time a source is asked again whose PIN did not help.
 const PAUSE: Duration = Duration::from_secs(10);

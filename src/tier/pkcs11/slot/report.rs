@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::base::lock;
-use crate::tier::pkcs11::slot::health::Condition;
+use crate::tier::pkcs11::slot::condition::Condition;
 use crate::tier::pkcs11::slot::slot::Slot;
 use crate::tier::pkcs11::slot::status::{Sessions, SlotState, SlotStatus};
 
@@ -37,12 +37,12 @@ impl Slot {
             logged_in,
             sessions: Sessions {
                 configured: self.settings.sessions,
-                allowed: self.capacity(),
+                allowed: self.capacity.sessions(),
                 open: occupancy.idle + occupancy.busy + occupancy.hung + usize::from(holds_login),
                 busy: occupancy.busy,
                 written_off: occupancy.hung,
             },
-            queue: (self.waiting(), self.settings.queue),
+            queue: (self.capacity.waiting(), self.settings.queue),
             last_success: self.counters.last_success(now),
             last_failure: self.counters.last_failure(now),
             calls: self.counters.calls(),

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub use crate::tier::pkcs11::answer::Level;
 pub use crate::tier::pkcs11::library::token::{PinState, TokenSummary};
 pub use crate::tier::pkcs11::session::handles::Refusal;
-pub use crate::tier::pkcs11::slot::health::Why;
+pub use crate::tier::pkcs11::session::random::Generator;
+pub use crate::tier::pkcs11::slot::condition::Why;
 
 /// The kinds of call, as they are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,17 +169,6 @@ pub struct Histogram {
 impl Histogram {
     /// Upper edges in microseconds; what took longer is in the count alone.
     pub const EDGES: [u64; 12] = [25, 50, 100, 250, 500, 1_000, 2_500, 10_000, 50_000, 250_000, 1_000_000, 10_000_000];
-}
-
-/// The token's random number generator. What is drawn is mixed with the process's own, and sound in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Generator {
-    /// Nothing is known against it.
-    Sound,
-    /// The token has none: all random bytes are the process's own.
-    Absent,
-    /// It failed health tests (SP 800-90B, section 4.4) more often than chance allows.
-    Failing,
 }
 
 /// What a slot tells of itself.

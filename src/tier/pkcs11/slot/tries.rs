@@ -1,7 +1,6 @@
 //! What a call does once it has its place: takes a session, calls, mends what is broken of operation and session, gives back.
 //!
-//! What a failure means is `answer`'s to say. A lost login, token or module is reported to `condition` and mended by `supervisor` and
-//! `recovery`; the call is repeated after that, if its deadline allows. Blocks; runs on session threads and, for fast calls, on
+//! What a failure means is `answer`'s to say. A lost login, token or module is reported to `health` and mended by `mend`; the call is repeated after that, if its deadline allows. Blocks; runs on session threads and, for fast calls, on
 //! workers of the runtime.
 
 use std::time::Instant;
@@ -110,7 +109,7 @@ impl Slot {
                     && let Some(permit) = permit.take()
                     && permit.forget()
                 {
-                    tracing::warn!(token = %self.name(), sessions = self.capacity(), "the token allows no more sessions");
+                    tracing::warn!(token = %self.name(), sessions = self.capacity.sessions(), "the token allows no more sessions");
                 }
                 Attempt::NoSession(call)
             }

@@ -6,30 +6,28 @@
 //!
 //! A fault ends the tests as a whole: it says nothing of what the token can do. Whoever asked for them asks again later.
 
+mod pairs;
+mod secret_keys;
+mod unwrapping;
+
 use std::time::{Duration, Instant};
 
 use cryptoki::context::Function;
 use cryptoki::error::Error as Failure;
-use cryptoki::mechanism::MechanismType;
 use cryptoki::object::ObjectHandle;
 
-use crate::base::{Error, Kind, SecretBytes};
-use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage, MacAlgorithm, SignatureAlgorithm};
-use crate::tier::pkcs11::OaepPolicy;
+use crate::base::{Error, Kind};
+use crate::model::algorithm::{EncryptionAlgorithm, Family, KeySpec, KeyUsage};
 use crate::tier::pkcs11::answer::fault::Fault;
 use crate::tier::pkcs11::answer::{self, Finding};
-use crate::tier::pkcs11::keys::bad_input::{OaepFlaw, flawed_oaep, flawed_wrapping, forged_gcm, long_blocks, long_gcm, long_mac};
-use crate::tier::pkcs11::keys::known_answers::{
-    known_key, test_blocks, test_ecies, test_gcm, test_key, test_mac, test_oaep, test_signature, test_unwrapping, wrong,
-};
+use crate::tier::pkcs11::keys::known_answers::test_key;
 use crate::tier::pkcs11::keys::learnt::{self, Answer, Learnt};
-use crate::tier::pkcs11::keys::mechanism::{BlockMode, OaepDecoding};
-use crate::tier::pkcs11::keys::specimen::{self, Specimen};
+use crate::tier::pkcs11::keys::specimen::Specimen;
 use crate::tier::pkcs11::keys::template::{self, Residence, Strictness};
-use crate::tier::pkcs11::keys::unwrapping;
 use crate::tier::pkcs11::library::computes::Computes;
 use crate::tier::pkcs11::session::open::OpenSession;
-use crate::tier::{Ability, Capabilities, Capability, OaepHash, PublicKey, Support, modulus_bytes};
+use crate::tier::pkcs11::settings::OaepPolicy;
+use crate::tier::{Ability, Capabilities, Capability, PublicKey, Support};
 
 /// What the probes found.
 pub(crate) struct Probed {
@@ -38,7 +36,7 @@ pub(crate) struct Probed {
     pub(crate) computes: Computes,
 }
 
-/// How much of its time the session thread is on a core in most tests of a module that computes there. A machine that is busy
+/// How much of its time the calling thread is on a core in most tests of a module that computes there. A machine that is busy
 /// otherwise takes some of it; a device on the bus leaves the thread a tenth at most.
 const COMPUTING: f64 = 0.5;
 
@@ -297,246 +295,6 @@ impl<'a> Prober<'a> {
 
     fn drop_key(&self, key: ObjectHandle) {
         let _ = self.session.binding().destroy_object(key);
-    }
-
-    fn aes(&mut self, spec: KeySpec, key_bytes: usize) -> Result<(), Fault> {
-        let session = self.session;
-        let Some((generated, _)) = self.generated(spec, KeyUsage::EncryptDecrypt)? else { return Ok(()) };
-        self.note(spec, Ability::Generate, Ok(Support::Full), None)?;
-        let known = known_key(key_bytes);
-        let imported = self.imported(spec, KeyUsage::EncryptDecrypt, &known)?;
-        let (key, reference) = imported.map_or((generated, None), |imported| (imported, Some(&known)));
-        self.timed(spec, Ability::Encrypt(EncryptionAlgorithm::AesGcm), || test_gcm(session, key, reference))?;
-        for (algorithm, mode) in [(EncryptionAlgorithm::AesCbc, BlockMode::Cbc), (EncryptionAlgorithm::AesEcb, BlockMode::Ecb)] {
-            self.timed(spec, Ability::Encrypt(algorithm), || test_blocks(session, key, mode, reference))?;
-            self.learn_of_aes(spec, algorithm, || long_blocks(session, key, mode), || test_blocks(session, key, mode, None))?;
-        }
-        let good = || test_gcm(session, key, None);
-        self.learn_of_aes(spec, EncryptionAlgorithm::AesGcm, || long_gcm(session, key), good)?;
-        self.learn_of_aes(spec, EncryptionAlgorithm::AesGcm, || forged_gcm(session, key), good)?;
-        self.drop_key(generated);
-        if reference.is_some() {
-            self.drop_key(key);
-        }
-        Ok(())
-    }
-
-    /// What is learnt of one length of keys holds for the others.
-    fn learn_of_aes(
-        &mut self,
-        spec: KeySpec,
-        algorithm: EncryptionAlgorithm,
-        bad: impl Fn() -> Result<(), Fault>,
-        good: impl Fn() -> Result<Support, Fault>,
-    ) -> Result<(), Fault> {
-        let ability = Ability::Encrypt(algorithm);
-        if spec == KeySpec::Aes256 && self.supports(spec, ability) { self.learn(ability, bad, good) } else { Ok(()) }
-    }
-
-    /// A known key where the token takes one, so that answers are compared and not only reversed; notes whether it does.
-    fn imported(&mut self, spec: KeySpec, usage: KeyUsage, known: &SecretBytes) -> Result<Option<ObjectHandle>, Fault> {
-        let binding = self.session.binding();
-        match template::import(binding, &test_key(spec, usage), known, Residence::Session, self.strictness) {
-            Ok(made) => {
-                self.note(spec, Ability::Import, Ok(brought_in()), None)?;
-                Ok(Some(made.handle))
-            }
-            Err(fault) => {
-                self.note(spec, Ability::Import, Err(fault), None)?;
-                Ok(None)
-            }
-        }
-    }
-
-    fn hmac(&mut self, spec: KeySpec, algorithm: MacAlgorithm) -> Result<(), Fault> {
-        let session = self.session;
-        let Some((generated, _)) = self.generated(spec, KeyUsage::GenerateVerifyMac)? else { return Ok(()) };
-        self.note(spec, Ability::Generate, Ok(Support::Full), None)?;
-        let known = known_key(algorithm.bytes());
-        let imported = self.imported(spec, KeyUsage::GenerateVerifyMac, &known)?;
-        let reference = imported.map(|key| (key, &known));
-        self.timed(spec, Ability::Mac(algorithm), || test_mac(session, generated, algorithm, reference))?;
-        if self.supports(spec, Ability::Mac(algorithm)) {
-            let good = || test_mac(session, generated, algorithm, None);
-            self.learn(Ability::Mac(algorithm), || long_mac(session, generated, algorithm), good)?;
-        }
-        self.drop_key(generated);
-        if let Some(imported) = imported {
-            self.drop_key(imported);
-        }
-        Ok(())
-    }
-
-    fn rsa(&mut self, spec: KeySpec) -> Result<(), Fault> {
-        let session = self.session;
-        let begun = Instant::now();
-        let Some((key, public)) = self.generated(spec, KeyUsage::SignVerify)? else { return Ok(()) };
-        self.note(spec, Ability::Generate, Ok(Support::Full), Some(begun.elapsed()))?;
-        self.import_pair(spec)?;
-        for algorithm in spec.signature_algorithms() {
-            let (tested, took) = self.clocked(|| test_signature(session, key, spec, *algorithm, public.as_ref()));
-            self.note(spec, Ability::Sign(*algorithm), tested, Some(took))?;
-        }
-        self.drop_key(key);
-        let Some((key, public)) = self.generated(spec, KeyUsage::EncryptDecrypt)? else { return Ok(()) };
-        for (algorithm, hash) in
-            [(EncryptionAlgorithm::RsaesOaepSha256, OaepHash::Sha256), (EncryptionAlgorithm::RsaesOaepSha1, OaepHash::Sha1)]
-        {
-            self.oaep((key, public.as_ref()), spec, Ability::Encrypt(algorithm), hash)?;
-            self.learn_of_oaep((key, public.as_ref()), spec, Ability::Encrypt(algorithm), hash)?;
-        }
-        self.drop_key(key);
-        Ok(())
-    }
-
-    /// What the module answers to ciphertexts that were not made by the public half.
-    fn learn_of_oaep(
-        &mut self,
-        (key, public): (ObjectHandle, Option<&PublicKey>),
-        spec: KeySpec,
-        ability: Ability,
-        hash: OaepHash,
-    ) -> Result<(), Fault> {
-        if !self.supports(spec, ability) {
-            return Ok(());
-        }
-        let session = self.session;
-        let decoding = learnt::decoding(&Capabilities::new(self.lines.clone()), spec, ability);
-        for flaw in OaepFlaw::ALL {
-            let bad = || flawed_oaep(session, key, (spec, hash, decoding), public, flaw);
-            self.learn(ability, bad, || test_oaep(session, key, spec, hash, decoding, public))?;
-        }
-        Ok(())
-    }
-
-    /// In the token; or, where it lacks the hash, decoded in the process if the policy says so.
-    fn oaep(
-        &mut self,
-        (key, public): (ObjectHandle, Option<&PublicKey>),
-        spec: KeySpec,
-        ability: Ability,
-        hash: OaepHash,
-    ) -> Result<(), Fault> {
-        let session = self.session;
-        let (in_token, took) = self.clocked(|| test_oaep(session, key, spec, hash, OaepDecoding::Token, public));
-        let fault = match in_token {
-            Ok(support) => return self.note(spec, ability, Ok(support), Some(took)),
-            Err(fault) => fault,
-        };
-        self.lack(fault)?;
-        let (tested, took) = match self.oaep {
-            OaepPolicy::TokenOnly => {
-                (Err(wrong("does RSA-OAEP with other hashes only, and decoding in the process is not allowed")), took)
-            }
-            OaepPolicy::Assisted => self.clocked(|| test_oaep(session, key, spec, hash, OaepDecoding::Process, public)),
-        };
-        self.note(spec, ability, tested, Some(took))
-    }
-
-    /// What RSA_2048 can do, if the token generates pairs of that length.
-    fn longer_rsa(&mut self, spec: KeySpec) -> Result<(), Fault> {
-        let bits = modulus_bytes(spec).map_or(0, |bytes| bytes * 8);
-        let generates = match self.session.key_sizes(MechanismType::RSA_PKCS_KEY_PAIR_GEN) {
-            Ok((least, most)) => (least..=most).contains(&bits),
-            Err(failure) => {
-                self.lack(failure.into())?;
-                false
-            }
-        };
-        let shorter: Vec<_> = self.lines.iter().filter(|line| line.spec == KeySpec::Rsa2048).cloned().collect();
-        for line in shorter {
-            let support = if generates || line.ability == Ability::Import {
-                line.support
-            } else {
-                Support::Missing(format!("the token generates no RSA pairs of {bits} bits"))
-            };
-            self.note(spec, line.ability, Ok(support), None)?;
-        }
-        Ok(())
-    }
-
-    fn ec(&mut self, spec: KeySpec) -> Result<(), Fault> {
-        let session = self.session;
-        let Some((key, public)) = self.generated(spec, KeyUsage::SignVerify)? else { return Ok(()) };
-        self.note(spec, Ability::Generate, Ok(Support::Full), None)?;
-        self.import_pair(spec)?;
-        self.timed(spec, Ability::Sign(SignatureAlgorithm::EcdsaSha256), || {
-            test_signature(session, key, spec, SignatureAlgorithm::EcdsaSha256, public.as_ref())
-        })?;
-        self.drop_key(key);
-        let Some((key, public)) = self.generated(spec, KeyUsage::EncryptDecrypt)? else { return Ok(()) };
-        let ability = Ability::Encrypt(EncryptionAlgorithm::EciesDhSha1XorHmac);
-        self.note(spec, ability, test_ecies(session, key, spec, public.as_ref()), None)?;
-        self.drop_key(key);
-        Ok(())
-    }
-
-    /// Whether the token unwraps AES keys, and the strictest template that it takes for what it unwraps.
-    fn unwrapping(&mut self) -> Result<(), Fault> {
-        let session = self.session;
-        let pair = unwrapping::pair(b"keystead-probe".to_vec(), "keystead-probe".to_owned());
-        let pair = match unwrapping::generate_pair(session, &pair, Residence::Session, self.strictness) {
-            Ok(pair) => Some(pair),
-            Err(fault) => {
-                self.lack(fault)?;
-                None
-            }
-        };
-        for spec in KeySpec::ALL {
-            let Family::Aes { key_bytes } = spec.family() else { continue };
-            for hash in [OaepHash::Sha256, OaepHash::Sha1] {
-                let ability = Ability::Unwrap(hash);
-                let Some(pair) = &pair else {
-                    self.note(*spec, ability, Err(wrong("makes no pair that unwraps")), None)?;
-                    continue;
-                };
-                let known = known_key(key_bytes);
-                let test = |strictness| test_unwrapping(session, pair, (*spec, &known), hash, strictness);
-                let strict = match test(self.unwrapping) {
-                    Ok(support) => {
-                        self.note(*spec, ability, Ok(support), None)?;
-                        let strictness = self.unwrapping;
-                        for flaw in OaepFlaw::ALL.into_iter().filter(|_| *spec == KeySpec::Aes256) {
-                            self.learn(ability, || flawed_wrapping(session, pair, hash, strictness, flaw), || test(strictness))?;
-                        }
-                        continue;
-                    }
-                    Err(fault) => self.lack(fault)?,
-                };
-                let support = match test(Strictness::Basic) {
-                    Ok(support) => {
-                        self.unwrapping = Strictness::Basic;
-                        support
-                    }
-                    Err(fault) => {
-                        self.lack(fault)?;
-                        Support::Missing(strict)
-                    }
-                };
-                self.note(*spec, ability, Ok(support), None)?;
-            }
-        }
-        if let Some(pair) = pair {
-            self.drop_key(pair.handle);
-        }
-        Ok(())
-    }
-
-    fn import_pair(&mut self, spec: KeySpec) -> Result<(), Fault> {
-        let tested = specimen::material(spec).map_err(Fault::from).and_then(|material| {
-            let made = template::import(
-                self.session.binding(),
-                &test_key(spec, KeyUsage::SignVerify),
-                &material,
-                Residence::Session,
-                self.strictness,
-            )?;
-            let algorithm = spec.signature_algorithms()[0];
-            let tested = test_signature(self.session, made.handle, spec, algorithm, made.public_key.as_ref());
-            self.drop_key(made.handle);
-            tested
-        });
-        self.note(spec, Ability::Import, tested.map(|_| brought_in()), None)
     }
 }
 
