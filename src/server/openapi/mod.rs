@@ -25,7 +25,7 @@ use crate::service::Kms;
 use crate::service::requests::{Operator, Page};
 use crate::wire::REGION;
 use crate::wire::openapi::answers::{AccountStatusAnswer, Answer, Done, ListAnswer, RegionItem, Regions};
-use crate::wire::openapi::{Action, CRYPTOGRAPHY, Parameters, refuse_unread_contexts};
+use crate::wire::openapi::{Action, CRYPTOGRAPHY, Parameters, refuse_unread_contexts, refuse_unread_selection};
 
 /// One request of a known operator.
 #[derive(Clone, Copy)]
@@ -71,6 +71,7 @@ impl Call<'_> {
     /// One arm, one function.
     async fn permitted(&self, action: Action) -> Result<Vec<u8>> {
         refuse_unread_contexts(self.parameters, action)?;
+        refuse_unread_selection(self.parameters, action)?;
         self.parameters.check_parts(action.read_in_parts())?;
         match action {
             Action::CreateKey => keys::create_key(self).await,

@@ -4,6 +4,7 @@ pub mod answers;
 mod encryption_context;
 mod json_parameters;
 mod parameters;
+mod selecting;
 pub mod tags;
 pub mod xml;
 
@@ -13,6 +14,7 @@ use encryption_context::contexts_of;
 pub use encryption_context::{EncryptionContext, aads_alike, refuse_unread_contexts};
 pub use json_parameters::{access_control_rules, filters};
 pub use parameters::Parameters;
+pub use selecting::refuse_unread_selection;
 
 /// The only version.
 pub const VERSION: &str = "2016-01-20";

@@ -126,6 +126,19 @@ const BY_ID: &str = "SetDeletionProtection|EnableKey|DisableKey|ScheduleKeyDelet
 const LONG: &str = "LONG";
 const NO_BASE64: &str = "?";
 
+/// Parameters that select what an operation acts on: refused by the operations that the API gives them not to.
+const SELECTING: [&str; 9] = [
+    "KeyId",
+    "KeyVersionId",
+    "SourceKeyId",
+    "SourceKeyVersionId",
+    "DestinationKeyId",
+    "ProtectionLevel",
+    "DKMSInstanceId",
+    "KmsInstanceId",
+    "KmsInstance",
+];
+
 /// Operations, and a parameter of theirs that is not read.
 const UNREAD: &[[&str; 2]] = &[
     // Clients send that of their own configuration.
@@ -205,6 +218,9 @@ async fn every_parameter_is_read_or_refused() {
                     asking.ask(action, &with(&good, (&format!("{parameter}.{part}"), "a")), INVALID).await;
                 }
             }
+        }
+        for selecting in SELECTING.iter().filter(|name| !parameters.iter().any(|known| known == *name)) {
+            asking.ask(action, &with(&good, (selecting, "a")), INVALID).await;
         }
         if asking.world.bench.store.revision().await.unwrap() != before {
             asking.wrong.push(format!("{operation}: what was refused has changed something"));
