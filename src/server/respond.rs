@@ -74,6 +74,9 @@ fn denied_as(code: &'static str, error: Error) -> Failure {
 /// What a rehearsal is told that would not have been permitted.
 const ACCESS_DENIED: &str = "AccessDeniedError";
 
+/// What every caller is told while none can be looked up.
+const UNJUDGED: &str = "Callers cannot be looked up at the moment: send the request again.";
+
 /// Milliseconds, more than none: an SDK that is told to retry waits for so long.
 const RETRY_AFTER: &str = "x-acs-retry-after";
 
@@ -207,6 +210,10 @@ pub(super) enum Refusal {
     TooManyNonces,
     /// More requests than the limit of the endpoint; how long until the next is served.
     Throttled(Duration),
+    /// OpenAPI: nobody can be looked up, so that no credential is judged.
+    Unjudged,
+    /// The same in the instance protocol, whose clients repeat another code.
+    UnjudgedAtInstance,
     /// OpenAPI: an operation that an instance endpoint does not serve.
     AtSharedGateway(&'static str),
 }
@@ -312,6 +319,8 @@ impl From<Refusal> for Failure {
             Refusal::TooManyNonces | Refusal::Throttled(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "Rejected.Throttling", "QPS Limit Exceeded".to_owned())
             }
+            Refusal::Unjudged => (StatusCode::SERVICE_UNAVAILABLE, of_kind(Kind::Unavailable).1, UNJUDGED.to_owned()),
+            Refusal::UnjudgedAtInstance => (StatusCode::TOO_MANY_REQUESTS, of_kind(Kind::Throttled).1, UNJUDGED.to_owned()),
             Refusal::AtSharedGateway(operation) => (
                 StatusCode::BAD_REQUEST,
                 "UnsupportedOperation",

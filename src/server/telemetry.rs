@@ -20,7 +20,7 @@ use crate::base::Error;
 use crate::base::log_lines::LogLines;
 use crate::base::supervisor::Supervised;
 use crate::model::InstanceId;
-use crate::service::{Health, InstanceSlots, Kms};
+use crate::service::{Health, InstanceSlots, Kms, Standing};
 use crate::tier::status::SlotStatus;
 use crate::wire::slots::{AllSlots, Need, State};
 
@@ -70,14 +70,15 @@ impl Telemetry {
         }
     }
 
-    /// 200 when a real operation works in every instance and requests can be recorded, where they must be; else 503. Either way with a
+    /// 200 when a real operation works in every instance, callers can be looked up, and requests be recorded, where they must be; else 503. Either way with a
     /// line for each instance, one for the audit log that cannot be written, one for the clock while it is not relied on, one for each task
     /// that panicked, and remarks on the store.
     async fn readiness(&self) -> Response<Body> {
         let found = self.kms.readiness(PATIENCE).await;
         let failing = self.audit.status().failing;
         let refuses = failing.is_some() && self.audit.when_full() == WhenFull::Refuse;
-        let ready = !refuses && found.iter().all(|(_, health)| *health == Health::Works);
+        let withheld = matches!(self.kms.standing(), Standing::Withheld(_));
+        let ready = !refuses && !withheld && found.iter().all(|(_, health)| *health == Health::Works);
         let mut lines: String = found.iter().map(|(instance, health)| readiness_line(instance, health)).collect();
         if let Some(why) = failing {
             lines.push_str(&audit_page::line(self.audit.when_full(), &why));

@@ -19,7 +19,7 @@ impl Kms {
             return key_id(name);
         }
         let alias: Alias = name.parse().map_err(|_| unknown_alias(name))?;
-        let known = self.snapshot.access().aliases.get(&alias).cloned();
+        let known = self.snapshot.judging()?.aliases.get(&alias).cloned();
         known.ok_or_else(|| self.snapshot.unusable.or("aliases", alias.as_str(), || unknown_alias(name)))
     }
 

@@ -98,7 +98,7 @@ impl Kms {
     /// # Errors
     /// [`Kind::NoPermission`], naming the resource; the reason goes to the log and the audit.
     pub(super) fn permit(&self, caller: &Caller, permission: Permission, resource: Resource<'_>) -> Result<()> {
-        let access = self.snapshot.access();
+        let access = self.snapshot.judging()?;
         let wish = Wish { instance: &caller.instance, permission, resource, source: caller.source };
         let Some(decision) = decision(&access, caller, &wish) else {
             return Err(denied(resource).caused_by("the client key or its access point is gone"));

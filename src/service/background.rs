@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use super::Kms;
-use super::snapshot::Changed;
+use super::snapshot::{Changed, Standing};
 use crate::base::supervisor::{Supervisor, Told};
 use crate::base::{Error, Result};
 use crate::model::InstanceId;
@@ -35,7 +35,12 @@ const COUNTS: Duration = Duration::from_secs(1);
 impl Kms {
     /// Starts what runs beside the requests; it ends with [`Kms::close`] or with the service.
     pub fn spawn_background(self: &Arc<Self>) {
-        self.keep("refresh", |kms| every(REFRESH, kms, async |kms: Arc<Self>, before| kms.refresh_logged(before).await));
+        self.keep("refresh", |kms| {
+            every(REFRESH, kms, async |kms: Arc<Self>, before| {
+                // The snapshot logs what became of it.
+                before.then(kms.refresh().await, |_| ())
+            })
+        });
         self.keep("unclaimed rows", |kms| {
             every(UNCLAIMED, kms, async |kms: Arc<Self>, before| {
                 before.then(kms.snapshot.look_for_unclaimed(&kms.store).await, |error| {
@@ -144,20 +149,9 @@ impl Kms {
         self.snapshot.unusable.all()
     }
 
-    /// An outage of the store is logged when it begins and when it ends.
-    async fn refresh_logged(&self, before: State) -> State {
-        match (self.refresh().await, before) {
-            (Ok(()), State::Fine) => State::Fine,
-            (Ok(()), State::Failing) => {
-                tracing::info!("the store answers again");
-                State::Fine
-            }
-            (Err(error), State::Fine) => {
-                tracing::error!(?error, "the store does not answer; cryptography goes on with what is known");
-                State::Failing
-            }
-            (Err(_), State::Failing) => State::Failing,
-        }
+    /// How what is in memory stands to what the store has.
+    pub fn standing(&self) -> Standing {
+        self.snapshot.standing()
     }
 
     /// Notes the counts that the store's numbers are not far enough ahead of.

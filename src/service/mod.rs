@@ -69,7 +69,7 @@ pub use quotas::{QuotaResource, QuotaUse};
 pub use rates::RateUse;
 pub use rotation::InstanceRotations;
 pub use sessions::{TemporaryCredentials, Unopened};
-pub use snapshot::{KnownAccessKey, VerifiedClientKey};
+pub use snapshot::{KnownAccessKey, Standing, VerifiedClientKey};
 pub use trace::Trace;
 
 /// An instance to be served.
@@ -214,12 +214,18 @@ impl Kms {
     }
 
     /// The client key of this id, with what its requests are verified by. Its dates are not looked at here.
-    pub fn client_key(&self, id: &str) -> Option<Arc<VerifiedClientKey>> {
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] while nobody can be looked up.
+    pub fn client_key(&self, id: &str) -> Result<Option<Arc<VerifiedClientKey>>> {
         self.snapshot.client_key(id)
     }
 
     /// The AccessKey of this id. Whether it may be used is not looked at here.
-    pub fn access_key(&self, id: &str) -> Option<Arc<KnownAccessKey>> {
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] while nobody can be looked up.
+    pub fn access_key(&self, id: &str) -> Result<Option<Arc<KnownAccessKey>>> {
         self.snapshot.access_key(id)
     }
 

@@ -94,7 +94,7 @@ impl Kms {
         };
         let policy: Option<&KeyPolicy> = entry.as_ref().and_then(|entry| entry.key.policy.as_deref());
         let session_policy = operator.session.as_ref().and_then(|session| session.policy.as_ref());
-        let access = self.snapshot.access();
+        let access = self.snapshot.judging()?;
         let refused = match access.identity(operator) {
             Some(identity) if access.unclaimed_policies.deny(identity, &demand) => {
                 Some("a row of identity_policies that no operator or role claims denies it".to_owned())

@@ -78,7 +78,7 @@ impl Kms {
     /// [`Kind::NoPermission`] when it does not name the caller, or there is no such role, which are not told apart;
     /// [`Kind::InvalidParameter`] for a policy that is none, or a time beyond the role's.
     pub fn assume_role(&self, operator: &Operator, request: &AssumeRole) -> Result<Assumed> {
-        let access = self.snapshot.access();
+        let access = self.snapshot.judging()?;
         let assumer = access.identity(operator).ok_or_else(|| nobody(operator))?;
         let refused = |why| not_trusted(&request.session.role, &arn_of(operator, assumer), why);
         let role = access.role_of_arn(&request.session.role).ok_or_else(|| refused("there is no such role"))?;
@@ -102,7 +102,7 @@ impl Kms {
     /// # Errors
     /// [`Kind::InvalidOidcToken`], also when there is no such provider, and [`Kind::ExpiredOidcToken`].
     pub fn verify_oidc_token(&self, provider: &str, token: &str) -> Result<FederatedIdentity> {
-        let access = self.snapshot.access();
+        let access = self.snapshot.judging()?;
         let found = OidcProvider::name_in(provider).and_then(|name| access.oidc_provider(&name));
         found.ok_or_else(|| not_signed(provider, "there is no such OIDC provider"))?.verify(token, self.now())
     }
@@ -112,7 +112,7 @@ impl Kms {
     /// # Errors
     /// As [`Kms::assume_role`].
     pub fn assume_role_with_oidc(&self, caller: &FederatedCaller, request: &NewSession) -> Result<Assumed> {
-        let access = self.snapshot.access();
+        let access = self.snapshot.judging()?;
         let identity = &caller.identity;
         let refused = |why| {
             let who = format!("{:?} of {}", excerpt(&identity.subject), identity.provider_arn());
@@ -164,7 +164,7 @@ impl Kms {
     /// # Errors
     /// [`Kind::NoPermission`] when the owner of the AccessKey, or the role, is gone.
     pub fn caller_identity(&self, operator: &Operator) -> Result<CallerIdentity> {
-        let access = self.snapshot.access();
+        let access = self.snapshot.judging()?;
         let identity = access.identity(operator).ok_or_else(|| nobody(operator))?;
         let arn = arn_of(operator, identity);
         Ok(match (&operator.session, identity.kind) {

@@ -1,6 +1,7 @@
 //! What the cryptographic path reads: keys, access and operators in memory, as of some value of the store's change counter.
 
 mod following;
+mod standing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,7 @@ use crate::tier::{KeyHandle, PublicKey, StoredKey, Tier};
 
 pub(super) use following::Changed;
 use following::Unread;
+pub use standing::Standing;
 
 /// The most AES-GCM encryptions under one key version with random IVs (SP 800-38D, section 8.3).
 pub(super) const ENCRYPTIONS: u64 = 1 << 32;
@@ -63,6 +65,8 @@ pub struct KnownAccessKey {
 /// All that is in memory.
 pub(super) struct Snapshot {
     access: ArcSwap<Access>,
+    /// Whether callers are judged by it.
+    standing: ArcSwap<Standing>,
     keys: RwLock<HashMap<KeyId, Arc<KeyEntry>>>,
     revision: AtomicU64,
     /// When it was last known to be what the store has.
@@ -182,6 +186,7 @@ impl Snapshot {
         unusable.unclaimed_were_read(store.unclaimed_of_keys().await?);
         Ok(Self {
             access: ArcSwap::from_pointee(access),
+            standing: ArcSwap::from_pointee(Standing::Current),
             keys,
             revision: AtomicU64::new(revision),
             current: std::sync::Mutex::new(Instant::now()),
@@ -226,20 +231,21 @@ impl Snapshot {
         ids.into_iter().collect()
     }
 
+    /// What is known of access, for what comes after a decision. Nobody is judged by it: see [`Snapshot::judging`].
     pub(super) fn access(&self) -> arc_swap::Guard<Arc<Access>> {
         self.access.load()
     }
 
-    pub(super) fn client_key(&self, id: &str) -> Option<Arc<VerifiedClientKey>> {
-        self.access.load().verified.get(id).cloned()
+    pub(super) fn client_key(&self, id: &str) -> Result<Option<Arc<VerifiedClientKey>>> {
+        Ok(self.judging()?.verified.get(id).cloned())
     }
 
     pub(super) fn client_keys(&self) -> Vec<Arc<VerifiedClientKey>> {
         self.access.load().verified.values().cloned().collect()
     }
 
-    pub(super) fn access_key(&self, id: &str) -> Option<Arc<KnownAccessKey>> {
-        self.access.load().access_keys.get(id).cloned()
+    pub(super) fn access_key(&self, id: &str) -> Result<Option<Arc<KnownAccessKey>>> {
+        Ok(self.judging()?.access_keys.get(id).cloned())
     }
 }
 

@@ -4,7 +4,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::rows::{Rows, UnusableRow, number, parsed, text};
 use super::transaction::{Fault, is_taken};
-use super::{Store, corrupt, failed};
+use super::{Store, corrupt, failed, unreadable};
 use crate::base::{Error, Kind, Result, Timestamp};
 use crate::model::access::{
     AccessPoint, AuthenticationMethod, CLIENT_KEYS_PER_ACCESS_POINT, Callers, ClientKey, NetworkRule, Policy, ResourcePattern,
@@ -276,7 +276,7 @@ async fn insert_client_key(connection: &mut SqliteConnection, key: &ClientKey) -
 
 async fn network_rules(connection: &mut SqliteConnection) -> Result<Rows<NetworkRule>> {
     let statement = "SELECT name, kind, sources, description FROM network_rules ORDER BY name";
-    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(unreadable("network_rules"))?;
     Ok(Rows::read("network_rules", &rows, |row| {
         let sources_text = texts(&text(row, "sources")?)?;
         let sources = sources_text.iter().map(|text| parse_source(text).map_err(corrupt)).collect::<Result<_>>()?;
@@ -287,7 +287,7 @@ async fn network_rules(connection: &mut SqliteConnection) -> Result<Rows<Network
 
 async fn policies(connection: &mut SqliteConnection) -> Result<Rows<Policy>> {
     let statement = "SELECT name, scope, permissions, resources, rules, rules_text, description FROM policies ORDER BY name";
-    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(unreadable("policies"))?;
     Ok(Rows::read("policies", &rows, |row| {
         Ok(Policy {
             name: parsed(row, "name")?,
@@ -303,7 +303,7 @@ async fn policies(connection: &mut SqliteConnection) -> Result<Rows<Policy>> {
 
 async fn access_points(connection: &mut SqliteConnection) -> Result<Rows<AccessPoint>> {
     let statement = "SELECT name, method, role_id, policies, description FROM access_points ORDER BY name";
-    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(unreadable("access_points"))?;
     Ok(Rows::read("access_points", &rows, |row| {
         let role: Option<String> = row.try_get("role_id").map_err(failed)?;
         let callers = match (parsed(row, "method")?, role) {
@@ -321,7 +321,7 @@ async fn access_points(connection: &mut SqliteConnection) -> Result<Rows<AccessP
 async fn client_keys(connection: &mut SqliteConnection) -> Result<Rows<ClientKey>> {
     let statement =
         "SELECT id, access_point, certificate, not_before, not_after, created, last_used FROM client_keys ORDER BY created, id";
-    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(unreadable("client_keys"))?;
     Ok(Rows::read("client_keys", &rows, |row| {
         let date = |column| number(row, column).map(Timestamp::from_unix);
         Ok(ClientKey {

@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use super::key_life::locked;
 use super::rows::{Rows, parsed};
 use super::transaction::is_taken;
-use super::{Store, failed};
+use super::{Store, failed, unreadable};
 use crate::base::{Error, Kind, Result};
 use crate::model::key::Key;
 use crate::model::{Alias, KeyId};
@@ -81,7 +81,7 @@ impl Store {
 
 pub(super) async fn aliases(connection: &mut SqliteConnection) -> Result<Rows<(Alias, KeyId)>> {
     let statement = "SELECT name, key_id FROM aliases ORDER BY name";
-    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(unreadable("aliases"))?;
     Ok(Rows::read("aliases", &rows, |row| Ok((parsed(row, "name")?, parsed(row, "key_id")?))))
 }
 

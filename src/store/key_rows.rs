@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use super::keys::{KEY_COLUMNS, KeyVersion, VERSION_COLUMNS, const_format, key_of};
 use super::rows::{Rows, UnusableRow, parsed, text};
 use super::tags::tags_of;
-use super::{Store, failed};
+use super::{Store, failed, unreadable};
 use crate::base::Result;
 use crate::model::key::Key;
 use crate::model::operator::KeyPolicy;
@@ -35,11 +35,12 @@ impl Store {
     pub async fn key_rows(&self) -> Result<Rows<KeyRow>> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
         let statement = const_format(KEY_COLUMNS, "FROM keys ORDER BY created, id");
-        let keys = sqlx::query(statement).fetch_all(&mut *transaction).await.map_err(failed)?;
+        let keys = sqlx::query(statement).fetch_all(&mut *transaction).await.map_err(unreadable("keys"))?;
         let statement = const_format(VERSION_COLUMNS, "FROM key_versions ORDER BY key_id, number");
-        let versions = sqlx::query(statement).fetch_all(&mut *transaction).await.map_err(failed)?;
+        let versions = sqlx::query(statement).fetch_all(&mut *transaction).await.map_err(unreadable("key_versions"))?;
         let statement = "SELECT resource_id, tag_key, tag_value FROM tags WHERE resource_type = $1";
-        let tags = sqlx::query(statement).bind(ResourceType::Key.name()).fetch_all(&mut *transaction).await.map_err(failed)?;
+        let tags =
+            sqlx::query(statement).bind(ResourceType::Key.name()).fetch_all(&mut *transaction).await.map_err(unreadable("tags"))?;
         Ok(self.joined(&keys, &versions, &tags))
     }
 
@@ -50,12 +51,13 @@ impl Store {
     pub async fn key_row(&self, id: &KeyId) -> Result<Rows<KeyRow>> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
         let statement = const_format(KEY_COLUMNS, "FROM keys WHERE id = $1");
-        let keys = sqlx::query(statement).bind(id.as_str()).fetch_all(&mut *transaction).await.map_err(failed)?;
+        let keys = sqlx::query(statement).bind(id.as_str()).fetch_all(&mut *transaction).await.map_err(unreadable("keys"))?;
         let statement = const_format(VERSION_COLUMNS, "FROM key_versions WHERE key_id = $1 ORDER BY number");
-        let versions = sqlx::query(statement).bind(id.as_str()).fetch_all(&mut *transaction).await.map_err(failed)?;
+        let versions =
+            sqlx::query(statement).bind(id.as_str()).fetch_all(&mut *transaction).await.map_err(unreadable("key_versions"))?;
         let statement = "SELECT resource_id, tag_key, tag_value FROM tags WHERE resource_type = $1 AND resource_id = $2";
         let tags = sqlx::query(statement).bind(ResourceType::Key.name()).bind(id.as_str());
-        let tags = tags.fetch_all(&mut *transaction).await.map_err(failed)?;
+        let tags = tags.fetch_all(&mut *transaction).await.map_err(unreadable("tags"))?;
         Ok(self.joined(&keys, &versions, &tags))
     }
 
@@ -112,7 +114,7 @@ impl Store {
     /// The database fails.
     pub async fn key_policies(&self) -> Result<Vec<(KeyId, KeyPolicy)>> {
         let statement = "SELECT id, policy FROM keys WHERE policy IS NOT NULL ORDER BY id";
-        let rows = sqlx::query(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        let rows = sqlx::query(statement).fetch_all(&self.pool).await.map_err(unreadable("keys"))?;
         Ok(self.told.usable(Rows::read("keys", &rows, |row| Ok((parsed(row, "id")?, parsed(row, "policy")?)))))
     }
 
@@ -122,7 +124,7 @@ impl Store {
     /// The database fails.
     pub async fn keys_since(&self, revision: u64) -> Result<Vec<KeyId>> {
         let statement = "SELECT id FROM keys WHERE revision > $1 ORDER BY revision, id";
-        let rows = sqlx::query(statement).bind(revision.cast_signed()).fetch_all(&self.pool).await.map_err(failed)?;
+        let rows = sqlx::query(statement).bind(revision.cast_signed()).fetch_all(&self.pool).await.map_err(unreadable("keys"))?;
         Ok(self.told.usable(Rows::read("keys", &rows, |row| parsed(row, "id"))))
     }
 
@@ -132,7 +134,8 @@ impl Store {
     /// The database fails.
     pub async fn keys_deleted_since(&self, revision: u64) -> Result<Vec<KeyId>> {
         let statement = "SELECT id FROM deleted_keys WHERE revision > $1";
-        let rows = sqlx::query(statement).bind(revision.cast_signed()).fetch_all(&self.pool).await.map_err(failed)?;
+        let rows =
+            sqlx::query(statement).bind(revision.cast_signed()).fetch_all(&self.pool).await.map_err(unreadable("deleted_keys"))?;
         Ok(self.told.usable(Rows::read("deleted_keys", &rows, |row| parsed(row, "id"))))
     }
 
@@ -142,7 +145,8 @@ impl Store {
     /// The database fails.
     pub async fn false_deletions(&self) -> Result<Vec<UnusableRow>> {
         let statement = "SELECT keys.id FROM deleted_keys JOIN keys ON keys.id = deleted_keys.id ORDER BY keys.id";
-        let ids: Vec<String> = sqlx::query_scalar(statement).fetch_all(&self.pool).await.map_err(failed)?;
+        let ids: Vec<String> =
+            sqlx::query_scalar(statement).fetch_all(&self.pool).await.map_err(unreadable("keys or deleted_keys"))?;
         let why = || "the key that it calls deleted is there".to_owned();
         Ok(ids.into_iter().map(|row| UnusableRow { table: "deleted_keys", row, why: why() }).collect())
     }

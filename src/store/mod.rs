@@ -67,6 +67,17 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 const CHECK: Place<'static> = Place { table: "installation", row: "1", column: "check_value" };
 const CHECK_VALUE: &[u8] = b"keystead";
 
+/// What is wrong with the change counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CounterFault {
+    /// There is no row of it: no transaction can begin.
+    Gone,
+    /// It shows the highest number that there is (2^63 - 1), and cannot be raised: nothing that a snapshot shows can be written.
+    Spent,
+    /// What stands there is no number, or one below zero. The next transaction makes it one.
+    NoNumber,
+}
+
 /// What is kept. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -153,14 +164,18 @@ impl Store {
         }
     }
 
-    /// The change counter: it rises with every write that a snapshot would show. `None` when what stands there is no such number: somebody
-    /// else wrote it.
+    /// The change counter: it rises with every write that a snapshot would show. Else what is wrong with it: somebody else wrote it.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn revision(&self) -> Result<Option<u64>> {
-        let row = sqlx::query("SELECT revision FROM installation").fetch_one(&self.pool).await.map_err(failed)?;
-        Ok(row.try_get::<i64, _>("revision").ok().and_then(|revision| u64::try_from(revision).ok()))
+    pub async fn revision(&self) -> Result<Result<u64, CounterFault>> {
+        let statement = "SELECT revision FROM installation";
+        let row = sqlx::query(statement).fetch_optional(&self.pool).await.map_err(unreadable("installation"))?;
+        Ok(row.ok_or(CounterFault::Gone).and_then(|row| match row.try_get::<i64, _>("revision") {
+            Ok(i64::MAX) => Err(CounterFault::Spent),
+            Ok(revision) => u64::try_from(revision).map_err(|_| CounterFault::NoNumber),
+            Err(_) => Err(CounterFault::NoNumber),
+        }))
     }
 
     /// Since when every EncryptionContext is read: since the first time that this is asked, which is `now` if it was not asked before.
@@ -195,8 +210,19 @@ fn unavailable(text: String) -> Error {
 }
 
 /// What the caller is told of a database that fails.
+const UNAVAILABLE: &str = "The store cannot serve the request at the moment.";
+
+/// A database that fails.
 fn failed(error: sqlx::Error) -> Error {
-    Error::new(Kind::Unavailable, "The store cannot serve the request at the moment.").caused_by(error)
+    Error::new(Kind::Unavailable, UNAVAILABLE).caused_by(error)
+}
+
+/// The same of a table that cannot be read; the log is told which.
+fn unreadable(table: &'static str) -> impl Fn(sqlx::Error) -> Error {
+    move |error| {
+        let why = format!("the table {table} cannot be read: {error}");
+        Error::new(Kind::Unavailable, UNAVAILABLE).caused_by(why)
+    }
 }
 
 /// What does not parse in the database was not written by us.

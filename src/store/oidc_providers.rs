@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::rows::{Rows, number, parsed, text};
 use super::transaction::{Fault, is_taken};
-use super::{Store, corrupt, failed};
+use super::{Store, corrupt, failed, unreadable};
 use crate::base::{Error, Kind, Result, Timestamp};
 use crate::model::oidc::{ClientIds, KeySet, OidcProvider, PROVIDERS};
 use crate::model::{ClientId, Name};
@@ -115,9 +115,9 @@ impl Store {
 
 pub(super) async fn oidc_providers(connection: &mut SqliteConnection) -> Result<Rows<OidcProvider>> {
     let statement = "SELECT name, issuer, key_set, issuance_limit, description, created FROM oidc_providers ORDER BY name";
-    let rows = sqlx::query(statement).fetch_all(&mut *connection).await.map_err(failed)?;
+    let rows = sqlx::query(statement).fetch_all(&mut *connection).await.map_err(unreadable("oidc_providers"))?;
     let statement = "SELECT provider, client_id FROM oidc_client_ids ORDER BY provider, client_id";
-    let client_ids = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    let client_ids = sqlx::query(statement).fetch_all(connection).await.map_err(unreadable("oidc_client_ids"))?;
     // A token that is for nobody that can be read is for nobody: the others stand.
     let client_ids =
         Rows::read("oidc_client_ids", &client_ids, |row| Ok((text(row, "provider")?, parsed::<ClientId>(row, "client_id")?)));

@@ -8,7 +8,7 @@ use sqlx::{Row, SqliteConnection};
 use super::rows::{Rows, number, parsed, text};
 use super::seal::Place;
 use super::transaction::{Fault, is_taken};
-use super::{Store, corrupt, failed};
+use super::{Store, corrupt, failed, unreadable};
 use crate::base::{Error, Kind, Result, SecretBytes, Timestamp};
 use crate::model::operator::{
     ACCESS_KEYS_PER_IDENTITY, AccessKeyInfo, AccessKeyState, AttachedPolicy, IDENTITIES, Identity, IdentityKind,
@@ -186,7 +186,7 @@ impl Store {
 
     pub(super) async fn access_key_rows(&self, connection: &mut SqliteConnection) -> Result<Rows<AccessKey>> {
         let statement = "SELECT id, secret, owner, state, created FROM access_keys ORDER BY created, id";
-        let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+        let rows = sqlx::query(statement).fetch_all(connection).await.map_err(unreadable("access_keys"))?;
         Ok(Rows::read("access_keys", &rows, |row| {
             let sealed: Vec<u8> = row.try_get("secret").map_err(failed)?;
             let secret = self.sealer.open(secret_place(&text(row, "id")?), &sealed)?;
@@ -230,9 +230,9 @@ pub(super) async fn insert_identity(connection: &mut SqliteConnection, identity:
 /// deny what the others allow.
 pub(super) async fn identities(connection: &mut SqliteConnection) -> Result<(Rows<Identity>, UnclaimedPolicies)> {
     let statement = "SELECT name, kind, description, created FROM identities ORDER BY name";
-    let rows = sqlx::query(statement).fetch_all(&mut *connection).await.map_err(failed)?;
+    let rows = sqlx::query(statement).fetch_all(&mut *connection).await.map_err(unreadable("identities"))?;
     let statement = "SELECT identity, name, document FROM identity_policies ORDER BY identity, name";
-    let policies = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    let policies = sqlx::query(statement).fetch_all(connection).await.map_err(unreadable("identity_policies"))?;
     let policies = policies.iter().map(|row| (text(row, "identity").ok(), attached(row).map_err(|error| error.causes())));
     let policies: Vec<_> = policies.collect();
     let identities = Rows::read("identities", &rows, |row| {

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::operators::insert_identity;
 use super::rows::{Rows, number, parsed};
-use super::{Store, corrupt, failed};
+use super::{Store, corrupt, failed, unreadable};
 use crate::base::{Error, Kind, Result};
 use crate::model::Name;
 use crate::model::operator::{Identity, Role, TrustPolicy};
@@ -66,7 +66,7 @@ impl Store {
 
 pub(super) async fn roles(connection: &mut SqliteConnection) -> Result<Rows<Role>> {
     let statement = "SELECT name, id, trust, max_session FROM roles ORDER BY name";
-    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(failed)?;
+    let rows = sqlx::query(statement).fetch_all(connection).await.map_err(unreadable("roles"))?;
     Ok(Rows::read("roles", &rows, |row| {
         let max_session = Duration::from_secs(number(row, "max_session")?.try_into().map_err(corrupt)?);
         Ok(Role { name: parsed(row, "name")?, id: parsed(row, "id")?, trust: parsed(row, "trust")?, max_session })

@@ -31,3 +31,4 @@ mod sts;
 mod tags;
 mod telemetry;
 mod transport;
+mod withheld;

@@ -102,7 +102,10 @@ pub(in crate::server) fn check(kms: &Kms, request: &Parts, body: &[u8]) -> Resul
     if sent.distance(now) > WINDOW {
         return Err(Refusal::Skewed);
     }
-    let client_key = kms.client_key(id).ok_or_else(|| Refusal::UnknownClientKey(excerpt(id).to_owned()))?;
+    let client_key = kms
+        .client_key(id)
+        .map_err(|_| Refusal::UnjudgedAtInstance)?
+        .ok_or_else(|| Refusal::UnknownClientKey(excerpt(id).to_owned()))?;
     let string_to_sign = signing::instance_string_to_sign(request.method.as_str(), hash, content_type, date, &mut signed);
     let verified = client_key.public_key.verify(SignatureAlgorithm::RsaPkcs1Sha256, &sha256(string_to_sign.as_bytes()), &signature);
     match verified {

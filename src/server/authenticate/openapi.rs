@@ -57,14 +57,13 @@ pub(in crate::server) struct Signer<'a> {
 impl Credential {
     /// The AccessKey of this id; that of a session comes with its token.
     fn find(kms: &Kms, id: &str, token: Option<&str>) -> Result<Self, Refusal> {
+        // First, for sessions, too: their roles are looked up by the use cases.
+        let known = kms.access_key(id).map_err(|_| Refusal::Unjudged)?;
         match (id.starts_with(AccessKeyId::OF_SESSIONS), token) {
             (true, Some(token)) => kms.session(id, token).map(Self::Temporary).map_err(Refusal::SecurityToken),
             (true, None) => Err(Refusal::MissingSecurityToken),
             (false, Some(_)) => Err(Refusal::SecurityToken(Unopened::Foreign)),
-            (false, None) => {
-                let known = kms.access_key(id).map(Self::AccessKey);
-                known.ok_or_else(|| Refusal::UnknownAccessKey(excerpt(id).to_owned()))
-            }
+            (false, None) => known.map(Self::AccessKey).ok_or_else(|| Refusal::UnknownAccessKey(excerpt(id).to_owned())),
         }
     }
 

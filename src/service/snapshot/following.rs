@@ -10,7 +10,7 @@ use super::{Access, Snapshot, load_access};
 use crate::base::Result;
 use crate::model::tags::TaggedResource;
 use crate::model::{Alias, ClientKeyId, KeyId, Name};
-use crate::store::{Rows, Store, UnusableRow};
+use crate::store::{CounterFault, Rows, Store, UnusableRow};
 
 /// How long what was written elsewhere may stay unread while the store tells that there is something. Then nobody is let in: what is not
 /// read may be a revocation.
@@ -24,12 +24,14 @@ pub(super) struct Unread {
     keys: BTreeSet<KeyId>,
     /// The highest value that the change counter had.
     highest: u64,
+    /// The change counter was read, and told nothing.
+    mute: bool,
 }
 
 impl Unread {
     /// Nothing; the change counter shows `revision`.
     pub(super) fn nothing(revision: u64) -> Self {
-        Self { since: None, keys: BTreeSet::new(), highest: revision }
+        Self { since: None, keys: BTreeSet::new(), highest: revision, mute: false }
     }
 
     /// Notes that there is something, and since when.
@@ -38,13 +40,16 @@ impl Unread {
     }
 
     /// What is wrong with the change counter: it rises, as long as the service alone writes it.
-    pub(super) fn counter_fault(&mut self, counter: Option<u64>) -> Option<UnusableRow> {
+    pub(super) fn counter_fault(&mut self, counter: Result<u64, CounterFault>) -> Option<UnusableRow> {
+        self.mute = counter.is_err();
         match counter {
-            None => Some(counter_row("is no number")),
-            Some(counter) if counter < self.highest => {
+            Err(CounterFault::Gone) => Some(spent_row("is gone")),
+            Err(CounterFault::Spent) => Some(spent_row("shows the highest number that there is")),
+            Err(CounterFault::NoNumber) => Some(counter_row("is no number")),
+            Ok(counter) if counter < self.highest => {
                 Some(counter_row(&format!("shows {counter}, after it showed {}", self.highest)))
             }
-            Some(counter) => {
+            Ok(counter) => {
                 self.highest = counter;
                 None
             }
@@ -54,8 +59,19 @@ impl Unread {
 
 /// The row of the change counter, which somebody else wrote.
 fn counter_row(shows: &str) -> UnusableRow {
-    let why =
-        format!("the change counter {shows}; everything was read again, and a restart goes on from what the counter shows then");
+    unusable(format!(
+        "the change counter {shows}; everything was read again, and a restart goes on from what the counter shows then"
+    ))
+}
+
+/// The same of a counter that cannot be raised.
+fn spent_row(shows: &str) -> UnusableRow {
+    unusable(format!(
+        "the change counter {shows} and cannot be raised: every change is refused until the database is put back from a backup"
+    ))
+}
+
+fn unusable(why: String) -> UnusableRow {
     UnusableRow { table: "installation", row: "1".to_owned(), why }
 }
 
@@ -88,9 +104,15 @@ impl Snapshot {
         let mut unread = self.refreshing.lock().await;
         let tables = self.read_tables(store, &mut unread).await;
         let keys = self.read_keys(store, &mut unread).await;
-        tables.and(keys)?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        Ok(())
+        let result = tables.and(keys);
+        match &result {
+            Ok(()) => {
+                *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                self.caught_up();
+            }
+            Err(error) => self.falls_behind(error),
+        }
+        result
     }
 
     /// The same after a change that was committed here: when this returns, the change holds. What was changed is read whatever the change
@@ -112,7 +134,7 @@ impl Snapshot {
     async fn read_tables(&self, store: &Store, unread: &mut Unread) -> Result<()> {
         let known = self.revision.load(Ordering::Acquire);
         let counter = store.revision().await?;
-        if counter == Some(known) && unread.since.is_none() {
+        if counter == Ok(known) && unread.since.is_none() && !unread.mute {
             return Ok(());
         }
         let since = unread.something();
@@ -121,11 +143,9 @@ impl Snapshot {
             Ok(()) => {
                 unread.since = None;
                 self.revision.store(counter.unwrap_or(known), Ordering::Release);
+                self.release();
             }
-            Err(error) if since.elapsed() >= PATIENCE && self.access.load().lets_in() => {
-                tracing::error!(?error, "nobody is let in until what was written can be read");
-                self.access.store(Arc::default());
-            }
+            Err(error) if since.elapsed() >= PATIENCE => self.withhold_all(error),
             Err(_) => {}
         }
         result
@@ -145,11 +165,16 @@ impl Snapshot {
     }
 
     /// Access is read anew; keys are noted to be read. A counter that went back does not tell which: then all of them are read.
-    async fn read_since(&self, store: &Store, (known, counter): (u64, Option<u64>), unread: &mut Unread) -> Result<()> {
+    async fn read_since(
+        &self,
+        store: &Store,
+        (known, counter): (u64, Result<u64, CounterFault>),
+        unread: &mut Unread,
+    ) -> Result<()> {
         let fault = unread.counter_fault(counter);
         let access = load_access(store, Some(&self.access.load_full()), (&self.unusable, fault)).await?;
         self.access.store(Arc::new(access));
-        if counter.is_none_or(|counter| counter < known) {
+        if counter.map_or(true, |counter| counter < known) {
             return self.read_all_keys(store, unread).await;
         }
         // Those, too: a row that calls a key deleted may be wrong, and the key be there.
@@ -231,12 +256,5 @@ impl Snapshot {
 
     fn forget_key(&self, id: &KeyId) {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-    }
-}
-
-impl Access {
-    /// Whether anybody can be known by it.
-    fn lets_in(&self) -> bool {
-        !(self.verified.is_empty() && self.access_keys.is_empty() && self.roles.is_empty())
     }
 }
